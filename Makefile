@@ -1,0 +1,29 @@
+# `make demo` and `make test` do all their set-up. They need Python 3.11 to 3.13 with venv, and git.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint clean
+
+demo: .venv/demo.installed
+	$(BIN)/python scripts/train.py
+	$(BIN)/python scripts/infer.py
+
+test: .venv/test.installed
+	$(BIN)/python -m pytest -q
+
+lint: .venv/test.installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+.venv/demo.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -c constraints.txt -e .
+	touch $@
+
+.venv/test.installed: .venv/demo.installed
+	$(BIN)/pip install -q -c constraints.txt -e '.[test]'
+	touch $@
+
+clean:
+	rm -rf .venv

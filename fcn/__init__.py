@@ -1,0 +1,1 @@
+"""Small fully convolutional networks for road scenes: train, evaluate, infer."""

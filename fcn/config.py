@@ -1,0 +1,246 @@
+"""Every setting of fcn: name, default, meaning, unit, legal values. Sizes are (height, width) in pixels.
+
+A section is a frozen dataclass; the text under a field is its documentation, shown by `--print-config`. Rules stand in
+the field's type: `Annotated[int, at_least(1)]`. They are checked wherever a section is made, from a file or in Python.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+
+from fcn.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A condition on a value and the sentence that states it with the mend."""
+
+    holds: Callable[[Any], bool]
+    text: str
+
+
+def at_least(low: float) -> Rule:
+    """`low` or more; for a tuple, each of its numbers."""
+    return Rule(lambda value: all(v >= low for v in _numbers(value)), f"must be at least {low}")
+
+
+def above(low: float) -> Rule:
+    """More than `low`; for a tuple, each of its numbers."""
+    return Rule(lambda value: all(v > low for v in _numbers(value)), f"must be above {low}")
+
+
+def below(high: float) -> Rule:
+    """Less than `high`; for a tuple, each of its numbers."""
+    return Rule(lambda value: all(v < high for v in _numbers(value)), f"must be below {high}")
+
+
+def _numbers(value: Any) -> tuple[float, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+ODD_WINDOW = Rule(
+    lambda value: value in (1, 3, 5, 7),
+    "must be 1, 3, 5 or 7; an even window shifts the map by half a cell; use 3 or 5",
+)
+ORDERED = Rule(lambda value: value[0] <= value[1], "must be [lowest, highest]; swap the two numbers")
+
+
+class Section:
+    """What all sections share: a name in the YAML file and the check of every field's rules."""
+
+    key: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        problems: dict[str, str] = {}
+        for name, rules in field_rules(type(self)).items():
+            value = getattr(self, name)
+            broken = [rule.text for rule in rules if value is not None and not rule.holds(value)]
+            if broken:
+                problems[f"{self.key}.{name}"] = f"{_shown(value)} is not allowed; it {' and '.join(broken)}"
+        problems |= self.conflicts()
+        if problems:
+            raise ConfigError(problems)
+
+    def conflicts(self) -> dict[str, str]:
+        """Dotted key -> text for fields that are legal alone and wrong together."""
+        return {}
+
+
+def _shown(value: Any) -> str:
+    return str(list(value)) if isinstance(value, tuple) else str(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(Section):
+    """Which frames are learned from and scored."""
+
+    key: ClassVar[str] = "data"
+
+    kind: Literal["synthetic", "camvid"] = "synthetic"
+    """The data set: `synthetic` (drawn, nothing to download) or `camvid` (the SegNet tree under `data.root`)."""
+
+    root: str | None = None
+    """Folder of the data set, absolute or relative to the current folder; not used by `synthetic`."""
+
+    view: Literal["full", "road"] = "road"
+    """`full`: every class of the data set; `road`: two classes, background and road."""
+
+    synthetic_frames: Annotated[tuple[int, int, int], at_least(1)] = (160, 24, 24)
+    """Number of drawn frames in train, val and test; only for `synthetic`."""
+
+    synthetic_size: Annotated[tuple[int, int], at_least(32)] = (96, 320)
+    """(height, width) in pixels of the drawn frames; only for `synthetic`."""
+
+    synthetic_seed: Annotated[int, at_least(0), below(2**32)] = 0
+    """Seed of the drawn frames: another seed, other roads; only for `synthetic`."""
+
+    cache_megabytes: Annotated[int, at_least(0)] = 2048
+    """Decoded frames of a split are kept in memory up to this many megabytes; 0 decodes each frame every time."""
+
+    def conflicts(self) -> dict[str, str]:
+        """A data set on disk needs its folder."""
+        if self.kind != "synthetic" and self.root is None:
+            return {f"{self.key}.root": f"is not set; `{self.kind}` is read from a folder: set data.root to it"}
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig(Section):
+    """How a training frame is varied. Drawn anew for each frame of each step from `train.seed`."""
+
+    key: ClassVar[str] = "augment"
+
+    crop_size: Annotated[tuple[int, int], at_least(1)] = (96, 320)
+    """(height, width) in pixels of what the network is trained on; smaller frames are padded with ignored pixels."""
+
+    scale: Annotated[tuple[float, float], above(0.0), ORDERED] = (0.75, 1.5)
+    """The frame is resized by a factor drawn uniformly from [lowest, highest] before the crop; [1, 1] is off."""
+
+    flip: bool = True
+    """Half of the frames are mirrored left to right."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Section):
+    """The network: a VGG-style classifier made fully convolutional, and its decoder."""
+
+    key: ClassVar[str] = "model"
+
+    encoder: Literal["vgg11", "vgg13", "vgg16", "vgg19"] = "vgg16"
+    """Convolutions in the five blocks, by the names of Simonyan and Zisserman 2015, table 1 (A, B, D, E)."""
+
+    width: Annotated[float, above(0.0)] = 0.25
+    """Factor on the published numbers of channels (64 to 512)."""
+
+    batch_norm: bool = True
+    """Batch normalisation after every convolution of the encoder and the head; not in the published VGG."""
+
+    head_window: Annotated[int, ODD_WINDOW] = 3
+    """Window of fc6 in cells of the last map: 1 is the 1x1 convolution, 7 is VGG16 at 224x224 pixels."""
+
+    head_units: Annotated[int, at_least(1)] = 256
+    """Units of the dense layers fc6 and fc7, 4096 as published; not scaled by `model.width`."""
+
+    dropout: Annotated[float, at_least(0.0), below(1.0)] = 0.2
+    """Share of the units that is dropped after fc6 and fc7 in training, 0.5 as published; 0 is off."""
+
+    stride: Literal[32, 16, 8, 4, 2] = 8
+    """Pixels a cell of the finest scores: 32, 16, 8 are FCN-32s, -16s, -8s; 4 and 2 continue with more skips."""
+
+    learn_last_upsampling: bool = False
+    """False: the last upsampling stays bilinear, as published; True: it is learned from there like the inner ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Section):
+    """The recipe of a run."""
+
+    key: ClassVar[str] = "train"
+
+    steps: Annotated[int, at_least(1)] = 300
+    """Training steps; the schedule is stretched over them. The last step is always evaluated and saved."""
+
+    batch_size: Annotated[int, at_least(1)] = 4
+    """Frames a step."""
+
+    learning_rate: Annotated[float, above(0.0)] = 2e-3
+    """Highest learning rate of AdamW (Loshchilov and Hutter 2019), reached after the warm-up."""
+
+    warmup: Annotated[float, at_least(0.0), below(1.0)] = 0.05
+    """Share of the steps in which the learning rate rises linearly."""
+
+    decay_power: Annotated[float, at_least(0.0)] = 0.9
+    """After the warm-up the rate falls as (1 - progress) ** decay_power (the poly schedule of DeepLab); 0 keeps it."""
+
+    weight_decay: Annotated[float, at_least(0.0)] = 0.05
+    """Decoupled decay of kernels; biases and normalisation are exempt. Each step takes rate x decay of a kernel."""
+
+    clip_norm: Annotated[float, above(0.0)] = 5.0
+    """Gradients are scaled down to this global norm where theirs is larger."""
+
+    seed: Annotated[int, at_least(0), below(2**31)] = 0
+    """Seed of the initial weights, the order of the frames, the augmentation and dropout."""
+
+    deterministic: bool = True
+    """Only ops whose result is the same in each run on the same machine; False may be faster on a GPU."""
+
+    log_steps: Annotated[int, at_least(1)] = 20
+    """Steps between two rows of loss, learning rate and speed in metrics.jsonl."""
+
+    evaluate_steps: Annotated[int, at_least(1)] = 100
+    """Steps between two evaluations on the whole split val, at native resolution."""
+
+    checkpoint_steps: Annotated[int, at_least(1)] = 100
+    """Steps between two checkpoints to resume from."""
+
+    keep_checkpoints: Annotated[int, at_least(1)] = 2
+    """Newest checkpoints that are kept."""
+
+    pictures: Annotated[int, at_least(0)] = 4
+    """Frames of val that are drawn as image | truth | prediction at each evaluation; 0 draws none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """All sections of a run. Only the training loop and the scripts take the whole."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+SECTIONS: dict[str, type[Section]] = {
+    section.key: section for section in (DataConfig, AugmentConfig, ModelConfig, TrainConfig)
+}
+
+
+def field_types(section: type[Section]) -> dict[str, Any]:
+    """Field name -> its type without the rules, in the order of definition."""
+    hints = get_type_hints(section)
+    return {f.name: hints[f.name] for f in fields(section)}  # type: ignore[arg-type]
+
+
+def field_rules(section: type[Section]) -> dict[str, tuple[Rule, ...]]:
+    """Field name -> its rules, in the order of definition."""
+    hints = get_type_hints(section, include_extras=True)
+    return {
+        name: get_args(hints[name])[1:] if get_origin(hints[name]) is Annotated else () for name in field_types(section)
+    }
+
+
+def field_docs(section: type[Section]) -> dict[str, str]:
+    """Field name -> the text that stands under it in this file."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(section))).body[0].body  # type: ignore[attr-defined]
+    return {
+        line.target.id: inspect.cleandoc(text.value.value)
+        for line, text in pairwise(body)
+        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and isinstance(text, ast.Expr)
+        if isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
+    }

@@ -1,0 +1,282 @@
+"""YAML text -> Config, every mistake with its position; Config -> YAML text.
+
+YAML is only asked for the shape of the text. What a scalar means is decided by the field that it is for, so `1e-3` is a
+number where one is meant, `no` is a word where one is meant, and `12:30` is never 750.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import types
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+import yaml
+
+from fcn.config import SECTIONS, Config, Section, field_docs, field_types
+from fcn.errors import ConfigError, UserError
+
+MAX_BYTES = 64 * 1024  # a hundred times the longest sensible file
+MAX_DEPTH = 4  # sections, their fields, a list in one; one more, so that a list in a list is reported where it stands
+
+INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+NULLS = {"", "~", "null", "Null", "NULL"}
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One line of the report; sorted by where it stands."""
+
+    where: str
+    position: tuple[int, int]
+    text: str
+
+
+@dataclass
+class _Reading:
+    """What has been read so far: field values by dotted key, where each stands, and the mistakes."""
+
+    values: dict[str, Any]
+    places: dict[str, tuple[str, tuple[int, int]]]
+    mistakes: list[Mistake]
+
+    def note(self, source: str, mark: Any, text: str) -> None:
+        self.mistakes.append(Mistake(*_place(source, mark), text))
+
+
+def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
+    """Reads a YAML file and lays the overrides over it.
+
+    Args:
+        path: the file; None for the defaults.
+        overrides: texts `KEY=VALUE`, the key dotted, the value parsed as it would be in the file; the last one wins.
+
+    Raises:
+        UserError: all mistakes at once, a line each: `file:line:column: key: value, rule, mend`.
+    """
+    reading = _Reading({}, {}, [])
+    if path is not None:
+        source = str(path)
+        root = _compose(_text(path), source, reading)
+        if root is not None:
+            _read_sections(root, source, reading)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        source = f"--set {override}"
+        if not equals:
+            raise UserError(f"{source}: has no '='; write --set KEY=VALUE, such as --set train.steps=100")
+        node = _compose(text, source, reading)
+        if node is not None:
+            _read_field(key.strip(), node, source, node.start_mark, reading)
+    config = _build(reading)
+    if reading.mistakes or config is None:
+        ordered = sorted(reading.mistakes, key=lambda mistake: mistake.position)
+        raise UserError("\n".join(f"{mistake.where}: {mistake.text}" for mistake in ordered))
+    return config
+
+
+def dump_config(config: Config) -> str:
+    """The whole config as YAML that `load_config` reads back to an equal one, each field under its documentation."""
+    lines = []
+    for key, section in SECTIONS.items():
+        lines.append(f"{key}:")
+        docs = field_docs(section)
+        for name in field_types(section):
+            value = getattr(getattr(config, key), name)
+            lines += [f"  # {line}" for line in docs[name].splitlines()]
+            lines.append(f"  {name}: {_dump_value(value)}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def changed_keys(one: Config, other: Config) -> list[str]:
+    """Dotted keys whose values differ."""
+    return [
+        f"{key}.{name}"
+        for key, section in SECTIONS.items()
+        for name in field_types(section)
+        if getattr(getattr(one, key), name) != getattr(getattr(other, key), name)
+    ]
+
+
+def _dump_value(value: Any) -> str:
+    plain = list(value) if isinstance(value, tuple) else value
+    return yaml.safe_dump(plain, default_flow_style=True, width=1000).removesuffix("\n").removesuffix("\n...")
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(data) > MAX_BYTES:
+        raise UserError(
+            f"{path}: is larger than {MAX_BYTES // 1024} KB; a config holds only what differs from the defaults"
+        )
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8 text") from error
+
+
+def _compose(text: str, source: str, reading: _Reading) -> yaml.Node | None:
+    """The tree of a YAML text without aliases, tags and deep nesting; None with a mistake noted where it is none."""
+    depth = 0
+    event: Any
+    try:
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+                reading.note(source, event.start_mark, "anchors and aliases are not allowed; write the value out")
+                return None
+            if getattr(event, "tag", None) is not None:
+                reading.note(source, event.start_mark, f"the tag {event.tag} is not allowed; write the plain value")
+                return None
+            if depth > MAX_DEPTH:
+                reading.note(source, event.start_mark, "is nested too deeply; a config is sections of fields")
+                return None
+        node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        reading.note(source, mark, f"is not YAML: {error.problem or error.context}")
+        return None
+    except yaml.reader.ReaderError as error:
+        reading.mistakes.append(Mistake(source, (0, 0), f"character {error.position}: {error.reason}; remove it"))
+        return None
+    return node or yaml.ScalarNode("", "", event.start_mark, event.end_mark)  # an empty text is an empty value
+
+
+def _read_sections(root: yaml.Node, source: str, reading: _Reading) -> None:
+    """Notes every field of a file's tree: a mapping of sections, each a mapping of fields."""
+    for key, key_mark, node in _items(root, source, "the file", reading):
+        if key not in SECTIONS:
+            reading.note(source, key_mark, f"{key}: is no section; {_hint(key)}")
+            continue
+        for name, name_mark, value in _items(node, source, key, reading):
+            _read_field(f"{key}.{name}", value, source, name_mark, reading)
+
+
+def _items(node: yaml.Node, source: str, what: str, reading: _Reading) -> list[tuple[str, yaml.Mark, yaml.Node]]:
+    """Key, its position, value: of a mapping, without duplicates. Empty is an empty mapping."""
+    if isinstance(node, yaml.ScalarNode) and node.style is None and node.value in NULLS:
+        return []
+    if not isinstance(node, yaml.MappingNode):
+        reading.note(source, node.start_mark, f"{what}: must be `key: value` lines")
+        return []
+    items: dict[str, tuple[str, yaml.Mark, yaml.Node]] = {}
+    for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            reading.note(source, key.start_mark, f"{what}: a key must be a plain word")
+        elif key.value in items:
+            first = items[key.value][1].line + 1
+            reading.note(source, key.start_mark, f"{what}: {key.value} stands twice, first in line {first}; keep one")
+        else:
+            items[key.value] = (key.value, key.start_mark, value)
+    return list(items.values())
+
+
+def _read_field(key: str, node: yaml.Node, source: str, key_mark: yaml.Mark, reading: _Reading) -> None:
+    section, _, name = key.partition(".")
+    types_of = field_types(SECTIONS[section]) if section in SECTIONS else {}
+    if name not in types_of:
+        reading.note(source, key_mark, f"{key}: is no setting; {_hint(key)}")
+        return
+    reading.places[key] = _place(source, node.start_mark)
+    try:
+        reading.values[key] = _convert(node, types_of[name])
+    except ValueError as error:
+        reading.values.pop(key, None)
+        reading.note(source, node.start_mark, f"{key}: {error}")
+
+
+def _build(reading: _Reading) -> Config | None:
+    """The config of the values read; a broken rule is noted at the field's place. None where a section is broken."""
+    sections: dict[str, Section] = {}
+    for key, section in SECTIONS.items():
+        values = {
+            name: reading.values[f"{key}.{name}"] for name in field_types(section) if f"{key}.{name}" in reading.values
+        }
+        try:
+            sections[key] = section(**values)
+        except ConfigError as error:
+            for dotted, text in error.problems.items():
+                where, position = reading.places.get(dotted, ("config", (0, 0)))
+                reading.mistakes.append(Mistake(where, position, f"{dotted}: {text}"))
+    return Config(**sections) if len(sections) == len(fields(Config)) else None  # type: ignore[arg-type]
+
+
+def _convert(node: yaml.Node, kind: Any) -> Any:
+    """A node's value as the field's type asks for it; ValueError says what was expected."""
+    if get_origin(kind) in (Union, types.UnionType):
+        if isinstance(node, yaml.ScalarNode) and node.style is None and node.value in NULLS:
+            return None
+        return _convert(node, get_args(kind)[0])
+    if get_origin(kind) is tuple:
+        members = get_args(kind)
+        if not isinstance(node, yaml.SequenceNode) or len(node.value) != len(members):
+            raise ValueError(
+                f"{_source_text(node)} is not a list of {len(members)} numbers, such as {_example(members)}"
+            )
+        return tuple(_convert(item, member) for item, member in zip(node.value, members, strict=True))
+    if not isinstance(node, yaml.ScalarNode):
+        raise ValueError(f"{_source_text(node)} is not a single value")
+    if get_origin(kind) is Literal:
+        by_text = {str(choice): choice for choice in get_args(kind)}
+        if node.value not in by_text:
+            close = difflib.get_close_matches(node.value, by_text, 1)
+            mend = f"; did you mean {close[0]}?" if close else ""
+            raise ValueError(f"{node.value!r} is not one of {', '.join(by_text)}{mend}")
+        return by_text[node.value]
+    if kind is str:
+        return node.value
+    if node.style is not None:
+        raise ValueError(f"{node.value!r} is quoted text; write it without quotes")
+    return _convert_plain(node.value, kind)
+
+
+def _convert_plain(text: str, kind: type) -> bool | int | float:
+    if kind is bool:
+        if text not in ("true", "false"):
+            raise ValueError(f"{text!r} is neither true nor false; write one of these two words")
+        return text == "true"
+    if kind is int:
+        if not INTEGER.fullmatch(text):
+            raise ValueError(f"{text!r} is not a whole number in plain digits, such as 100")
+        return int(text)
+    if not NUMBER.fullmatch(text) or float(text) in (float("inf"), float("-inf")):
+        raise ValueError(f"{text!r} is not a finite number, such as 0.001 or 1e-3")
+    return float(text)
+
+
+def _source_text(node: yaml.Node) -> str:
+    if isinstance(node, yaml.ScalarNode):
+        return repr(node.value)
+    return f"a list of {len(node.value)}" if isinstance(node, yaml.SequenceNode) else "a mapping"
+
+
+def _example(members: tuple[type, ...]) -> str:
+    return str([100 if member is int else 0.5 for member in members])
+
+
+def _hint(key: str) -> str:
+    """The nearest valid names, or all of the level."""
+    dotted = [f"{section}.{name}" for section in SECTIONS for name in field_types(SECTIONS[section])]
+    section, _, name = key.rpartition(".")
+    same_name = [candidate for candidate in dotted if candidate.endswith(f".{name}")]
+    close = same_name or difflib.get_close_matches(key, [*dotted, *SECTIONS], 1)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    known = field_types(SECTIONS[section]) if section in SECTIONS else SECTIONS
+    return f"known here: {', '.join(known)}"
+
+
+def _place(source: str, mark: yaml.Mark) -> tuple[str, tuple[int, int]]:
+    """`file:line:column`, counted from 1; of an override only the override, which has one line."""
+    if source.startswith("--set"):
+        return source, (10**9, mark.column)
+    return f"{source}:{mark.line + 1}:{mark.column + 1}", (mark.line, mark.column)

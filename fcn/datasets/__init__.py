@@ -1,0 +1,32 @@
+"""The data sets: each opens a split as a `Dataset`. A new one is a module beside this and a line in DATASETS."""
+
+from __future__ import annotations
+
+from fcn.config import DataConfig
+from fcn.datasets import camvid, synthetic
+from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset, cached, road_view
+from fcn.errors import UserError
+from fcn.images import SegmentationClass
+
+SPLITS = ("train", "val", "test")
+
+DATASETS = {"synthetic": synthetic, "camvid": camvid}
+
+
+def open_split(config: DataConfig, split: str) -> Dataset:
+    """Opens a split in the configured view. Files are looked for, not yet read.
+
+    Raises:
+        UserError: the split has no such name, or the data set's folder is not as it should be.
+    """
+    if split not in SPLITS:
+        raise UserError(f"split {split!r}: is none of {', '.join(SPLITS)}")
+    dataset = DATASETS[config.kind].open_split(config, split)
+    if config.view == "road":
+        dataset = road_view(dataset)
+    return cached(dataset, config.cache_megabytes)
+
+
+def classes_of(config: DataConfig) -> tuple[SegmentationClass, ...]:
+    """The classes of the configured view, without looking at a file."""
+    return BACKGROUND_AND_ROAD if config.view == "road" else DATASETS[config.kind].CLASSES

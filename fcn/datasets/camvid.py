@@ -1,0 +1,73 @@
+"""CamVid in the tree of the SegNet tutorial: 367 train, 101 val and 233 test frames of 480x360 with 11 classes.
+
+    ROOT/train/NAME.png       ROOT/trainannot/NAME.png       ROOT/train.txt
+    ROOT/val/...              ROOT/valannot/...              ROOT/val.txt
+
+An annotation is an 8-bit grey PNG of class indices, 11 for void. The list names the frames of a split; the folders in
+it are those of another machine, so only the last part of a path counts. Without a list all frames of the folder are taken.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fcn.config import DataConfig
+from fcn.datasets.dataset import Dataset, label_table, read_pair
+from fcn.errors import UserError
+from fcn.images import IGNORE, Array, SegmentationClass
+
+CLASSES = (
+    SegmentationClass("Sky", (128, 128, 128)),
+    SegmentationClass("Building", (128, 0, 0)),
+    SegmentationClass("Pole", (192, 192, 128)),
+    SegmentationClass("Road", (128, 64, 128), road=True),
+    SegmentationClass("Pavement", (60, 40, 222)),
+    SegmentationClass("Tree", (128, 128, 0)),
+    SegmentationClass("SignSymbol", (192, 128, 128)),
+    SegmentationClass("Fence", (64, 64, 128)),
+    SegmentationClass("Car", (64, 0, 128)),
+    SegmentationClass("Pedestrian", (64, 64, 0)),
+    SegmentationClass("Bicyclist", (0, 128, 192)),
+)
+VOID = len(CLASSES)
+LABELS = label_table({index: index for index in range(len(CLASSES))} | {VOID: IGNORE})
+
+
+def open_split(config: DataConfig, split: str) -> Dataset:
+    """Finds the frames of a split and their annotations.
+
+    Raises:
+        UserError: a folder is missing or empty, or frames and annotations do not belong together; a line a file.
+    """
+    root = Path(str(config.root))
+    images, annotations = root / split, root / f"{split}annot"
+    for folder in (images, annotations):
+        if not folder.is_dir():
+            raise UserError(
+                f"{folder}: no such folder; data.root must hold {split}/ and {split}annot/: see data/README.md"
+            )
+    names = _listed(root / f"{split}.txt") or sorted(
+        {path.stem for folder in (images, annotations) for path in folder.glob("*.png")}
+    )
+    if not names:
+        raise UserError(f"{images}: holds no PNG; data.root must hold the frames in {split}/")
+    missing = [
+        path for name in names for path in (images / f"{name}.png", annotations / f"{name}.png") if not path.is_file()
+    ]
+    if missing:
+        mend = "restore it, or remove its mate and its line in the list"
+        raise UserError("\n".join(f"{path}: is missing; {mend}" for path in missing))
+
+    def read(index: int) -> tuple[Array, Array]:
+        file = f"{names[index]}.png"
+        return read_pair(images / file, annotations / file, LABELS)
+
+    return Dataset(split, CLASSES, tuple(names), read)
+
+
+def _listed(path: Path) -> list[str]:
+    """Names in a list file, in its order; empty where there is no such file."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return list(dict.fromkeys(Path(line.split()[0]).stem for line in lines if line.strip()))

@@ -1,0 +1,139 @@
+"""A split of a data set: named frames that are read by index, and what makes a frame sound."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from fcn.errors import UserError
+from fcn.images import IGNORE, Array, SegmentationClass, read_image, read_label
+
+BACKGROUND_AND_ROAD = (
+    SegmentationClass("background", (70, 70, 70)),
+    SegmentationClass("road", (128, 64, 128), road=True),
+)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A split of a data set.
+
+    Attributes:
+        split: its name.
+        classes: what a label's index means.
+        names: of the frames, unique, safe as file stems.
+        read: index -> (image uint8 (H, W, 3), label uint8 (H, W) of class indices and IGNORE). The same arrays for the
+            same index, always; raises UserError for a frame that is not sound. Called from several threads.
+    """
+
+    split: str
+    classes: tuple[SegmentationClass, ...]
+    names: tuple[str, ...]
+    read: Callable[[int], tuple[Array, Array]]
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return len(self.names)
+
+
+def read_pair(image_path: Path, label_path: Path, table: Array) -> tuple[Array, Array]:
+    """Reads a frame and its label map, the stored values translated by `label_table`.
+
+    Raises:
+        UserError: a file cannot be read, their sizes differ, or a value is no class.
+    """
+    image, values = read_image(image_path), read_label(label_path)
+    if image.shape[:2] != values.shape:
+        raise UserError(
+            f"{label_path}: is {_size(values)}, its image {image_path.name} {_size(image)} (width x height); "
+            "a label map has its image's size"
+        )
+    return image, map_labels(values, table, label_path)
+
+
+def _size(array: Array) -> str:
+    return f"{array.shape[1]}x{array.shape[0]}"
+
+
+def label_table(mapping: dict[int, int]) -> Array:
+    """A table for `map_labels`: int16 (256,), -1 for the values that are no class."""
+    table = np.full(256, -1, np.int16)
+    table[list(mapping)] = list(mapping.values())
+    return table
+
+
+def map_labels(values: Array, table: Array, path: Path) -> Array:
+    """The label of each value of a file; UserError names the file and the first value that is no class."""
+    labels = table[values]
+    if labels.min() < 0:
+        wrong = sorted(set(np.unique(values)) - set(np.flatnonzero(table >= 0)))
+        legal = np.flatnonzero(table >= 0)
+        raise UserError(
+            f"{path}: holds the value {wrong[0]} at (row, column) {_first(values == wrong[0])}; legal are {legal[0]} "
+            f"to {legal[-1]}: is it a mask of another data set, or resized with interpolation?"
+        )
+    return labels.astype(np.uint8)
+
+
+def _first(where: Array) -> tuple[int, int]:
+    row, column = np.argwhere(where)[0]
+    return int(row), int(column)
+
+
+def road_view(dataset: Dataset) -> Dataset:
+    """The same frames with two classes: background, and road for the classes marked so; IGNORE stays."""
+    table = np.full(256, IGNORE, np.uint8)
+    table[: len(dataset.classes)] = [one.road for one in dataset.classes]
+
+    def read(index: int) -> tuple[Array, Array]:
+        image, label = dataset.read(index)
+        return image, table[label]
+
+    return replace(dataset, classes=BACKGROUND_AND_ROAD, read=read)
+
+
+def cached(dataset: Dataset, cache_megabytes: int) -> Dataset:
+    """The same frames, kept in memory once read, until they fill `cache_megabytes` (10**6 bytes)."""
+    kept: dict[int, tuple[Array, Array]] = {}
+    left = cache_megabytes * 10**6
+
+    def read(index: int) -> tuple[Array, Array]:
+        nonlocal left
+        if index in kept:
+            return kept[index]
+        image, label = dataset.read(index)
+        if (
+            image.nbytes + label.nbytes <= left
+        ):  # two threads may both count one frame: the cache is then a frame smaller
+            left -= image.nbytes + label.nbytes
+            kept[index] = image, label
+        return image, label
+
+    return replace(dataset, read=read)
+
+
+def check_frames(datasets: Iterable[Dataset]) -> None:
+    """Reads every frame once, on all cores, so that a broken one is found before work is lost to it.
+
+    Raises:
+        UserError: a line for every frame that is not sound.
+    """
+
+    def mistake(frame: tuple[Dataset, int]) -> str | None:
+        dataset, index = frame
+        try:
+            dataset.read(index)
+        except UserError as error:
+            return str(error)
+        return None
+
+    frames = [(dataset, index) for dataset in datasets for index in range(len(dataset))]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        mistakes = [text for text in pool.map(mistake, frames) if text]
+    if mistakes:
+        raise UserError("\n".join(mistakes))

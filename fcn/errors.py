@@ -1,0 +1,55 @@
+"""What can go wrong without being a bug of fcn, and the exit status of each."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class UserError(Exception):
+    """A mistake of the user's. The text is one line a mistake: the thing, what was got, the rule, the mend."""
+
+
+class ConfigError(UserError):
+    """Settings that break their rules.
+
+    Attributes:
+        problems: dotted key -> what is wrong with its value and how to mend it.
+    """
+
+    def __init__(self, problems: dict[str, str]):
+        self.problems = problems
+        super().__init__("\n".join(f"{key}: {text}" for key, text in problems.items()))
+
+
+class RunStoppedError(Exception):
+    """A run that cannot go on (non-finite numbers), though nobody made a mistake on the command line."""
+
+
+def exit_with(main: Callable[[], int | None]) -> NoReturn:
+    """Runs a script's `main` and ends the process with the status that its outcome has.
+
+    0 (or what `main` returns) done, 2 a mistake of the user's, 3 the run cannot go on, 130 interrupted. Anything
+    else is a bug: it keeps its traceback and Python's status 1.
+    """
+    try:
+        status = main() or 0
+    except UserError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        status = 2
+    except RunStoppedError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        status = 3
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        print(f"{error.filename or 'output'}: the disk is full; free some space and resume", file=sys.stderr)  # noqa: T201
+        status = 3
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)  # noqa: T201
+        status = 130
+    sys.exit(status)

@@ -1,0 +1,52 @@
+"""A split and a way to predict -> its scores at native resolution; every frame once, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from fcn.datasets.dataset import Dataset
+from fcn.evaluation.colour_table import cells, fit_colour_table
+from fcn.evaluation.confusion import count_pixels, scores
+from fcn.images import Array
+
+
+def evaluate(dataset: Dataset, predict: Callable[[Array], Array]) -> dict[str, Any]:
+    """Scores predictions on all frames of a split; a bar shows the progress on a terminal.
+
+    Args:
+        dataset: the split, C classes.
+        predict: image uint8 (H, W, 3) -> class indices uint8 (H, W).
+
+    Returns:
+        `split`, `frames` and what `confusion.scores` gives.
+    """
+    classes = len(dataset.classes)
+    matrix = np.zeros((classes, classes), np.int64)
+    for index in tqdm(range(len(dataset)), "evaluate", unit="frame", leave=False, disable=None):
+        image, truth = dataset.read(index)
+        matrix += count_pixels(truth, predict(image), classes)
+    return {"split": dataset.split, "frames": len(dataset), **scores(matrix, dataset.classes)}
+
+
+def evaluate_colour_table(training: Dataset, dataset: Dataset) -> dict[str, Any]:
+    """The scores of the baseline: a colour table fitted on one split, scored on another. Returns as `evaluate`."""
+    table = fit_colour_table(training)
+    return evaluate(dataset, lambda image: table[cells(image)])
+
+
+def score_table(columns: dict[str, dict[str, Any]]) -> str:
+    """Scores side by side as text, a line a measure and a class; '-' for a class that does not occur."""
+    lines = [f"{'':<16}" + "".join(f"{title:>14}" for title in columns)]
+    several = list(columns.values())
+    for measure in ("miou", "pixel_accuracy", "mean_accuracy", "fw_iou"):
+        lines.append(_line(measure, [one[measure] for one in several]))
+    lines += [_line(f"iou {name}", [one["iou"][name] for one in several]) for name in several[0]["iou"]]
+    return "\n".join(lines)
+
+
+def _line(title: str, values: list[float | None]) -> str:
+    return f"{title:<16}" + "".join(f"{'-' if value is None else format(value, '.4f'):>14}" for value in values)

@@ -1,0 +1,1 @@
+"""Image -> class probabilities at its own size."""

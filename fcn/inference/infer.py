@@ -1,0 +1,120 @@
+"""Images of any source -> masks and overlays on disk, and a table of what was found and how long it took."""
+
+from __future__ import annotations
+
+import glob
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fcn.datasets.dataset import Dataset
+from fcn.errors import UserError
+from fcn.images import ENDINGS, Array, read_image, write_image, write_mask
+from fcn.inference.predictor import Predictor
+from fcn.pictures import overlay
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image that can be read: its name in the table, the stem of its outputs, and how to read it."""
+
+    name: str
+    stem: str
+    read: Callable[[], Array]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was found in an image.
+
+    Attributes:
+        source: the image.
+        size: (height, width) in pixels.
+        shares: fraction of the pixels of each class, in the order of the classes.
+        milliseconds: of decoding, of the network, of writing both files.
+    """
+
+    source: Source
+    size: tuple[int, int]
+    shares: tuple[float, ...]
+    milliseconds: tuple[float, float, float]
+
+
+def sources_of_inputs(inputs: Sequence[str]) -> list[Source]:
+    """Files, folders (their PNG and JPEG files) and glob patterns -> images, in the order given.
+
+    Raises:
+        UserError: an input is not there or holds no image, or two images have one stem and would overwrite each other.
+    """
+    paths: list[Path] = []
+    for name in inputs:
+        path = Path(name)
+        if path.is_dir():
+            found = sorted(file for file in path.iterdir() if file.suffix.lower() in ENDINGS)
+        else:
+            found = [path] if path.exists() else sorted(Path(match) for match in glob.glob(name, recursive=True))
+        if not found:
+            raise UserError(
+                f"{name}: no such image, or no PNG or JPEG in the folder; name a file, a folder or a pattern"
+            )
+        paths += found
+    by_stem: dict[str, Path] = {}
+    for path in dict.fromkeys(paths):
+        other = by_stem.setdefault(path.stem, path)
+        if other != path:
+            raise UserError(f"{path}: has the same stem as {other}; infer them into different folders with --out")
+    return [Source(str(path), stem, lambda path=path: read_image(path)) for stem, path in by_stem.items()]
+
+
+def sources_of_frames(dataset: Dataset, count: int) -> list[Source]:
+    """Up to `count` frames, spread evenly over a split."""
+    chosen = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int)
+    return [Source(dataset.names[i], dataset.names[i], lambda i=i: dataset.read(i)[0]) for i in chosen]
+
+
+def infer(predictor: Predictor, sources: Sequence[Source], out: Path) -> tuple[list[Result], list[str]]:
+    """Writes `<stem>_mask.png` (class indices with the palette, at the image's size) and `<stem>_overlay.png`.
+
+    Returns:
+        What was found in each image that could be read, and a line for each that could not.
+
+    Raises:
+        UserError: the folder `out` cannot be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be made: {error.strerror}; name another --out") from error
+    results, mistakes = [], []
+    for source in sources:
+        start = time.perf_counter()
+        try:
+            image = source.read()
+        except UserError as error:
+            mistakes.append(str(error))
+            continue
+        decoded = time.perf_counter()
+        mask = predictor.labels(image)
+        predicted = time.perf_counter()
+        write_mask(out / f"{source.stem}_mask.png", mask, predictor.classes)
+        write_image(out / f"{source.stem}_overlay.png", overlay(image, mask, predictor.classes))
+        written = time.perf_counter()
+        shares = np.bincount(mask.ravel(), minlength=len(predictor.classes)) / mask.size
+        times = (decoded - start, predicted - decoded, written - predicted)
+        results.append(Result(source, mask.shape, tuple(shares), tuple(1000 * seconds for seconds in times)))
+    return results, mistakes
+
+
+def table(results: Sequence[Result], predictor: Predictor) -> str:
+    """A line an image: file, size, the classes that take at least 1 % of it, milliseconds of each stage."""
+    lines = [f"{'file':<32} {'height x width':>14}  {'decode':>7} {'model':>7} {'write':>7} ms  classes"]
+    for result in results:
+        shares = sorted(zip(result.shares, predictor.classes, strict=True), key=lambda pair: -pair[0])
+        classes = ", ".join(f"{one.name} {share:.1%}" for share, one in shares if share >= 0.01)
+        size = "{} x {}".format(*result.size)
+        times = " ".join(f"{milliseconds:7.1f}" for milliseconds in result.milliseconds)
+        lines.append(f"{result.source.name:<32} {size:>14}  {times}     {classes}")
+    return "\n".join(lines)

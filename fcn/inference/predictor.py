@@ -1,0 +1,66 @@
+"""Image -> class probabilities or labels at the image's own size. Evaluation and inference both go through here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fcn.config import Config
+from fcn.datasets import classes_of
+from fcn.errors import UserError
+from fcn.images import Array, SegmentationClass
+from fcn.model.fcn import build_fcn
+from fcn.run import RunFolder
+
+
+class Predictor:
+    """A network and the meaning of its classes.
+
+    Attributes:
+        classes: C classes, in the order of the network's channels.
+    """
+
+    def __init__(self, model: keras.Model, classes: Sequence[SegmentationClass]):
+        self.classes = tuple(classes)
+
+        @tf.function(input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)], autograph=False)  # one graph, any size
+        def logits(image: tf.Tensor) -> tf.Tensor:
+            return model(image[tf.newaxis], training=False)[0]
+
+        self._logits = logits
+
+    def probabilities(self, image: Array) -> Array:
+        """uint8 RGB (H, W, 3) -> float32 (H, W, C), which adds up to 1 for every pixel."""
+        return tf.nn.softmax(self._logits(image)).numpy()
+
+    def labels(self, image: Array) -> Array:
+        """uint8 RGB (H, W, 3) -> the most probable class of every pixel, uint8 (H, W)."""
+        return tf.argmax(self._logits(image), axis=-1).numpy().astype(np.uint8)
+
+
+def load_predictor(run: str | Path | RunFolder, config: Config | None = None) -> Predictor:
+    """Builds the network of a run and loads its best weights.
+
+    Args:
+        run: folder of the run.
+        config: in place of the run's own; its `model` and the number of classes must be those of the weights.
+
+    Raises:
+        UserError: the folder holds no run, no weights, damaged ones or ones of another network.
+    """
+    folder = run if isinstance(run, RunFolder) else RunFolder.open(Path(run))
+    folder.best()
+    config = config or folder.config()
+    classes = classes_of(config.data)
+    model = build_fcn(config.model, len(classes))
+    try:
+        model.load_weights(folder.best_weights)
+    except ValueError as error:
+        raise UserError(
+            f"{folder.best_weights}: holds weights of another network: {str(error).splitlines()[0]}"
+        ) from error
+    return Predictor(model, classes)

@@ -1,0 +1,1 @@
+"""Config -> a network that gives logits for every pixel."""

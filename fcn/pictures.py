@@ -1,0 +1,25 @@
+"""Arrays -> pictures for people: overlays and comparisons in the colours of the data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fcn.images import IGNORE, Array, SegmentationClass, palette
+
+STRENGTH = 0.5  # share of the class colour in an overlay
+GAP = 4  # pixels between pictures side by side
+
+
+def overlay(image: Array, mask: Array, classes: Sequence[SegmentationClass]) -> Array:
+    """The image (H, W, 3) tinted with the colours of its classes (H, W), not where ignored: uint8 (H, W, 3)."""
+    tinted = (1 - STRENGTH) * image + STRENGTH * palette(classes)[mask]
+    return np.where(mask[..., np.newaxis] == IGNORE, image, np.round(tinted).astype(np.uint8))
+
+
+def comparison(image: Array, truth: Array, prediction: Array, classes: Sequence[SegmentationClass]) -> Array:
+    """Image | truth | prediction side by side, each (H, W); ignored truth is black: uint8 (H, 3 W + 2 GAP, 3)."""
+    gap = np.full((image.shape[0], GAP, 3), 255, np.uint8)
+    colours = palette(classes)
+    return np.concatenate([image, gap, colours[truth], gap, overlay(image, prediction, classes)], axis=1)

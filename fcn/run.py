@@ -1,0 +1,141 @@
+"""The folder of a run: what lies where in it, and the rows and scores that are written into it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from fcn.config import Config
+from fcn.configfile import changed_keys, dump_config, load_config
+from fcn.errors import UserError
+from fcn.files import sha256, write_file
+
+RUNS = Path("runs")
+PACKAGES = ("tensorflow", "keras", "numpy", "pillow")
+
+
+class RunFolder:
+    """Paths of a run and access to its small files.
+
+    path/
+        config.yaml           effective config, written before the first step
+        environment.json      versions, threads, commit
+        metrics.jsonl         a row a log or evaluation, each with `step`
+        checkpoints/          what `--resume` continues from
+        best.weights.h5       weights of the best evaluation
+        best.json             its step, scores and the weights' SHA-256
+        pictures/             image | truth | prediction of a few frames of val
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.config_file = path / "config.yaml"
+        self.environment_file = path / "environment.json"
+        self.metrics_file = path / "metrics.jsonl"
+        self.checkpoints = path / "checkpoints"
+        self.best_weights = path / "best.weights.h5"
+        self.best_file = path / "best.json"
+        self.pictures = path / "pictures"
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """A run that exists. Raises UserError where the folder holds no run."""
+        folder = cls(path)
+        if not folder.config_file.is_file():
+            raise UserError(f"{path}: is no run folder (it has no config.yaml); name one under {RUNS}/")
+        return folder
+
+    @classmethod
+    def newest(cls) -> RunFolder:
+        """The run under runs/ that was started last and has weights. Raises UserError where there is none."""
+        found = [cls(file.parent) for file in RUNS.glob("*/config.yaml") if (file.parent / "best.weights.h5").is_file()]
+        if not found:
+            raise UserError(
+                f"{RUNS}/: holds no trained run; start one with `python scripts/train.py`, or name one with --run"
+            )
+        return max(found, key=lambda folder: (folder.config_file.stat().st_mtime_ns, folder.path.name))
+
+    def create(self, config: Config) -> None:
+        """Makes the folder with its config. Raises UserError where the path exists: no run is overwritten."""
+        try:
+            self.path.mkdir(parents=True)
+        except FileExistsError as error:
+            raise UserError(f"{self.path}: exists; continue it with --resume or name another --run-dir") from error
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be made: {error.strerror}; name another --run-dir") from error
+        for folder in (self.checkpoints, self.pictures):
+            folder.mkdir()
+        write_file(self.config_file, dump_config(config))
+
+    def config(self) -> Config:
+        """The config that the run was started with."""
+        return load_config(self.config_file)
+
+    def require(self, config: Config) -> None:
+        """Raises UserError where `config` is not the run's own: what was trained so far would be something else."""
+        keys = changed_keys(self.config(), config)
+        if keys:
+            changed = ", ".join(keys)
+            raise UserError(f"{self.path}: was started with another {changed}; change it back, or start a new run")
+
+    def write_environment(self, devices: list[str]) -> None:
+        """Records what the bits of a run depend on beside its config. `devices`: those that TensorFlow sees."""
+        record = {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in PACKAGES},
+            "machine": platform.machine(),
+            "system": platform.platform(),
+            "cores": os.cpu_count(),
+            "threads": len(os.sched_getaffinity(0)),
+            "devices": devices,
+            "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+            "commit": _commit(),
+        }
+        write_file(self.environment_file, json.dumps(record, indent=2) + "\n")
+
+    def append_row(self, row: dict[str, Any]) -> None:
+        """Adds a row to metrics.jsonl; fields that depend on the clock end in `_seconds` or `_per_second`."""
+        with self.metrics_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The whole rows of metrics.jsonl; one that an interruption cut off is left out."""
+        if not self.metrics_file.is_file():
+            return []
+        lines = self.metrics_file.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def cut_rows(self, step: int) -> None:
+        """Removes the rows beyond a step, which a resumed run writes again."""
+        kept = [json.dumps(row) + "\n" for row in self.rows() if row["step"] <= step]
+        write_file(self.metrics_file, "".join(kept))
+
+    def record_best(self, record: dict[str, Any]) -> None:
+        """Writes best.json for the weights just saved: step, split and scores, with the weights' SHA-256."""
+        write_file(self.best_file, json.dumps({**record, "sha256": sha256(self.best_weights)}, indent=2) + "\n")
+
+    def best(self) -> dict[str, Any]:
+        """What best.json says, once the weights are known to be those. Raises UserError where they are not."""
+        if not self.best_weights.is_file() or not self.best_file.is_file():
+            raise UserError(f"{self.path}: has no weights yet; train until the first evaluation (train.evaluate_steps)")
+        record: dict[str, Any] = json.loads(self.best_file.read_text(encoding="utf-8"))
+        if sha256(self.best_weights) != record["sha256"]:
+            raise UserError(
+                f"{self.best_weights}: is damaged (its SHA-256 is not the one in best.json); resume or repeat the run"
+            )
+        return record
+
+
+def _commit() -> str | None:
+    """Commit of the checkout that this file lies in, None outside of one."""
+    git = ("git", "rev-parse", "HEAD")
+    try:
+        done = subprocess.run(git, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

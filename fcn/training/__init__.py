@@ -1,0 +1,1 @@
+"""Batches -> a trained run."""

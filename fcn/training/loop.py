@@ -1,0 +1,193 @@
+"""The training loop: read it from top to bottom and you have read a whole run."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from fcn.config import Config
+from fcn.datasets import open_split
+from fcn.datasets.dataset import Dataset, check_frames
+from fcn.errors import RunStoppedError
+from fcn.evaluation.evaluate import evaluate, evaluate_colour_table
+from fcn.files import whole_file
+from fcn.images import write_image
+from fcn.inference.predictor import Predictor
+from fcn.model.fcn import build_fcn
+from fcn.pictures import comparison
+from fcn.pipeline import frame_of_slot, training_batches
+from fcn.run import RunFolder
+from fcn.training.checkpoint import RunState, restore, save
+from fcn.training.loss import pixel_loss
+from fcn.training.optimizer import build_optimizer
+
+
+def train(config: Config, folder: RunFolder, resume: bool = False) -> None:
+    """Trains a network and leaves weights, scores and pictures in the run's folder.
+
+    Args:
+        config: of the run.
+        folder: made here; with `resume` it may exist, and its last checkpoint is continued.
+        resume: continue what is there; start where nothing is.
+
+    Raises:
+        UserError: a frame is not sound, the folder exists, or it was started with another config.
+        RunStoppedError: the loss or a gradient was not finite; the weights are those before that step.
+    """
+    recipe = config.train
+    prepare_tensorflow(recipe.seed, recipe.deterministic)
+    training, validation = open_split(config.data, "train"), open_split(config.data, "val")
+    check_frames([training, validation])
+    if resume and folder.config_file.is_file():
+        folder.require(config)
+    else:
+        folder.create(config)
+    folder.write_environment([device.name for device in tf.config.list_physical_devices()])
+    baseline = evaluate_colour_table(training, validation)
+
+    model = build_fcn(config.model, len(training.classes))
+    optimizer = build_optimizer(recipe, model.trainable_variables)
+    state = RunState(model, optimizer, tf.Variable(0, dtype=tf.int64), tf.Variable(-1.0, dtype=tf.float64))
+    restore(state, folder.checkpoints)
+    folder.cut_rows(int(state.step))
+    predictor = Predictor(model, training.classes)
+    train_step = compile_train_step(model, optimizer, recipe.clip_norm, recipe.seed)
+    steps = range(int(state.step), recipe.steps)
+    batches = training_batches(training.read, len(training), config.augment, recipe.batch_size, recipe.seed, steps)
+
+    progress = tqdm(total=recipe.steps, initial=steps.start, desc="train", unit="step", disable=None)
+    measured, clock = steps.start, time.perf_counter()
+    for step, (images, labels) in zip(steps, batches, strict=True):
+        rate = float(optimizer.learning_rate)
+        loss, finite = train_step(images, labels, state.step)
+        if not finite:
+            slots = range(step * recipe.batch_size, (step + 1) * recipe.batch_size)
+            names = [training.names[frame_of_slot(slot, len(training), recipe.seed)] for slot in slots]
+            raise RunStoppedError(
+                f"step {step + 1}: the loss ({float(loss)}) or a gradient is not finite at learning rate {rate:.3g}, "
+                f"frames {', '.join(names)}; the weights were not touched: lower train.learning_rate in a new run"
+            )
+        done = step + 1
+        state.step.assign(done)
+        progress.update()
+        log, evaluation, checkpoint = (
+            done % every == 0 or done == recipe.steps
+            for every in (recipe.log_steps, recipe.evaluate_steps, recipe.checkpoint_steps)
+        )
+        if log:
+            speed = (done - measured) * recipe.batch_size / (time.perf_counter() - clock)
+            report(folder, progress, step=done, loss=float(loss), learning_rate=rate, images_per_second=speed)
+        if evaluation:
+            started = time.perf_counter()
+            scores = evaluate(validation, predictor.labels)
+            keep_if_best(state, predictor, scores, baseline, validation, folder, recipe.pictures)
+            report(
+                folder,
+                progress,
+                step=done,
+                **scores,
+                colour_table_miou=baseline["miou"],
+                evaluate_seconds=time.perf_counter() - started,
+            )
+        if checkpoint:
+            save(state, folder.checkpoints, recipe.keep_checkpoints)
+        if log or evaluation or checkpoint:
+            measured, clock = done, time.perf_counter()
+    progress.close()
+
+
+def prepare_tensorflow(seed: int, deterministic: bool) -> None:
+    """Seeds what Keras draws initial weights from; takes memory on a GPU as needed, not all of it."""
+    keras.utils.set_random_seed(seed)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+    for gpu in tf.config.list_physical_devices("GPU"):
+        if not tf.config.experimental.get_memory_growth(gpu):
+            tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def compile_train_step(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, clip_norm: float, seed: int
+) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """One step as one compiled function.
+
+    Returns:
+        (images uint8 (N, H, W, 3), labels uint8 (N, H, W), step int64 ()) -> mean loss over the valid pixels,
+        float32 (), 0 where there is none; whether it and the gradients were finite, bool (). Where not, no weight and
+        no statistic has changed.
+    """
+    dropouts = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout) and layer.rate > 0]
+    statistics = model.non_trainable_variables
+
+    @tf.function(autograph=False)
+    def train_step(images: tf.Tensor, labels: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # checkpoints do not hold a Dropout's generator: its state is made a function of (seed, step, layer) instead
+        for number, layer in enumerate(dropouts):
+            draw = tf.stack([tf.constant(seed, tf.int64), step * len(dropouts) + number])
+            layer.seed_generator.state.assign(tf.cast(draw, layer.seed_generator.state.dtype))
+        before = [tf.identity(statistic) for statistic in statistics]  # the forward pass moves them
+        with tf.GradientTape() as tape:
+            total, count = pixel_loss(model(images, training=True), labels)
+            loss = tf.math.divide_no_nan(total, count)
+        gradients, norm = tf.clip_by_global_norm(tape.gradient(loss, model.trainable_variables), clip_norm)
+        finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
+
+        def learn() -> None:
+            optimizer.apply(gradients, model.trainable_variables)
+
+        def undo() -> None:
+            for statistic, value in zip(statistics, before, strict=True):
+                statistic.assign(value)
+
+        tf.cond(finite, learn, undo)
+        return loss, finite
+
+    return train_step
+
+
+def keep_if_best(
+    state: RunState,
+    predictor: Predictor,
+    scores: dict[str, Any],
+    baseline: dict[str, Any],
+    validation: Dataset,
+    folder: RunFolder,
+    pictures: int,
+) -> None:
+    """Keeps the weights of the best mean IoU so far, with their scores and pictures of a few frames of the split."""
+    if scores["miou"] is None or scores["miou"] <= float(state.best_score):
+        return
+    state.best_score.assign(scores["miou"])
+    with whole_file(folder.best_weights) as temporary:
+        state.model.save_weights(temporary)
+    folder.record_best({"step": int(state.step), **scores, "colour_table": baseline})
+    for index in np.linspace(0, len(validation) - 1, min(pictures, len(validation))).round().astype(int):
+        image, truth = validation.read(index)
+        picture = comparison(image, truth, predictor.labels(image), predictor.classes)
+        write_image(folder.pictures / f"{validation.names[index]}.png", picture)
+
+
+def report(folder: RunFolder, progress: tqdm, **row: Any) -> None:
+    """Writes a row of metrics.jsonl and shows it: beside the bar on a terminal, else as a line."""
+    folder.append_row(row)
+    if "loss" in row:
+        shown = f"loss {row['loss']:.4f}, rate {row['learning_rate']:.2e}, {row['images_per_second']:.1f} images/s"
+    else:
+        worst = min((value, name) for name, value in row["iou"].items() if value is not None)
+        shown = (
+            f"{row['split']} mIoU {row['miou']:.4f} (colour table {row['colour_table_miou']:.4f}), "
+            f"lowest {worst[1]} {worst[0]:.4f}, {row['evaluate_seconds']:.1f} s"
+        )
+    if progress.disable:
+        print(f"step {row['step']}/{progress.total}: {shown}", file=sys.stderr, flush=True)  # noqa: T201
+    elif "loss" in row:
+        progress.set_postfix_str(shown)
+    else:
+        progress.write(f"step {row['step']}: {shown}", file=sys.stderr)

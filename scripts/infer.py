@@ -1,0 +1,54 @@
+"""Segments images with a trained run: a mask of class indices and an overlay for each."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from fcn.errors import exit_with
+from fcn.run import RunFolder
+
+FRAMES = 6  # of the split val where no image is given
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    command = argparse.ArgumentParser(description=__doc__)
+    command.add_argument(
+        "inputs",
+        nargs="*",
+        metavar="INPUT",
+        help=f"images, folders, patterns; {FRAMES} frames of the run's split val",
+    )
+    command.add_argument("--run", type=Path, metavar="DIR", help="folder of the run; the newest under runs/")
+    command.add_argument("--out", type=Path, metavar="DIR", help="folder of the pictures; inference/ in the run's")
+    return command
+
+
+def main() -> int:
+    """Runs the command."""
+    arguments = parser().parse_args()
+    folder = RunFolder.open(arguments.run) if arguments.run else RunFolder.newest()
+    config = folder.config()
+    out = arguments.out or folder.path / "inference"
+
+    from fcn.datasets import open_split
+    from fcn.inference.infer import infer, sources_of_frames, sources_of_inputs, table
+    from fcn.inference.predictor import load_predictor
+
+    if arguments.inputs:
+        sources = sources_of_inputs(arguments.inputs)
+    else:
+        sources = sources_of_frames(open_split(config.data, "val"), FRAMES)
+    predictor = load_predictor(folder)
+    results, mistakes = infer(predictor, sources, out)
+    print(table(results, predictor))
+    print(f"masks and overlays: {out}")
+    for mistake in mistakes:
+        print(mistake, file=sys.stderr)
+    return 2 if mistakes else 0
+
+
+if __name__ == "__main__":
+    exit_with(main)

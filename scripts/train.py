@@ -1,0 +1,66 @@
+"""Trains a network from a YAML file; without arguments on synthetic roads, into a new folder under runs/."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from fcn.configfile import dump_config, load_config
+from fcn.errors import UserError, exit_with
+from fcn.run import RUNS, RunFolder
+
+DEFAULT = Path(__file__).parents[1] / "configs" / "synthetic.yaml"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    command = argparse.ArgumentParser(description=__doc__)
+    command.add_argument(
+        "--config", type=Path, metavar="YAML", help="what differs from the defaults; configs/synthetic.yaml"
+    )
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="another value of one setting, such as train.steps=100",
+    )
+    command.add_argument("--run-dir", type=Path, metavar="DIR", help="folder of the run; a new one under runs/")
+    command.add_argument(
+        "--resume", action="store_true", help="continue the run in --run-dir; start it where there is none"
+    )
+    command.add_argument(
+        "--print-config",
+        action="store_true",
+        help="print the effective config with each setting's meaning, and end",
+    )
+    return command
+
+
+def main() -> None:
+    """Runs the command."""
+    arguments = parser().parse_args()
+    if arguments.resume and arguments.run_dir is None:
+        raise UserError("--resume: needs the folder to continue; name it with --run-dir")
+    given = arguments.config or DEFAULT
+    folder = RunFolder(arguments.run_dir or RUNS / f"{given.stem}-{time.strftime('%Y%m%d-%H%M%S')}")
+    if arguments.resume and folder.config_file.is_file() and arguments.config is None:
+        given = folder.config_file
+    config = load_config(given, arguments.set)
+    if arguments.print_config:
+        print(dump_config(config), end="")
+        return
+
+    from fcn.evaluation.evaluate import score_table
+    from fcn.training.loop import train
+
+    train(config, folder, arguments.resume)
+    best = folder.best()
+    print(f"best of {best['frames']} frames of {best['split']}, at step {best['step']}:")
+    print(score_table({"network": best, "colour table": best["colour_table"]}))
+    print(f"run: {folder.path}  weights: {folder.best_weights}  pictures: {folder.pictures}")
+
+
+if __name__ == "__main__":
+    exit_with(main)

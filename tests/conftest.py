@@ -1,0 +1,48 @@
+"""What several test files share: the scripts as a user runs them, and one trained run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+Script = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def script() -> Script:
+    """Runs `python scripts/NAME.py ARGUMENTS` in a folder and returns status, stdout and stderr."""
+
+    def run(name: str, *arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, ROOT / "scripts" / f"{name}.py", *map(str, arguments)]
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, check=False)
+
+    return run
+
+
+SMOKE_SETTINGS = (
+    "data.synthetic_frames=[64,16,1]",
+    "model.encoder=vgg11",
+    "model.head_units=64",
+    "augment.crop_size=[96,192]",
+    "train.steps=80",
+    "train.evaluate_steps=40",
+    "train.checkpoint_steps=40",
+)
+
+
+@pytest.fixture(scope="session")
+def smoke_run(script: Script, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was trained for a few seconds on synthetic roads, by the script."""
+    folder = tmp_path_factory.mktemp("smoke") / "runs" / "smoke"
+    settings = [word for setting in SMOKE_SETTINGS for word in ("--set", setting)]
+    done = script("train", "--run-dir", folder, *settings)
+    assert done.returncode == 0, done.stderr
+    return folder

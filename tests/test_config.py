@@ -1,0 +1,67 @@
+"""The sections check themselves, whoever makes them, and no field is without documentation or use."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from fcn.config import SECTIONS, DataConfig, ModelConfig, TrainConfig, field_docs, field_rules, field_types
+from fcn.datasets import DATASETS
+from fcn.errors import ConfigError
+
+PACKAGE = Path(__file__).parents[1] / "fcn"
+
+
+def test_broken_rules_are_told_together_with_their_keys() -> None:
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig(steps=0, warmup=1.0, learning_rate=0.0)
+    assert caught.value.problems == {
+        "train.steps": "0 is not allowed; it must be at least 1",
+        "train.learning_rate": "0.0 is not allowed; it must be above 0.0",
+        "train.warmup": "1.0 is not allowed; it must be below 1.0",
+    }
+
+
+@pytest.mark.parametrize("window", [0, 2, 4, 6, 8, 9])
+def test_windows_other_than_1_3_5_7_are_refused(window: int) -> None:
+    with pytest.raises(ConfigError, match="shifts the map by half a cell"):
+        ModelConfig(head_window=window)
+
+
+def test_data_sets_on_disk_need_a_root() -> None:
+    with pytest.raises(ConfigError, match="data.root: is not set; `camvid` is read from a folder"):
+        DataConfig(kind="camvid")
+
+
+def test_kinds_in_the_config_are_the_data_sets_there_are() -> None:
+    assert set(field_types(DataConfig)["kind"].__args__) == set(DATASETS)
+
+
+@pytest.mark.parametrize("key", SECTIONS)
+def test_every_field_is_documented(key: str) -> None:
+    section = SECTIONS[key]
+    assert list(field_docs(section)) == list(field_types(section)) == list(field_rules(section))
+
+
+@pytest.mark.parametrize("key", SECTIONS)
+def test_every_field_is_read_in_one_module(key: str) -> None:
+    reads: dict[str, set[str]] = {name: set() for name in field_types(SECTIONS[key])}
+    for file in PACKAGE.rglob("*.py"):
+        if file.name in ("config.py", "configfile.py"):
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr in reads and _is_config(node.value, key):
+                reads[node.attr].add(str(file.relative_to(PACKAGE)))
+    # the length of a run bounds the loop and stretches the schedule
+    several = {name: files for name, files in reads.items() if len(files) > 1 and name not in ("kind", "steps")}
+    assert not [name for name, files in reads.items() if not files]
+    assert not several
+
+
+def _is_config(node: ast.expr, key: str) -> bool:
+    """`config`, `recipe` or `config.KEY`: what sections are called where they are read."""
+    if isinstance(node, ast.Attribute):
+        return node.attr == key
+    return isinstance(node, ast.Name) and node.id in ("config", "recipe")

@@ -1,0 +1,104 @@
+"""The command lines: fast answers, one-line mistakes, exit statuses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, Script
+from PIL import Image
+
+from fcn.configfile import load_config
+
+SCRIPTS = ("train", "evaluate", "infer", "explain_layers")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_answers_at_once_without_tensorflow(name: str) -> None:
+    command = [sys.executable, "-X", "importtime", ROOT / "scripts" / f"{name}.py", "--help"]
+    started = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "usage:" in done.stdout
+    assert "tensorflow" not in done.stderr
+    assert time.perf_counter() - started < 2  # 0.2 s on an idle machine
+
+
+def test_config_mistakes_are_told_without_tensorflow(tmp_path: Path) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text("train:\n  step: 3\nmodel:\n  head_window: 4\n")
+    command = [sys.executable, "-X", "importtime", ROOT / "scripts/train.py", "--config", config]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("import time")]
+    assert done.returncode == 2
+    assert lines[0] == f"{config}:2:3: train.step: is no setting; did you mean train.steps?"
+    assert lines[1].startswith(f"{config}:4:16: model.head_window: 4 is not allowed; it must be 1, 3, 5 or 7;")
+    assert len(lines) == 2
+    assert "tensorflow" not in done.stderr
+
+
+def test_print_config_can_be_read_back(script: Script, tmp_path: Path) -> None:
+    done = script("train", "--print-config", "--set", "train.steps=7", "--set", "data.root=no")
+    assert done.returncode == 0
+    assert "# Training steps; the schedule is stretched over them." in done.stdout
+    file = tmp_path / "config.yaml"
+    file.write_text(done.stdout)
+    assert load_config(file) == load_config(ROOT / "configs/synthetic.yaml", ["train.steps=7", "data.root=no"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train", "--resume"], "--resume: needs the folder to continue"),
+        (["train", "--config", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+        (["evaluate", "--run", "nowhere"], "nowhere: is no run folder"),
+        (["infer"], "runs/: holds no trained run"),
+    ],
+)
+def test_mistakes_are_one_line_with_status_2(
+    arguments: list[str], expected: str, script: Script, tmp_path: Path
+) -> None:
+    done = script(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(expected)
+    assert done.stderr.count("\n") == 1
+
+
+def test_existing_run_folder_is_not_overwritten(smoke_run: Path, script: Script) -> None:
+    before = {path: path.stat().st_mtime_ns for path in smoke_run.rglob("*")}
+    done = script("train", "--run-dir", smoke_run)
+    assert done.returncode == 2
+    assert "exists; continue it with --resume" in done.stderr
+    assert {path: path.stat().st_mtime_ns for path in smoke_run.rglob("*")} == before
+
+
+def test_evaluate_names_unknown_splits(smoke_run: Path, script: Script) -> None:
+    done = script("evaluate", "--run", smoke_run, "--split", "vall")
+    assert done.returncode == 2
+    assert "split 'vall': is none of train, val, test" in done.stderr
+
+
+def test_two_inputs_with_one_stem_are_refused_before_any_work(smoke_run: Path, script: Script, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / folder / "same.png")
+    out = tmp_path / "out"
+    done = script("infer", tmp_path / "a", tmp_path / "b", "--run", smoke_run, "--out", out)
+    assert done.returncode == 2
+    assert "has the same stem as" in done.stderr
+    assert not out.exists()
+
+
+def test_damaged_weights_are_refused(smoke_run: Path, script: Script, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    subprocess.run(["cp", "-r", smoke_run, copy], check=True)  # noqa: S607
+    data = bytearray((copy / "best.weights.h5").read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / "best.weights.h5").write_bytes(data)
+    done = script("infer", "--run", copy)
+    assert done.returncode == 2
+    assert "best.weights.h5: is damaged" in done.stderr

@@ -1,0 +1,89 @@
+"""Trains on synthetic roads through the scripts and fails unless the network learned to see roads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Script
+from PIL import Image
+
+from fcn.configfile import load_config
+from fcn.datasets import open_split
+from fcn.evaluation.evaluate import evaluate, evaluate_colour_table
+from fcn.images import read_label, read_size
+
+MARGIN = 0.15  # of road IoU; a run of 80 steps is above both baselines by more than twice that
+
+
+def test_network_beats_the_majority_class_and_the_colour_table(smoke_run: Path, script: Script, tmp_path: Path) -> None:
+    file = tmp_path / "scores.json"
+    done = script("evaluate", "--run", smoke_run, "--json", file)
+    assert done.returncode == 0, done.stderr
+    record = json.loads(file.read_text())
+    assert set(record) == {"split", "frames", "miou", "iou", "pixel_accuracy", "mean_accuracy", "fw_iou"}
+    assert (record["split"], record["frames"], set(record["iou"])) == ("val", 16, {"background", "road"})
+
+    data = load_config(smoke_run / "config.yaml").data
+    training, validation = open_split(data, "train"), open_split(data, "val")
+    majority = evaluate(validation, lambda image: np.zeros(image.shape[:2], np.uint8))
+    colour_table = evaluate_colour_table(training, validation)
+    assert majority["pixel_accuracy"] > 0.5, "background is not the majority class"
+    assert record["iou"]["road"] > majority["iou"]["road"] + MARGIN
+    assert record["iou"]["road"] > colour_table["iou"]["road"] + MARGIN
+    assert record["pixel_accuracy"] > majority["pixel_accuracy"]
+
+
+def test_best_record_is_what_evaluation_of_its_weights_gives(smoke_run: Path, script: Script, tmp_path: Path) -> None:
+    file = tmp_path / "scores.json"
+    script("evaluate", "--run", smoke_run, "--json", file)
+    best = json.loads((smoke_run / "best.json").read_text())
+    assert json.loads(file.read_text())["miou"] == pytest.approx(best["miou"], abs=1e-6)
+
+
+def test_run_folder_holds_what_is_promised(smoke_run: Path) -> None:
+    names = {path.name for path in smoke_run.iterdir()}
+    assert names >= {
+        *("config.yaml", "environment.json", "metrics.jsonl", "checkpoints", "pictures"),
+        *("best.weights.h5", "best.json"),
+    }
+    rows = [json.loads(line) for line in (smoke_run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "loss" in row] == [20, 40, 60, 80]
+    assert [row["step"] for row in rows if "miou" in row] == [40, 80]
+    assert rows[2]["loss"] < rows[0]["loss"]
+    assert len(list((smoke_run / "pictures").glob("*.png"))) == 4
+    assert sorted(path.name for path in (smoke_run / "checkpoints").iterdir()) == ["step-00000040", "step-00000080"]
+
+
+def test_infer_writes_masks_of_the_input_size_and_a_table(smoke_run: Path, script: Script, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    inputs = tmp_path / "in"
+    inputs.mkdir()
+    sizes = {"RGB": (61, 47), "L": (33, 32), "P": (1, 1), "RGBA": (90, 20), "CMYK": (40, 40)}  # width, height
+    for mode, (width, height) in sizes.items():
+        picture = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).convert(mode)
+        picture.save(inputs / f"{mode}.{'jpg' if mode == 'CMYK' else 'png'}")
+    (inputs / "broken.png").write_bytes((inputs / "RGB.png").read_bytes()[:200])
+    out = tmp_path / "out"
+    done = script("infer", inputs, "--run", smoke_run, "--out", out)
+    assert done.returncode == 2
+    assert "broken.png: is broken or cut off" in done.stderr
+    for mode, (width, height) in sizes.items():
+        mask = out / f"{mode}_mask.png"
+        assert read_size(mask) == read_size(out / f"{mode}_overlay.png") == (height, width)
+        assert Image.open(mask).mode == "P"
+        assert read_label(mask).max() <= 1
+        assert f"{mode}." in done.stdout
+    assert len(list(out.iterdir())) == 2 * len(sizes)
+    assert "decode" in done.stdout
+    assert "background" in done.stdout
+
+
+def test_infer_without_input_shows_validation_frames_of_the_newest_run(smoke_run: Path, script: Script) -> None:
+    done = script("infer", cwd=smoke_run.parents[1])
+    assert done.returncode == 0, done.stderr
+    written = sorted(path.name for path in (smoke_run / "inference").iterdir())
+    assert written[:2] == ["val_000000_mask.png", "val_000000_overlay.png"]
+    assert len(written) == 12
