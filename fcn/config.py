@@ -46,7 +46,7 @@ def _numbers(value: Any) -> tuple[float, ...]:
 
 ODD_WINDOW = Rule(
     lambda value: value in (1, 3, 5, 7),
-    "must be 1, 3, 5 or 7; an even window shifts the map by half a cell; use 3 or 5",
+    "must be 1, 3, 5 or 7; an even one shifts the map by half a cell",
 )
 ORDERED = Rule(lambda value: value[0] <= value[1], "must be [lowest, highest]; swap the two numbers")
 

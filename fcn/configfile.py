@@ -1,30 +1,24 @@
 """YAML text -> Config, every mistake with its position; Config -> YAML text.
 
-YAML is only asked for the shape of the text. What a scalar means is decided by the field that it is for, so `1e-3` is a
-number where one is meant, `no` is a word where one is meant, and `12:30` is never 750.
+YAML is only asked for the shape of the text; `configvalue` decides what a value means.
 """
 
 from __future__ import annotations
 
 import difflib
-import re
-import types
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 import yaml
 
 from fcn.config import SECTIONS, Config, Section, field_docs, field_types
+from fcn.configvalue import convert, is_null
 from fcn.errors import ConfigError, UserError
 
 MAX_BYTES = 64 * 1024  # a hundred times the longest sensible file
 MAX_DEPTH = 4  # sections, their fields, a list in one; one more, so that a list in a list is reported where it stands
-
-INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
-NULLS = {"", "~", "null", "Null", "NULL"}
 
 
 @dataclass(frozen=True)
@@ -163,7 +157,7 @@ def _read_sections(root: yaml.Node, source: str, reading: _Reading) -> None:
 
 def _items(node: yaml.Node, source: str, what: str, reading: _Reading) -> list[tuple[str, yaml.Mark, yaml.Node]]:
     """Key, its position, value: of a mapping, without duplicates. Empty is an empty mapping."""
-    if isinstance(node, yaml.ScalarNode) and node.style is None and node.value in NULLS:
+    if is_null(node):
         return []
     if not isinstance(node, yaml.MappingNode):
         reading.note(source, node.start_mark, f"{what}: must be `key: value` lines")
@@ -188,7 +182,7 @@ def _read_field(key: str, node: yaml.Node, source: str, key_mark: yaml.Mark, rea
         return
     reading.places[key] = _place(source, node.start_mark)
     try:
-        reading.values[key] = _convert(node, types_of[name])
+        reading.values[key] = convert(node, types_of[name])
     except ValueError as error:
         reading.values.pop(key, None)
         reading.note(source, node.start_mark, f"{key}: {error}")
@@ -208,59 +202,6 @@ def _build(reading: _Reading) -> Config | None:
                 where, position = reading.places.get(dotted, ("config", (0, 0)))
                 reading.mistakes.append(Mistake(where, position, f"{dotted}: {text}"))
     return Config(**sections) if len(sections) == len(fields(Config)) else None  # type: ignore[arg-type]
-
-
-def _convert(node: yaml.Node, kind: Any) -> Any:
-    """A node's value as the field's type asks for it; ValueError says what was expected."""
-    if get_origin(kind) in (Union, types.UnionType):
-        if isinstance(node, yaml.ScalarNode) and node.style is None and node.value in NULLS:
-            return None
-        return _convert(node, get_args(kind)[0])
-    if get_origin(kind) is tuple:
-        members = get_args(kind)
-        if not isinstance(node, yaml.SequenceNode) or len(node.value) != len(members):
-            raise ValueError(
-                f"{_source_text(node)} is not a list of {len(members)} numbers, such as {_example(members)}"
-            )
-        return tuple(_convert(item, member) for item, member in zip(node.value, members, strict=True))
-    if not isinstance(node, yaml.ScalarNode):
-        raise ValueError(f"{_source_text(node)} is not a single value")
-    if get_origin(kind) is Literal:
-        by_text = {str(choice): choice for choice in get_args(kind)}
-        if node.value not in by_text:
-            close = difflib.get_close_matches(node.value, by_text, 1)
-            mend = f"; did you mean {close[0]}?" if close else ""
-            raise ValueError(f"{node.value!r} is not one of {', '.join(by_text)}{mend}")
-        return by_text[node.value]
-    if kind is str:
-        return node.value
-    if node.style is not None:
-        raise ValueError(f"{node.value!r} is quoted text; write it without quotes")
-    return _convert_plain(node.value, kind)
-
-
-def _convert_plain(text: str, kind: type) -> bool | int | float:
-    if kind is bool:
-        if text not in ("true", "false"):
-            raise ValueError(f"{text!r} is neither true nor false; write one of these two words")
-        return text == "true"
-    if kind is int:
-        if not INTEGER.fullmatch(text):
-            raise ValueError(f"{text!r} is not a whole number in plain digits, such as 100")
-        return int(text)
-    if not NUMBER.fullmatch(text) or float(text) in (float("inf"), float("-inf")):
-        raise ValueError(f"{text!r} is not a finite number, such as 0.001 or 1e-3")
-    return float(text)
-
-
-def _source_text(node: yaml.Node) -> str:
-    if isinstance(node, yaml.ScalarNode):
-        return repr(node.value)
-    return f"a list of {len(node.value)}" if isinstance(node, yaml.SequenceNode) else "a mapping"
-
-
-def _example(members: tuple[type, ...]) -> str:
-    return str([100 if member is int else 0.5 for member in members])
 
 
 def _hint(key: str) -> str:

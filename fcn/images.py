@@ -60,36 +60,25 @@ def read_label(path: Path) -> Array:
     return np.asarray(image)
 
 
-def read_size(path: Path) -> tuple[int, int]:
-    """(height, width) from the header alone. Raises UserError as `read_image` does for a header."""
-    with _open(path) as image:
-        return image.height, image.width
-
-
-def _open(path: Path) -> Image.Image:
+def _decode(path: Path) -> Image.Image:
     try:
-        image = Image.open(path, formats=FORMATS)
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise UserError(f"{path}: is larger than {MAX_PIXELS:,} pixels; cut it into tiles")
+            if image.mode.startswith(("I", "F")):
+                raise UserError(f"{path}: has mode {image.mode}, over 8 bits a channel; convert it to 8 bits")
+            try:
+                image.load()
+            except (OSError, SyntaxError, ValueError) as error:
+                raise UserError(f"{path}: is broken or cut off ({error}); replace or remove the file") from error
+            return image
     except UnidentifiedImageError as error:
-        empty = "is empty" if path.stat().st_size == 0 else "is no PNG or JPEG"
-        raise UserError(f"{path}: {empty}; replace or remove the file") from error
+        what = "is no PNG or JPEG" if path.stat().st_size else "is empty"
+        raise UserError(f"{path}: {what}; replace or remove the file") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UserError(f"{path}: is larger than {MAX_PIXELS:,} pixels; cut it into tiles") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if image.width * image.height > MAX_PIXELS:
-        raise UserError(f"{path}: is larger than {MAX_PIXELS:,} pixels; cut it into tiles")
-    return image
-
-
-def _decode(path: Path) -> Image.Image:
-    with _open(path) as image:
-        if image.mode.startswith(("I", "F")):
-            raise UserError(f"{path}: has mode {image.mode}, more than 8 bits a channel; convert it to 8 bits first")
-        try:
-            image.load()
-        except (OSError, SyntaxError, ValueError) as error:
-            raise UserError(f"{path}: is broken or cut off ({error}); replace or remove the file") from error
-        return image
 
 
 def write_image(path: Path, image: Array) -> None:

@@ -31,7 +31,7 @@ def test_windows_other_than_1_3_5_7_are_refused(window: int) -> None:
 
 
 def test_data_sets_on_disk_need_a_root() -> None:
-    with pytest.raises(ConfigError, match="data.root: is not set; `camvid` is read from a folder"):
+    with pytest.raises(ConfigError, match=r"data\.root: is not set; `camvid` is read from a folder"):
         DataConfig(kind="camvid")
 
 
@@ -49,7 +49,7 @@ def test_every_field_is_documented(key: str) -> None:
 def test_every_field_is_read_in_one_module(key: str) -> None:
     reads: dict[str, set[str]] = {name: set() for name in field_types(SECTIONS[key])}
     for file in PACKAGE.rglob("*.py"):
-        if file.name in ("config.py", "configfile.py"):
+        if file.name in ("config.py", "configfile.py", "configvalue.py"):
             continue
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Attribute) and node.attr in reads and _is_config(node.value, key):

@@ -24,7 +24,13 @@ def mistakes(tmp_path: Path, text: str, *overrides: str) -> list[str]:
 
 
 def test_defaults_are_what_an_empty_file_gives(tmp_path: Path) -> None:
-    assert load(tmp_path, "") == load(tmp_path, "# nothing\n") == load(tmp_path, "train:\n") == load_config(None) == Config()
+    assert (
+        load(tmp_path, "")
+        == load(tmp_path, "# nothing\n")
+        == load(tmp_path, "train:\n")
+        == load_config(None)
+        == Config()
+    )
 
 
 @pytest.mark.parametrize(
@@ -34,7 +40,9 @@ def test_numbers_are_read_as_people_write_them(text: str, value: float, tmp_path
     assert load(tmp_path, f"train: {{learning_rate: {text}}}").train.learning_rate == value
 
 
-@pytest.mark.parametrize("text", ["12:30", "'0.1'", "abc", "0x10", "1_000", ".inf", ".nan", "nan", "1e999", "[1]", "true", ""])
+@pytest.mark.parametrize(
+    "text", ["12:30", "'0.1'", "abc", "0x10", "1_000", ".inf", ".nan", "nan", "1e999", "[1]", "true", ""]
+)
 def test_what_is_no_number_is_refused_where_one_is_meant(text: str, tmp_path: Path) -> None:
     (line,) = mistakes(tmp_path, f"train:\n  learning_rate: {text}")
     assert line.startswith("mine.yaml:2:")
@@ -79,8 +87,10 @@ augment:
     assert mistakes(tmp_path, text, "train.stepps=3") == [
         "mine.yaml:2:9: data.kind: 'camvidd' is not one of synthetic, camvid; did you mean camvid?",
         "mine.yaml:3:1: trian: is no section; did you mean train?",
-        "mine.yaml:6:16: model.head_window: 4 is not allowed; it must be 1, 3, 5 or 7; an even window shifts the map by "
-        "half a cell; use 3 or 5",
+        (
+            "mine.yaml:6:16: model.head_window: 4 is not allowed; it must be 1, 3, 5 or 7; an even one shifts the map by "
+            "half a cell"
+        ),
         "mine.yaml:7:3: model.widht: is no setting; did you mean model.width?",
         "mine.yaml:9:14: augment.crop_size: a list of 1 is not a list of 2 numbers, such as [100, 100]",
         "mine.yaml:10:10: augment.scale: [2.0, 1.0] is not allowed; it must be [lowest, highest]; swap the two numbers",
@@ -97,11 +107,17 @@ def test_a_setting_in_the_wrong_section_is_sent_to_the_right_one(tmp_path: Path)
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("train: {steps: 1}\ntrain: {steps: 2}", "mine.yaml:2:1: the file: train stands twice, first in line 1; keep one"),
+        (
+            "train: {steps: 1}\ntrain: {steps: 2}",
+            "mine.yaml:2:1: the file: train stands twice, first in line 1; keep one",
+        ),
         ("train:\n  steps: 1\n  steps: 1", "mine.yaml:3:3: train: steps stands twice, first in line 2; keep one"),
         ("train: &a {steps: 1}", "mine.yaml:1:8: anchors and aliases are not allowed; write the value out"),
         ("a: *b", "mine.yaml:1:4: anchors and aliases are not allowed; write the value out"),
-        ("train: {steps: !!python/name:os.system x}", "mine.yaml:1:16: the tag tag:yaml.org,2002:python/name:os.system"),
+        (
+            "train: {steps: !!python/name:os.system x}",
+            "mine.yaml:1:16: the tag tag:yaml.org,2002:python/name:os.system",
+        ),
         ("[" * 5000, "mine.yaml:1:5: is nested too deeply"),
         ("- train", "mine.yaml:1:1: the file: must be `key: value` lines"),
         ("train: 3", "mine.yaml:1:8: train: must be `key: value` lines"),

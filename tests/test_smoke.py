@@ -13,7 +13,7 @@ from PIL import Image
 from fcn.configfile import load_config
 from fcn.datasets import open_split
 from fcn.evaluation.evaluate import evaluate, evaluate_colour_table
-from fcn.images import read_label, read_size
+from fcn.images import read_image, read_label
 
 MARGIN = 0.15  # of road IoU; a run of 80 steps is above both baselines by more than twice that
 
@@ -52,7 +52,8 @@ def test_run_folder_holds_what_is_promised(smoke_run: Path) -> None:
     rows = [json.loads(line) for line in (smoke_run / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "loss" in row] == [20, 40, 60, 80]
     assert [row["step"] for row in rows if "miou" in row] == [40, 80]
-    assert rows[2]["loss"] < rows[0]["loss"]
+    losses = [row["loss"] for row in rows if "loss" in row]
+    assert losses[-1] < losses[0]
     assert len(list((smoke_run / "pictures").glob("*.png"))) == 4
     assert sorted(path.name for path in (smoke_run / "checkpoints").iterdir()) == ["step-00000040", "step-00000080"]
 
@@ -72,9 +73,11 @@ def test_infer_writes_masks_of_the_input_size_and_a_table(smoke_run: Path, scrip
     assert "broken.png: is broken or cut off" in done.stderr
     for mode, (width, height) in sizes.items():
         mask = out / f"{mode}_mask.png"
-        assert read_size(mask) == read_size(out / f"{mode}_overlay.png") == (height, width)
-        assert Image.open(mask).mode == "P"
+        with Image.open(mask) as picture:
+            assert picture.mode == "P"
+        assert read_label(mask).shape == (height, width)
         assert read_label(mask).max() <= 1
+        assert read_image(out / f"{mode}_overlay.png").shape == (height, width, 3)
         assert f"{mode}." in done.stdout
     assert len(list(out.iterdir())) == 2 * len(sizes)
     assert "decode" in done.stdout

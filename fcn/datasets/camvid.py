@@ -3,8 +3,8 @@
     ROOT/train/NAME.png       ROOT/trainannot/NAME.png       ROOT/train.txt
     ROOT/val/...              ROOT/valannot/...              ROOT/val.txt
 
-An annotation is an 8-bit grey PNG of class indices, 11 for void. The list names the frames of a split; the folders in
-it are those of another machine, so only the last part of a path counts. Without a list all frames of the folder are taken.
+An annotation is an 8-bit grey PNG of class indices, 11 for void. The list names the frames of a split; the folders
+in it are those of another machine, so only the last part of a path counts. Without a list all frames of a folder count.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from fcn.config import Config
 from fcn.datasets import classes_of
-from fcn.errors import UserError
 from fcn.images import Array, SegmentationClass
 from fcn.model.fcn import build_fcn
+from fcn.model.weights import load_weights
 from fcn.run import RunFolder
 
 
@@ -57,10 +57,5 @@ def load_predictor(run: str | Path | RunFolder, config: Config | None = None) ->
     config = config or folder.config()
     classes = classes_of(config.data)
     model = build_fcn(config.model, len(classes))
-    try:
-        model.load_weights(folder.best_weights)
-    except ValueError as error:
-        raise UserError(
-            f"{folder.best_weights}: holds weights of another network: {str(error).splitlines()[0]}"
-        ) from error
+    load_weights(model, folder.best_weights)
     return Predictor(model, classes)

@@ -25,8 +25,8 @@ def convolutionalize(classifier: keras.Model) -> keras.Model:
     """The same network for images of any size, with a map of logits for the vector of logits.
 
     The first dense layer takes the window of the map that was flattened, with SAME padding; the later ones are 1x1.
-    With an odd window (h, w) cell (i + h // 2, j + w // 2) of the map is the classifier's head on the window that begins
-    at (i, j). Cells nearer to the border see zeros beyond it. Layers keep their names and weights.
+    With an odd window (h, w) cell (i + h // 2, j + w // 2) of the map is the classifier's head on the window that
+    begins at (i, j). Cells nearer to the border see zeros beyond it. Layers keep their names and weights.
 
     Args:
         classifier: a chain of layers with one Flatten before its dense layers, as `vgg.build_classifier` makes it.

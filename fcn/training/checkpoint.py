@@ -15,6 +15,7 @@ import tensorflow as tf
 
 NAME = "step-{:08d}"
 PART = "part-"
+STATE = "state-1"  # TensorFlow adds the number of the save
 
 
 @dataclass
@@ -45,7 +46,7 @@ def save(state: RunState, folder: Path, keep_checkpoints: int) -> None:
     name = NAME.format(int(state.step.numpy()))
     temporary = folder / f"{PART}{name}"
     shutil.rmtree(temporary, ignore_errors=True)
-    state.checkpoint().write(str(temporary / "state"))
+    state.checkpoint().save(str(temporary / "state"))
     shutil.rmtree(folder / name, ignore_errors=True)
     temporary.rename(folder / name)
     for old in whole_checkpoints(folder)[:-keep_checkpoints]:
@@ -57,7 +58,7 @@ def restore(state: RunState, folder: Path) -> bool:
     found = whole_checkpoints(folder)
     if not found:
         return False
-    state.checkpoint().restore(str(found[-1] / "state")).assert_consumed()
+    state.checkpoint().restore(str(found[-1] / STATE)).assert_consumed()
     return True
 
 

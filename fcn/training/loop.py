@@ -21,6 +21,7 @@ from fcn.files import whole_file
 from fcn.images import write_image
 from fcn.inference.predictor import Predictor
 from fcn.model.fcn import build_fcn
+from fcn.model.weights import save_weights
 from fcn.pictures import comparison
 from fcn.pipeline import frame_of_slot, training_batches
 from fcn.run import RunFolder
@@ -166,7 +167,7 @@ def keep_if_best(
         return
     state.best_score.assign(scores["miou"])
     with whole_file(folder.best_weights) as temporary:
-        state.model.save_weights(temporary)
+        save_weights(state.model, temporary)
     folder.record_best({"step": int(state.step), **scores, "colour_table": baseline})
     for index in np.linspace(0, len(validation) - 1, min(pictures, len(validation))).round().astype(int):
         image, truth = validation.read(index)

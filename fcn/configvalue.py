@@ -1,0 +1,83 @@
+"""What a YAML value means is decided by the field that it is for, not by YAML.
+
+So `1e-3` is a number where one is meant, `no` is a word where one is meant, and `12:30` is never 750.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import types
+from typing import Any, Literal, Union, get_args, get_origin
+
+import yaml
+
+INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+NULLS = {"", "~", "null", "Null", "NULL"}
+
+
+def is_null(node: yaml.Node) -> bool:
+    """Whether nothing stands there, or a word for nothing."""
+    return isinstance(node, yaml.ScalarNode) and node.style is None and node.value in NULLS
+
+
+def convert(node: yaml.Node, kind: Any) -> Any:
+    """A node's value as a field's type asks for it.
+
+    Args:
+        node: what stands in the text.
+        kind: bool, int, float, str, a Literal of words or numbers, a tuple of these, or one of them or None.
+
+    Raises:
+        ValueError: the text is no value of the type; the message says what is.
+    """
+    if get_origin(kind) in (Union, types.UnionType):
+        if is_null(node):
+            return None
+        return convert(node, get_args(kind)[0])
+    if get_origin(kind) is tuple:
+        members = get_args(kind)
+        if not isinstance(node, yaml.SequenceNode) or len(node.value) != len(members):
+            raise ValueError(
+                f"{_source_text(node)} is not a list of {len(members)} numbers, such as {_example(members)}"
+            )
+        return tuple(convert(item, member) for item, member in zip(node.value, members, strict=True))
+    if not isinstance(node, yaml.ScalarNode):
+        raise ValueError(f"{_source_text(node)} is not a single value")
+    if get_origin(kind) is Literal:
+        by_text = {str(choice): choice for choice in get_args(kind)}
+        if node.value not in by_text:
+            close = difflib.get_close_matches(node.value, by_text, 1)
+            mend = f"; did you mean {close[0]}?" if close else ""
+            raise ValueError(f"{node.value!r} is not one of {', '.join(by_text)}{mend}")
+        return by_text[node.value]
+    if kind is str:
+        return node.value
+    if node.style is not None:
+        raise ValueError(f"{node.value!r} is quoted text; write it without quotes")
+    return _plain(node.value, kind)
+
+
+def _plain(text: str, kind: type) -> bool | int | float:
+    if kind is bool:
+        if text not in ("true", "false"):
+            raise ValueError(f"{text!r} is neither true nor false; write one of these two words")
+        return text == "true"
+    if kind is int:
+        if not INTEGER.fullmatch(text):
+            raise ValueError(f"{text!r} is not a whole number in plain digits, such as 100")
+        return int(text)
+    if not NUMBER.fullmatch(text) or float(text) in (float("inf"), float("-inf")):
+        raise ValueError(f"{text!r} is not a finite number, such as 0.001 or 1e-3")
+    return float(text)
+
+
+def _source_text(node: yaml.Node) -> str:
+    if isinstance(node, yaml.ScalarNode):
+        return repr(node.value)
+    return f"a list of {len(node.value)}" if isinstance(node, yaml.SequenceNode) else "a mapping"
+
+
+def _example(members: tuple[type, ...]) -> str:
+    return str([100 if member is int else 0.5 for member in members])

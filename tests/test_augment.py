@@ -1,0 +1,101 @@
+"""What is done to a frame is done to its label, and nothing is made up at the border."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fcn.augment import augment_frame, crop, resize
+from fcn.config import AugmentConfig
+from fcn.images import IGNORE, Array
+
+OFF = {"scale": (1.0, 1.0), "flip": False}
+
+
+def frame(height: int = 20, width: int = 30) -> tuple[Array, Array]:
+    """A label that can be read off its image: the red channel is the label, green and blue the place."""
+    rows, columns = np.indices((height, width), dtype=np.uint8)
+    label = (rows * 7 + columns * 3) % 251
+    return np.stack([label, rows, columns], axis=-1), label
+
+
+def augment(config: AugmentConfig, seed: int, height: int = 20, width: int = 30) -> tuple[Array, Array]:
+    image, label = augment_frame(*frame(height, width), config, tf.constant([0, seed], tf.int64))
+    return image.numpy(), label.numpy()
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_image_and_label_are_cut_and_mirrored_alike(flip: bool) -> None:
+    for seed in range(20):
+        image, label = augment(AugmentConfig(crop_size=(8, 9), scale=(1.0, 1.0), flip=flip), seed)
+        np.testing.assert_array_equal(image[..., 0], label)
+
+
+def test_image_and_label_are_scaled_alike() -> None:
+    # a step edge stays at the same place in both, to the pixel that interpolation may blur
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[:, 30:] = 200
+    label = (image[..., 0] > 0).astype(np.uint8)
+    for seed in range(20):
+        config = AugmentConfig(crop_size=(16, 32), scale=(0.5, 2.0), flip=False)
+        scaled, scaled_label = augment_frame(image, label, config, tf.constant([1, seed], tf.int64))
+        differ = (scaled[..., 0].numpy() > 100) != (scaled_label.numpy() == 1)
+        assert differ[scaled_label != IGNORE].reshape(-1).sum() <= 16  # one pixel a row
+
+
+def test_whole_frame_without_variation_is_the_frame() -> None:
+    image, label = augment(AugmentConfig(crop_size=(20, 30), **OFF), 0)
+    np.testing.assert_array_equal(image, frame()[0])
+    np.testing.assert_array_equal(label, frame()[1])
+
+
+def test_small_frames_are_padded_with_ignored_black() -> None:
+    image, label = augment(AugmentConfig(crop_size=(24, 40), **OFF), 3)
+    np.testing.assert_array_equal(label[:20, :30], frame()[1])
+    assert (label[20:] == IGNORE).all()
+    assert (label[:, 30:] == IGNORE).all()
+    assert not image[20:].any()
+    assert not image[:, 30:].any()
+
+
+def test_labels_are_never_interpolated() -> None:
+    image, label = frame()
+    label = np.where(label > 125, 7, 3).astype(np.uint8)
+    for size in ((11, 17), (53, 90), (1, 1)):
+        assert set(np.unique(resize(image, label, size)[1])) <= {3, 7}
+
+
+def test_crop_reaches_every_place_and_no_further() -> None:
+    image, label = frame(6, 6)
+    places = {
+        tuple(crop(image, label, tf.constant([4, 5]), tf.constant(place, tf.float32))[0].numpy()[0, 0, 1:])
+        for place in np.stack(np.meshgrid(*[np.linspace(0, 0.999, 12)] * 2), -1).reshape(-1, 2)
+    }
+    assert places == {(row, column) for row in range(3) for column in range(2)}
+
+
+def test_same_seed_same_frame_and_other_seeds_differ() -> None:
+    config = AugmentConfig(crop_size=(8, 8), scale=(0.5, 2.0))
+    first, again, other = augment(config, 5)[0], augment(config, 5)[0], augment(config, 6)[0]
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_half_of_the_frames_are_mirrored() -> None:
+    config = AugmentConfig(crop_size=(20, 30), scale=(1.0, 1.0), flip=True)
+    mirrored = sum(augment(config, seed)[0][0, 0, 2] == 29 for seed in range(200))
+    assert 70 <= mirrored <= 130  # within four standard deviations
+
+
+def test_eager_frames_equal_those_of_a_parallel_pipeline() -> None:
+    config = AugmentConfig(crop_size=(13, 17), scale=(0.5, 2.0))
+    image, label = frame()
+    seeds = tf.data.Dataset.range(8).map(
+        lambda seed: augment_frame(tf.constant(image), tf.constant(label), config, tf.stack([0, seed])),
+        num_parallel_calls=4,
+    )
+    for seed, (piped_image, piped_label) in enumerate(seeds):
+        eager_image, eager_label = augment(config, seed)
+        np.testing.assert_array_equal(piped_image, eager_image)
+        np.testing.assert_array_equal(piped_label, eager_label)

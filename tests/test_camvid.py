@@ -1,0 +1,100 @@
+"""The CamVid tree: what is read from it and how each mistake in it is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+from fcn.config import DataConfig
+from fcn.datasets import open_split
+from fcn.datasets.dataset import check_frames
+from fcn.errors import UserError
+from fcn.images import IGNORE
+
+REAL = ROOT / "data" / "CamVid"
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Three frames of 6 x 4 pixels, two of them in the list."""
+    rng = np.random.default_rng(0)
+    for folder in ("val", "valannot"):
+        (tmp_path / folder).mkdir()
+    for name in ("b", "a", "c"):
+        Image.fromarray(rng.integers(0, 256, (4, 6, 3), dtype=np.uint8)).save(tmp_path / "val" / f"{name}.png")
+        Image.fromarray(np.arange(24, dtype=np.uint8).reshape(4, 6) % 12).save(tmp_path / "valannot" / f"{name}.png")
+    (tmp_path / "val.txt").write_text("/SegNet/val/b.png /SegNet/valannot/b.png\n/x/a.png /y/a.png\n")
+    return tmp_path
+
+
+def mistake(root: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        check_frames([open_split(DataConfig(kind="camvid", root=str(root), view="full"), "val")])
+    assert "\n" not in str(caught.value)
+    return str(caught.value).replace(f"{root}/", "")
+
+
+def test_list_gives_names_and_order_whatever_folders_it_speaks_of(tree: Path) -> None:
+    config = DataConfig(kind="camvid", root=str(tree), view="full")
+    assert open_split(config, "val").names == ("b", "a")
+    (tree / "val.txt").unlink()
+    assert open_split(config, "val").names == ("a", "b", "c")
+
+
+def test_void_is_ignored_and_classes_stay(tree: Path) -> None:
+    image, label = open_split(DataConfig(kind="camvid", root=str(tree), view="full"), "val").read(0)
+    assert (image.shape, image.dtype, label.dtype) == ((4, 6, 3), np.uint8, np.uint8)
+    np.testing.assert_array_equal(label.ravel(), [*range(11), IGNORE] * 2)
+
+
+def test_road_view_is_class_3_alone(tree: Path) -> None:
+    _, label = open_split(DataConfig(kind="camvid", root=str(tree), view="road"), "val").read(0)
+    np.testing.assert_array_equal(label.ravel(), [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, IGNORE] * 2)
+
+
+def test_missing_folder_is_named(tree: Path) -> None:
+    (tree / "val").rename(tree / "other")
+    assert mistake(tree).startswith("val: no such folder; data.root must hold val/ and valannot/")
+
+
+@pytest.mark.parametrize("folder", ["val", "valannot"])
+@pytest.mark.parametrize("listed", [True, False])
+def test_frame_or_truth_without_its_mate_is_named(folder: str, listed: bool, tree: Path) -> None:
+    if not listed:
+        (tree / "val.txt").unlink()
+    (tree / folder / "a.png").unlink()
+    assert mistake(tree).startswith(f"{folder}/a.png: is missing; restore it")
+
+
+def test_truth_of_another_size_is_named(tree: Path) -> None:
+    Image.fromarray(np.zeros((5, 6), np.uint8)).save(tree / "valannot/a.png")
+    assert mistake(tree).startswith("valannot/a.png: is 6x5, its image a.png 6x4 (width x height)")
+
+
+def test_value_that_is_no_class_is_named(tree: Path) -> None:
+    Image.fromarray(np.full((4, 6), 255, np.uint8)).save(tree / "valannot/a.png")
+    assert mistake(tree).startswith("valannot/a.png: holds the value 255 at (row, column) (0, 0); legal are 0 to 11")
+
+
+@pytest.mark.parametrize("folder", ["val", "valannot"])
+@pytest.mark.parametrize(("kept", "expected"), [(0, "is empty"), (50, "is broken or cut off")])
+def test_empty_and_truncated_files_are_named(folder: str, kept: int, expected: str, tree: Path) -> None:
+    path = tree / folder / "a.png"
+    path.write_bytes(path.read_bytes()[:kept])
+    assert mistake(tree).startswith(f"{folder}/a.png: {expected}")
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="data/CamVid is not there (data/README.md tells how to get it)")
+def test_real_frames_are_all_sound_and_their_pixels_are_those_counted_elsewhere() -> None:
+    config = DataConfig(kind="camvid", root=str(REAL), view="full")
+    training, validation = open_split(config, "train"), open_split(config, "val")
+    check_frames([training, validation])
+    assert (len(training), len(validation)) == (367, 101)
+    counts = sum(np.bincount(training.read(index)[1].ravel(), minlength=256) for index in range(len(training)))
+    pixels = (10682767, 14750079, 623349, 20076880, 2845085, 6166762, 743859, 714595, 3719877, 405385, 184967)
+    assert tuple(counts[:11]) == pixels
+    assert counts[IGNORE] == 2503995

@@ -1,0 +1,150 @@
+"""Dense layers become convolutions without losing a number."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from fcn.config import ModelConfig
+from fcn.model.convolutionalize import convolutionalize, dense_kernel_to_conv
+from fcn.model.vgg import build_classifier
+
+CLASSES = 3
+ROUNDING = 1e-5  # of the scores' size: float32 sums in another order
+
+
+def random_classifier(**settings: object) -> keras.Model:
+    """A small classifier whose every weight and moving statistic is random."""
+    config = ModelConfig(**{"encoder": "vgg11", "width": 1 / 32, "head_units": 8, **settings})
+    model = build_classifier(config, CLASSES)
+    random = np.random.default_rng(0)
+    for weight in model.weights:
+        kernel = weight.path.endswith("kernel")
+        spread = np.sqrt(2 / np.prod(weight.shape[:-1])) if kernel else 0.2
+        centre = 1 if weight.path.endswith(("gamma", "moving_variance")) else 0
+        value = centre + spread * random.uniform(-1.7, 1.7, weight.shape)  # variances stay positive
+        weight.assign(value)
+    return model
+
+
+def images(number: int, height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (number, height, width, 3), dtype=np.uint8)
+
+
+def assert_same_scores(scores: np.ndarray, expected: np.ndarray) -> None:
+    size = np.abs(expected).mean()
+    assert size > 0.01
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=ROUNDING * size)
+
+
+def dense_head(classifier: keras.Model) -> keras.Model:
+    """From the last map, of the classifier's own size, to its scores."""
+    return keras.Model(classifier.get_layer("flatten").input, classifier.output)
+
+
+def conv_head(converted: keras.Model) -> keras.Model:
+    """From the last map, of any size, to a map of scores."""
+    return keras.Model(converted.get_layer("block5_pool").output, converted.output)
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+@pytest.mark.parametrize("window", [1, 3, 5, 7])
+def test_classifier_is_the_middle_cell_of_the_converted_network_at_its_own_size(window: int, batch_norm: bool) -> None:
+    classifier = random_classifier(head_window=window, batch_norm=batch_norm)
+    frames = images(2, 32 * window, 32 * window)
+    scores = convolutionalize(classifier)(frames).numpy()
+    assert scores.shape == (2, window, window, CLASSES)
+    assert_same_scores(scores[:, window // 2, window // 2], classifier(frames).numpy())
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+@pytest.mark.parametrize("window", [1, 3, 5, 7])
+def test_conv_head_equals_dense_head_on_every_window_of_a_larger_map(window: int, batch_norm: bool) -> None:
+    classifier = random_classifier(head_window=window, batch_norm=batch_norm)
+    height, width = window + 2, window + 3  # 3 x 4 windows lie inside
+    features = np.random.default_rng(2).random((1, height, width, 16), dtype=np.float32)
+    scores = conv_head(convolutionalize(classifier))(features).numpy()
+    assert scores.shape == (1, height, width, CLASSES)
+    begins = [(i, j) for i in range(3) for j in range(4)]
+    expected = dense_head(classifier)(np.stack([features[0, i : i + window, j : j + window] for i, j in begins]))
+    at_begins = np.stack([scores[0, i + window // 2, j + window // 2] for i, j in begins])
+    assert_same_scores(at_begins, expected.numpy())
+
+
+def test_border_cells_of_the_conv_head_see_zeros_beyond_the_map() -> None:
+    classifier = random_classifier()
+    features = np.random.default_rng(2).random((1, 4, 5, 16), dtype=np.float32)
+    padded = np.pad(features, [(0, 0), (1, 1), (1, 1), (0, 0)])[0]
+    windows = np.stack([padded[i : i + 3, j : j + 3] for i in range(4) for j in range(5)])
+    scores = conv_head(convolutionalize(classifier))(features).numpy()
+    assert_same_scores(scores.reshape(-1, CLASSES), dense_head(classifier)(windows).numpy())
+
+
+def test_kernel_rows_go_to_their_row_column_and_channel() -> None:
+    height, width, channels, units = 2, 3, 4, 5
+    kernel = np.arange(height * width * channels * units).reshape(-1, units)
+    conv_kernel = dense_kernel_to_conv(kernel, (height, width))
+    assert conv_kernel.shape == (height, width, channels, units)
+    for i, j, c in np.ndindex(height, width, channels):
+        np.testing.assert_array_equal(conv_kernel[i, j, c], kernel[(i * width + j) * channels + c])
+
+
+def test_kernel_in_the_order_of_caffe_gives_other_scores() -> None:
+    classifier = random_classifier()
+    converted = convolutionalize(classifier)
+    head, fc6 = conv_head(converted), converted.get_layer("fc6")
+    features = np.random.default_rng(2).random((1, 3, 3, 16), dtype=np.float32)
+    right = head(features).numpy()
+    kernel = classifier.get_layer("fc6").get_weights()[0]
+    fc6.kernel.assign(kernel.T.reshape(8, 16, 3, 3).transpose(2, 3, 1, 0))
+    wrong = head(features).numpy()
+    assert np.abs(wrong - right).max() > 0.01 * np.abs(right).mean()
+
+
+@pytest.mark.parametrize("window", [1, 3, 7])
+def test_layers_keep_names_weights_and_settings(window: int) -> None:
+    classifier = random_classifier(head_window=window, dropout=0.4)
+    converted = convolutionalize(classifier)
+    names = [layer.name for layer in classifier.layers if layer.name != "flatten"]
+    assert [layer.name for layer in converted.layers] == names
+    for layer in converted.layers:
+        origin = classifier.get_layer(layer.name)
+        for weight, expected in zip(layer.get_weights(), origin.get_weights(), strict=True):
+            np.testing.assert_array_equal(weight.ravel(), expected.ravel())
+    kernels = [converted.get_layer(name).kernel.shape for name in ("fc6", "fc7", "fc8")]
+    assert kernels == [(window, window, 16, 8), (1, 1, 8, 8), (1, 1, 8, CLASSES)]
+    assert [converted.get_layer(f"fc{n}_dropout").rate for n in (6, 7)] == [0.4, 0.4]
+    assert not any(isinstance(layer, layers.Dense | layers.Flatten) for layer in converted.layers)
+
+
+def test_weights_are_copied_and_not_shared() -> None:
+    classifier = random_classifier()
+    before = classifier.get_weights()
+    for weight in convolutionalize(classifier).weights:
+        weight.assign(np.zeros(weight.shape))
+    for weight, expected in zip(classifier.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, expected)
+
+
+def test_dropout_acts_in_training_only() -> None:
+    converted = convolutionalize(random_classifier(dropout=0.5, batch_norm=False))
+    frames = images(1, 96, 96)
+    np.testing.assert_array_equal(converted(frames, training=False), converted(frames))
+    assert np.abs(converted(frames, training=True).numpy() - converted(frames).numpy()).max() > 0
+
+
+def test_activation_of_a_dense_layer_is_kept() -> None:
+    image = keras.Input((3, 3, 2), name="image")
+    x = layers.Dense(4, activation="relu", name="fc6")(layers.Flatten()(image))
+    classifier = keras.Model(image, layers.Dense(2, use_bias=False, activation="tanh", name="fc8")(x))
+    frames = np.random.default_rng(3).normal(size=(5, 3, 3, 2)).astype(np.float32)
+    assert_same_scores(convolutionalize(classifier)(frames).numpy()[:, 1, 1], classifier(frames).numpy())
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (32, 33), (65, 100)])
+def test_map_of_scores_has_a_cell_for_each_begun_32_pixels(height: int, width: int) -> None:
+    scores = convolutionalize(random_classifier())(images(1, height, width))
+    assert scores.shape == (1, -(-height // 32), -(-width // 32), CLASSES)
+    assert scores.dtype == "float32"

@@ -1,0 +1,88 @@
+"""Splits: label tables, the road view, the cache, and the check of every frame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fcn.config import DataConfig
+from fcn.datasets import SPLITS, classes_of, open_split
+from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset, cached, check_frames, label_table, map_labels, road_view
+from fcn.errors import UserError
+from fcn.images import IGNORE, Array, SegmentationClass
+
+CLASSES = (
+    SegmentationClass("sky", (0, 0, 0)),
+    SegmentationClass("road", (1, 1, 1), road=True),
+    SegmentationClass("mark", (2, 2, 2), road=True),
+)
+
+
+class Counted:
+    """Frames of 3 x 2 pixels (24 bytes with their labels) that count how often they are read."""
+
+    def __init__(self) -> None:
+        self.reads: list[int] = []
+
+    def __call__(self, index: int) -> tuple[Array, Array]:
+        self.reads.append(index)
+        if index == 2:
+            raise UserError("frame 2: is bad")
+        return np.full((3, 2, 3), index, np.uint8), np.array([[0, 1], [2, IGNORE], [0, index]], np.uint8)
+
+
+def make(read: Counted) -> Dataset:
+    return Dataset("val", CLASSES, ("a", "b", "c"), read)
+
+
+def test_values_outside_the_table_are_named_with_their_place() -> None:
+    table = label_table({0: 0, 1: 1, 11: IGNORE})
+    values = np.array([[0, 11], [1, 0]], np.uint8)
+    np.testing.assert_array_equal(map_labels(values, table, Path("x.png")), [[0, IGNORE], [1, 0]])
+    values[1, 0] = 12
+    with pytest.raises(UserError, match=r"x.png: holds the value 12 at \(row, column\) \(1, 0\); legal are 0 to 11"):
+        map_labels(values, table, Path("x.png"))
+
+
+def test_road_view_joins_the_road_classes_and_keeps_ignored_pixels() -> None:
+    view = road_view(make(Counted()))
+    assert view.classes == BACKGROUND_AND_ROAD
+    np.testing.assert_array_equal(view.read(1)[1], [[0, 1], [1, IGNORE], [0, 1]])
+
+
+def test_cached_frames_are_read_once_until_the_memory_is_full() -> None:
+    read = Counted()
+    two_frames = cached(make(read), 0)
+    for _ in range(2):
+        two_frames.read(0)
+    assert read.reads == [0, 0]
+    one = cached(make(read), 1)
+    read.reads.clear()
+    for _ in range(2):
+        image, label = one.read(1)
+        assert (image[0, 0, 0], label[2, 1]) == (1, 1)
+    assert read.reads == [1]
+
+
+def test_check_names_every_bad_frame_of_every_split() -> None:
+    with pytest.raises(UserError) as caught:
+        check_frames([make(Counted()), make(Counted())])
+    assert str(caught.value) == "frame 2: is bad\nframe 2: is bad"
+
+
+def test_unknown_splits_are_refused() -> None:
+    with pytest.raises(UserError, match="split 'dev': is none of train, val, test"):
+        open_split(DataConfig(), "dev")
+
+
+@pytest.mark.parametrize("view", ["road", "full"])
+def test_classes_are_known_without_looking_at_files(view: str) -> None:
+    for split in SPLITS:
+        config = DataConfig(view=view, synthetic_frames=(1, 1, 1))
+        assert open_split(config, split).classes == classes_of(config)
+    assert [one.name for one in classes_of(DataConfig(kind="camvid", root="nowhere", view="road"))] == [
+        "background",
+        "road",
+    ]

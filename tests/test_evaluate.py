@@ -1,0 +1,54 @@
+"""Every frame counts once; the colour table is what it says."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset
+from fcn.evaluation.colour_table import cells, fit_colour_table
+from fcn.evaluation.evaluate import evaluate, evaluate_colour_table, score_table
+from fcn.images import IGNORE, Array
+
+GREY, GREEN = (100, 100, 100), (10, 200, 10)
+FRAMES = (
+    (np.array([[GREY, GREY, GREEN]], np.uint8), np.array([[1, 1, 0]], np.uint8)),
+    (np.array([[GREY], [GREEN], [GREEN]], np.uint8), np.array([[0], [0], [IGNORE]], np.uint8)),
+)
+
+
+def make(split: str = "val") -> Dataset:
+    return Dataset(split, BACKGROUND_AND_ROAD, ("a", "b"), lambda index: FRAMES[index])
+
+
+def test_every_frame_is_predicted_once_at_its_own_size() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def predict(image: Array) -> Array:
+        seen.append(image.shape)
+        return np.ones(image.shape[:2], np.uint8)
+
+    record = evaluate(make(), predict)
+    assert seen == [(1, 3, 3), (3, 1, 3)]
+    assert (record["split"], record["frames"]) == ("val", 2)
+    assert record["iou"] == {"background": 0.0, "road": 2 / 5}
+
+
+def test_colour_table_gives_the_most_frequent_class_of_a_colour() -> None:
+    table = fit_colour_table(make("train"))
+    assert table.shape == (4096,)
+    assert table[cells(np.array([[GREY, GREEN]], np.uint8))].tolist() == [[1, 0]]  # grey: road twice, background once
+    assert table[cells(np.array([[[255, 0, 255]]], np.uint8))].tolist() == [[0]]  # unseen: background, 3 of 5
+    assert evaluate_colour_table(make("train"), make())["iou"] == {"background": 2 / 3, "road": 2 / 3}
+
+
+def test_cells_are_sixteenths_of_each_channel() -> None:
+    image = np.array([[[0, 0, 15], [0, 16, 0], [255, 255, 255]]], np.uint8)
+    assert cells(image).tolist() == [[0, 16, 4095]]
+
+
+def test_score_table_shows_absent_classes_as_a_dash() -> None:
+    record = evaluate(make(), lambda image: np.zeros(image.shape[:2], np.uint8))
+    absent = {**record, "iou": {"background": 0.25, "road": None}}
+    lines = score_table({"network": record, "other": absent}).splitlines()
+    assert lines[0].split() == ["network", "other"]
+    assert lines[-1].split() == ["iou", "road", "0.0000", "-"]

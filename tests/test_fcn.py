@@ -1,0 +1,191 @@
+"""The decoder brings scores back to every pixel, where they belong."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fcn.config import ModelConfig
+from fcn.model.fcn import bilinear_kernel, build_fcn, upsample
+
+CLASSES = 3
+STRIDES = [32, 16, 8, 4, 2]
+SKIPS = {32: [], 16: [4], 8: [4, 3], 4: [4, 3, 2], 2: [4, 3, 2, 1]}  # blocks whose pooled maps are scored
+
+
+def small_fcn(stride: int, **settings: object) -> keras.Model:
+    config = ModelConfig(encoder="vgg11", width=1 / 32, head_units=4, stride=stride, **settings)
+    return build_fcn(config, CLASSES)
+
+
+@cache
+def shared_fcn(stride: int) -> keras.Model:
+    """For tests that change no weight."""
+    return small_fcn(stride)
+
+
+def images(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(1).normal(size=shape).astype(np.float32)
+
+
+def randomize(model: keras.Model, name: str) -> None:
+    layer = model.get_layer(name)
+    layer.set_weights([noise(*weight.shape) for weight in layer.get_weights()])
+
+
+def upsampled(scores: np.ndarray, factor: int, height: int | None = None, width: int | None = None) -> np.ndarray:
+    """What `upsample` must be, by TensorFlow's own resizing, cropped at the bottom and right."""
+    size = (scores.shape[1] * factor, scores.shape[2] * factor)
+    return tf.image.resize(scores, size).numpy()[:, :height, :width]
+
+
+def upsample_to(scores: np.ndarray, factor: int, height: int, width: int) -> np.ndarray:
+    return upsample(tf.constant(scores), factor, tf.zeros((1, height, width, 1)), "up").numpy()
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 7), (33, 97), (64, 32)])
+@pytest.mark.parametrize("stride", STRIDES)
+def test_logits_are_float32_of_the_images_size_whatever_it_is(stride: int, height: int, width: int) -> None:
+    logits = shared_fcn(stride)(images(height, width))
+    assert logits.shape == (2, height, width, CLASSES)
+    assert logits.dtype == "float32"
+
+
+@pytest.mark.parametrize("stride", STRIDES)
+def test_logits_are_zero_at_the_start(stride: int) -> None:
+    np.testing.assert_array_equal(shared_fcn(stride)(images(40, 50)), 0)
+
+
+@pytest.mark.parametrize("stride", STRIDES)
+def test_each_skip_has_one_scorer_without_which_scores_are_only_upsampled(stride: int) -> None:
+    height, width = 75, 110
+    model = small_fcn(stride)
+    scorers = [layer.name for layer in model.layers if layer.name.startswith("score_")]
+    assert sorted(scorers) == sorted(["score_fr", *(f"score_pool{block}" for block in SKIPS[stride])])
+    randomize(model, "score_fr")
+    frames = images(height, width)
+    expected = keras.Model(model.input, model.get_layer("score_fr").output)(frames).numpy()
+    assert expected.shape == (2, 3, 4, CLASSES)
+    for block in SKIPS[stride]:
+        cells = (-(-height // 2**block), -(-width // 2**block))
+        expected = upsampled(expected, 2, *cells)
+    expected = upsampled(expected, stride, height, width)
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(model(frames), expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("block", SKIPS[2])
+def test_scores_of_a_skip_are_added_at_its_own_place(block: int) -> None:
+    height, width = 75, 110
+    model = small_fcn(2)
+    randomize(model, f"score_pool{block}")
+    frames = images(height, width)
+    expected = keras.Model(model.input, model.get_layer(f"score_pool{block}").output)(frames).numpy()
+    for finer in range(block - 1, 0, -1):
+        expected = upsampled(expected, 2, -(-height // 2**finer), -(-width // 2**finer))
+    expected = upsampled(expected, 2, height, width)
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(model(frames), expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8, 16, 32])
+def test_upsampling_equals_bilinear_resizing(factor: int) -> None:
+    scores = noise(2, 4, 5, CLASSES)
+    result = upsample_to(scores, factor, 4 * factor, 5 * factor)
+    np.testing.assert_allclose(result, upsampled(scores, factor), atol=2e-6)
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8, 16, 32])
+def test_upsampled_ramp_is_the_ramp_and_not_shifted(factor: int) -> None:
+    ramp = np.arange(6, dtype=np.float32).reshape(1, 1, 6, 1)
+    places = (
+        np.arange(6 * factor) + 0.5
+    ) / factor - 0.5  # the middle of a pixel, counted in cells from cell 0's middle
+    for result in (
+        upsample_to(ramp, factor, factor, 6 * factor)[0, 0, :, 0],
+        upsample_to(ramp.reshape(1, 6, 1, 1), factor, 6 * factor, factor)[0, :, 0, 0],
+    ):
+        inside = (places >= 0) & (places <= 5)
+        np.testing.assert_allclose(result[inside], places[inside], atol=1e-5)
+        np.testing.assert_allclose(result[~inside], np.clip(places[~inside], 0, 5), atol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [2, 8, 32])
+def test_constant_stays_constant_to_the_border(factor: int) -> None:
+    result = upsample_to(np.full((1, 1, 3, 1), 0.7, np.float32), factor, factor, 3 * factor)
+    np.testing.assert_allclose(result, 0.7, rtol=1e-6)
+
+
+def test_odd_sizes_are_cropped_at_the_bottom_and_right() -> None:
+    scores = noise(1, 3, 4, CLASSES)
+    np.testing.assert_allclose(upsample_to(scores, 2, 5, 7), upsampled(scores, 2)[:, :5, :7], atol=1e-6)
+    np.testing.assert_allclose(upsample_to(scores, 8, 17, 32), upsampled(scores, 8)[:, :17], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("size", "ramp"),
+    [
+        (3, [0.5, 1, 0.5]),
+        (4, [0.25, 0.75, 0.75, 0.25]),
+        (16, [*np.arange(1, 17, 2) / 16, *np.arange(15, 0, -2) / 16]),
+    ],
+)
+def test_bilinear_kernel_interpolates_each_class_by_itself(size: int, ramp: list[float]) -> None:
+    kernel = bilinear_kernel((size, size, 2, 2)).numpy()
+    for out, into in np.ndindex(2, 2):
+        np.testing.assert_allclose(kernel[:, :, out, into], np.outer(ramp, ramp) * (out == into), rtol=1e-6)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("stride", STRIDES)
+def test_last_upsampling_is_learned_only_where_the_config_says_so(stride: int, learned: bool) -> None:
+    model = shared_fcn(stride) if not learned else small_fcn(stride, learn_last_upsampling=True)
+    upsamplings = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2DTranspose)]
+    assert [layer.trainable for layer in upsamplings] == [True] * len(SKIPS[stride]) + [learned]
+    trainable = {weight.path for weight in model.trainable_weights}
+    assert (upsamplings[-1].kernel.path in trainable) == learned
+    assert upsamplings[-1].kernel.shape == (2 * stride, 2 * stride, CLASSES, CLASSES)
+    assert not any(layer.use_bias for layer in upsamplings)
+
+
+@pytest.mark.parametrize(
+    ("stride", "published"),
+    [
+        (32, "score_fr upscore"),
+        (16, "score_fr upscore2 score_pool4 fuse_pool4 upscore16"),
+        (8, "score_fr upscore2 score_pool4 fuse_pool4 upscore_pool4 score_pool3 fuse_pool3 upscore8"),
+    ],
+)
+def test_layers_of_the_decoder_have_their_published_names(stride: int, published: str) -> None:
+    model = shared_fcn(stride)
+    assert model.name == f"fcn{stride}s"
+    decoder = {layer.name for layer in model.layers if layer.name.startswith(("score", "upscore", "fuse"))}
+    assert {name for name in decoder if not name.endswith("_crop")} == set(published.split())
+
+
+def test_head_of_the_classifier_gives_way_to_the_scorers() -> None:
+    names = {layer.name for layer in shared_fcn(8).layers}
+    assert {"fc6", "fc7", "fc7_dropout", "block5_conv2"} <= names
+    assert "fc8" not in names
+
+
+@pytest.mark.parametrize("stride", STRIDES)
+def test_every_trainable_weight_is_reached_by_the_gradient(stride: int) -> None:
+    model = small_fcn(stride, dropout=0.0)
+    for layer in model.layers:
+        if layer.name.startswith("score_"):
+            randomize(model, layer.name)
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(model(images(40, 70), training=True) ** 2)
+    gradients = tape.gradient(total, model.trainable_weights)
+    for weight, gradient in zip(model.trainable_weights, gradients, strict=True):
+        assert gradient is not None, weight.path
+        assert np.isfinite(gradient).all(), weight.path

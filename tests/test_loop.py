@@ -1,0 +1,194 @@
+"""A run is a function of (config, data, step); a step that would spoil the weights leaves them alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fcn.config import AugmentConfig, Config, DataConfig, ModelConfig, TrainConfig
+from fcn.errors import RunStoppedError, UserError
+from fcn.images import IGNORE
+from fcn.model.fcn import build_fcn
+from fcn.run import RunFolder
+from fcn.training import loop
+from fcn.training.checkpoint import STATE, RunState, restore, save, whole_checkpoints
+from fcn.training.loop import compile_train_step, train
+from fcn.training.optimizer import build_optimizer
+
+MODEL = ModelConfig(encoder="vgg11", width=1 / 16, head_units=16, dropout=0.5)
+
+
+def tiny(**recipe: Any) -> Config:
+    return Config(
+        data=DataConfig(synthetic_frames=(5, 2, 1), synthetic_size=(32, 64)),
+        augment=AugmentConfig(crop_size=(32, 48)),
+        model=MODEL,
+        train=TrainConfig(
+            **{"steps": 6, "batch_size": 2, "log_steps": 1, "evaluate_steps": 3, "checkpoint_steps": 2, **recipe}
+        ),
+    )
+
+
+def weights_and_rows(folder: RunFolder) -> tuple[list[np.ndarray], list[dict[str, Any]], dict[str, Any]]:
+    """Every tensor of the last checkpoint, the rows and the best record without what depends on the clock."""
+    reader = tf.train.load_checkpoint(str(whole_checkpoints(folder.checkpoints)[-1] / STATE))
+    names = sorted(name for name in reader.get_variable_to_shape_map() if name != "_CHECKPOINTABLE_OBJECT_GRAPH")
+    rows = [json.loads(line) for line in folder.metrics_file.read_text().splitlines()]
+    clocked = ("_seconds", "_per_second")
+    timeless = [{key: row[key] for key in row if not key.endswith(clocked)} for row in rows]
+    return [reader.get_tensor(name) for name in names], timeless, folder.best()
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    folder = RunFolder(tmp_path_factory.mktemp("straight") / "run")
+    train(tiny(), folder)
+    return folder
+
+
+@pytest.fixture
+def no_progress(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Interrupts the run when it reports a step in the list."""
+    at: list[int] = []
+    original = loop.report
+
+    def report(folder: RunFolder, progress: Any, **row: Any) -> None:
+        original(folder, progress, **row)
+        if row["step"] in at:
+            at.remove(row["step"])
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "report", report)
+    yield at
+    assert not at, "the run was not interrupted"
+
+
+def test_resumed_run_equals_uninterrupted_run(straight: RunFolder, no_progress: list[int], tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    for stop in (1, 3, 5):  # before the first checkpoint; in an evaluation; between checkpoints
+        no_progress.append(stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny(), folder, resume=True)
+    train(tiny(), folder, resume=True)
+    (tensors, rows, best), (expected, expected_rows, expected_best) = map(weights_and_rows, (folder, straight))
+    assert rows == expected_rows
+    assert best == expected_best
+    assert len(tensors) == len(expected) > 100
+    for tensor, other in zip(tensors, expected, strict=True):
+        np.testing.assert_array_equal(tensor, other)
+
+
+def test_resuming_a_finished_run_changes_nothing(straight: RunFolder) -> None:
+    before = weights_and_rows(straight)[1]
+    train(tiny(), straight, resume=True)
+    assert weights_and_rows(straight)[1] == before
+
+
+def test_resuming_with_another_config_names_the_keys(straight: RunFolder) -> None:
+    with pytest.raises(UserError, match=r"was started with another model.dropout, train.steps; change it back"):
+        train(
+            Config(**{**vars(tiny(steps=7)), "model": ModelConfig(**{**vars(MODEL), "dropout": 0.0})}), straight, True
+        )
+
+
+def test_other_seeds_give_other_runs(straight: RunFolder, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    train(tiny(seed=1), folder)
+    assert weights_and_rows(folder)[1] != weights_and_rows(straight)[1]
+
+
+def test_last_step_is_evaluated_and_saved_whatever_the_intervals(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    train(tiny(steps=2, log_steps=50, evaluate_steps=50, checkpoint_steps=50), folder)
+    rows = weights_and_rows(folder)[1]
+    assert [(row["step"], "loss" in row) for row in rows] == [(2, True), (2, False)]
+    assert [path.name for path in whole_checkpoints(folder.checkpoints)] == ["step-00000002"]
+
+
+def test_non_finite_loss_stops_the_run_with_step_rate_and_frames(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with pytest.raises(RunStoppedError) as caught:
+        train(tiny(learning_rate=1e30, steps=50, checkpoint_steps=1), folder)
+    assert "is not finite at learning rate" in str(caught.value)
+    assert "train_00000" in str(caught.value)
+    step = int(str(caught.value).split(":")[0].removeprefix("step "))
+    last = whole_checkpoints(folder.checkpoints)[-1]
+    assert last.name == f"step-{step - 1:08d}"
+
+
+def one_step(poison: float = 0.0, label: int = 1) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], float, bool]:
+    """Variables before and after a step on a batch of one label, the loss, and whether it was finite."""
+    model = build_fcn(MODEL, 2)
+    score = model.get_layer("score_pool3")
+    score.set_weights([np.full_like(weight, poison) for weight in score.get_weights()])
+    optimizer = build_optimizer(TrainConfig(warmup=0.0), model.trainable_variables)
+    before = {v.path: v.numpy() for v in model.variables if "seed_generator" not in v.path}
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    labels = np.full((2, 32, 32), label, np.uint8)
+    step = compile_train_step(model, optimizer, 5.0, 0)
+    loss, finite = step(tf.constant(images), tf.constant(labels), tf.constant(0, tf.int64))
+    after = {v.path: v.numpy() for v in model.variables if "seed_generator" not in v.path}
+    return before, after, float(loss), bool(finite)
+
+
+def test_non_finite_step_touches_neither_weights_nor_statistics() -> None:
+    before, after, loss, finite = one_step(poison=np.inf)
+    assert not finite
+    assert not np.isfinite(loss)
+    for path, value in before.items():
+        np.testing.assert_array_equal(after[path], value, err_msg=path)
+
+
+def test_finite_step_moves_weights_and_statistics() -> None:
+    before, after, loss, finite = one_step()
+    assert finite
+    assert loss == pytest.approx(np.log(2), rel=1e-6)  # zero scorers: two classes are equally likely
+    for path in ("score_fr/bias", "block5_conv2_norm/moving_mean"):
+        assert (after[path] != before[path]).any()
+
+
+def test_batch_without_a_valid_pixel_does_no_harm() -> None:
+    before, after, loss, finite = one_step(label=IGNORE)
+    assert finite
+    assert loss == 0.0
+    for path, value in before.items():
+        assert np.isfinite(after[path]).all()
+        if not path.endswith(("moving_mean", "moving_variance")):  # at most the decay, rate x decay of the weight
+            np.testing.assert_allclose(after[path], value, rtol=2e-3 * 0.05 * 1.01, err_msg=path)
+
+
+def test_dropout_is_a_function_of_the_step() -> None:
+    model = build_fcn(MODEL, 2)
+    score = model.get_layer("score_fr")
+    score.set_weights([np.random.default_rng(0).normal(size=weight.shape) for weight in score.get_weights()])
+    optimizer = build_optimizer(TrainConfig(learning_rate=1e-30, warmup=0.0), model.trainable_variables)
+    step = compile_train_step(model, optimizer, 5.0, 0)
+    images = tf.constant(np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8))
+    labels = tf.zeros((1, 64, 64), tf.uint8)
+    losses = [float(step(images, labels, tf.constant(t, tf.int64))[0]) for t in (0, 1, 0, 1)]
+    assert losses[0] == losses[2] != losses[1] == losses[3]
+
+
+def test_checkpoints_are_kept_and_restored_newest_first(tmp_path: Path) -> None:
+    def state(step: int, score: float) -> RunState:
+        model = build_fcn(MODEL, 2)
+        optimizer = build_optimizer(TrainConfig(), model.trainable_variables)
+        return RunState(model, optimizer, tf.Variable(step, dtype=tf.int64), tf.Variable(score, dtype=tf.float64))
+
+    saved = [state(step, step / 10) for step in (2, 9, 10)]
+    for one in saved:
+        save(one, tmp_path, keep_checkpoints=2)
+    assert [path.name for path in whole_checkpoints(tmp_path)] == ["step-00000009", "step-00000010"]
+    (tmp_path / "part-step-00000011").mkdir()  # what an interrupted save leaves
+    fresh = state(0, -1.0)
+    assert restore(fresh, tmp_path)
+    assert (int(fresh.step), float(fresh.best_score)) == (10, 1.0)
+    for variable, other in zip(fresh.model.weights, saved[2].model.weights, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), other.numpy())
+    assert not restore(fresh, tmp_path / "empty")

@@ -1,0 +1,41 @@
+"""The schedule's corner values, and which weights decay."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fcn.config import ModelConfig, TrainConfig
+from fcn.model.fcn import build_fcn
+from fcn.training.optimizer import WarmUpThenPoly, build_optimizer
+
+
+def test_rate_rises_over_the_warm_up_and_falls_to_zero_after_the_last_step() -> None:
+    schedule = WarmUpThenPoly(peak=0.5, steps=110, warmup_steps=10, power=0.9)
+    rates = np.array([float(schedule(tf.constant(step))) for step in range(111)])
+    np.testing.assert_allclose(rates[:10], 0.5 * np.arange(1, 11) / 11, rtol=1e-6)
+    np.testing.assert_allclose(rates[10:], 0.5 * (1 - np.arange(101) / 100) ** 0.9, rtol=1e-5, atol=1e-9)
+    assert rates[109] > 0
+    assert rates[110] == 0
+
+
+def test_no_warm_up_and_no_decay_is_a_constant() -> None:
+    schedule = WarmUpThenPoly(peak=0.5, steps=10, warmup_steps=0, power=0.0)
+    assert [float(schedule(tf.constant(step))) for step in range(10)] == [0.5] * 10
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_kernels_decay_and_biases_and_normalisation_do_not(batch_norm: bool) -> None:
+    model = build_fcn(ModelConfig(encoder="vgg11", width=1 / 32, head_units=4, batch_norm=batch_norm), 3)
+    for variable in model.trainable_variables:
+        variable.assign(tf.ones_like(variable))
+    config = TrainConfig(learning_rate=0.1, weight_decay=0.5, warmup=0.0)
+    optimizer = build_optimizer(config, model.trainable_variables)
+    optimizer.apply([tf.zeros_like(v) for v in model.trainable_variables], model.trainable_variables)
+    kinds = set()
+    for variable in model.trainable_variables:
+        decayed = variable.name == "kernel"
+        kinds.add(variable.name)
+        np.testing.assert_allclose(variable.numpy(), 1 - 0.1 * 0.5 * decayed, rtol=1e-6)
+    assert kinds == ({"kernel", "bias", "gamma", "beta"} if batch_norm else {"kernel", "bias"})

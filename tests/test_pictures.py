@@ -1,0 +1,26 @@
+"""Pictures show the image, the classes' colours and nothing where a pixel is ignored."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fcn.images import IGNORE, SegmentationClass
+from fcn.pictures import GAP, comparison, overlay
+
+CLASSES = (SegmentationClass("a", (0, 0, 0)), SegmentationClass("b", (200, 100, 0)))
+IMAGE = np.full((2, 3, 3), 100, np.uint8)
+MASK = np.array([[0, 1, IGNORE], [1, 0, IGNORE]], np.uint8)
+
+
+def test_overlay_is_half_image_half_class_colour() -> None:
+    tinted = overlay(IMAGE, MASK, CLASSES)
+    assert tinted.dtype == np.uint8
+    assert tinted[0].tolist() == [[50, 50, 50], [150, 100, 50], [100, 100, 100]]
+
+
+def test_comparison_is_image_truth_and_prediction_from_left_to_right() -> None:
+    picture = comparison(IMAGE, MASK, np.ones_like(MASK), CLASSES)
+    assert picture.shape == (2, 9 + 2 * GAP, 3)
+    np.testing.assert_array_equal(picture[:, :3], IMAGE)
+    assert picture[0, 3 + GAP : 6 + GAP].tolist() == [[0, 0, 0], [200, 100, 0], [0, 0, 0]]
+    np.testing.assert_array_equal(picture[:, 6 + 2 * GAP :], overlay(IMAGE, np.ones_like(MASK), CLASSES))

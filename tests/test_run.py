@@ -1,0 +1,76 @@
+"""The run folder: never overwritten, its rows and its best weights accounted for."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from fcn.config import Config, TrainConfig
+from fcn.errors import UserError
+from fcn.run import RunFolder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    run = RunFolder(tmp_path / "runs" / "one")
+    run.create(Config(train=TrainConfig(steps=7)))
+    return run
+
+
+def test_config_is_stored_and_read_back(folder: RunFolder) -> None:
+    assert RunFolder.open(folder.path).config() == Config(train=TrainConfig(steps=7))
+
+
+def test_existing_path_is_refused(folder: RunFolder, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="exists; continue it with --resume"):
+        folder.create(Config())
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be made: Not a directory"):
+        RunFolder(tmp_path / "file" / "run").create(Config())
+
+
+def test_other_config_is_refused_with_its_keys(folder: RunFolder) -> None:
+    folder.require(Config(train=TrainConfig(steps=7)))
+    with pytest.raises(UserError, match=r"another train\.steps, train\.seed"):
+        folder.require(Config(train=TrainConfig(steps=8, seed=1)))
+
+
+def test_rows_beyond_a_step_are_cut_and_a_torn_row_goes(folder: RunFolder) -> None:
+    for step in (1, 2, 3):
+        folder.append_row({"step": step, "loss": 0.1 * step})
+    with folder.metrics_file.open("a") as file:
+        file.write('{"step": 2, "lo')
+    folder.cut_rows(2)
+    rows = [json.loads(line) for line in folder.metrics_file.read_text().splitlines()]
+    assert rows == [{"step": 1, "loss": 0.1}, {"step": 2, "loss": 0.2}]
+
+
+def test_newest_is_the_last_started_run_with_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for age, name in enumerate(("a", "c", "b", "untrained")):
+        run = RunFolder(Path("runs") / name)
+        run.create(Config())
+        os.utime(run.config_file, ns=(age, age))
+        if name != "untrained":
+            run.best_weights.touch()
+    assert RunFolder.newest().path == Path("runs/b")
+
+
+def test_environment_names_versions_and_cores(folder: RunFolder) -> None:
+    folder.write_environment(["CPU:0"])
+    record = json.loads(folder.environment_file.read_text())
+    assert set(record) >= {"python", "tensorflow", "keras", "numpy", "threads", "commit", "devices"}
+
+
+def test_weights_that_are_not_those_recorded_are_refused(folder: RunFolder) -> None:
+    with pytest.raises(UserError, match="has no weights yet"):
+        folder.best()
+    folder.best_weights.write_bytes(b"weights")
+    folder.record_best({"step": 3, "miou": 0.5})
+    assert folder.best()["step"] == 3
+    folder.best_weights.write_bytes(b"weightz")
+    with pytest.raises(UserError, match="is damaged"):
+        folder.best()

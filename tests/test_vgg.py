@@ -1,0 +1,91 @@
+"""The classifier is the VGG of the paper, at any width."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from keras import layers
+
+from fcn.config import ModelConfig
+from fcn.model.vgg import build_classifier
+
+SMALL = {"encoder": "vgg11", "width": 1 / 32, "head_units": 4}
+
+# convolutions in the five blocks: Simonyan and Zisserman 2015, table 1, columns A, B, D, E
+PUBLISHED = {"vgg11": [1, 1, 2, 2, 2], "vgg13": [2, 2, 2, 2, 2], "vgg16": [2, 2, 3, 3, 3], "vgg19": [2, 2, 4, 4, 4]}
+
+
+def parameters(blocks: list[int], channels: list[int], window: int, units: int, classes: int) -> int:
+    """Weights and biases of a VGG without batch normalisation, by the sizes of its kernels."""
+    outputs = [count for count, repeats in zip(channels, blocks, strict=True) for _ in range(repeats)]
+    inputs = [3, *outputs[:-1]]
+    encoder = sum(9 * i * o + o for i, o in zip(inputs, outputs, strict=True))
+    sizes = [window * window * outputs[-1], units, units, classes]
+    return encoder + sum(i * o + o for i, o in pairwise(sizes))
+
+
+@pytest.mark.parametrize(("encoder", "blocks"), PUBLISHED.items())
+def test_layers_are_named_and_counted_as_published(encoder: str, blocks: list[int]) -> None:
+    model = build_classifier(ModelConfig(**{**SMALL, "encoder": encoder}), 2)
+    assert model.name == encoder
+    convolutions = [layer.name for layer in model.layers if isinstance(layer, layers.Conv2D)]
+    assert convolutions == [f"block{b}_conv{i}" for b, n in enumerate(blocks, start=1) for i in range(1, n + 1)]
+    assert [layer.name for layer in model.layers if isinstance(layer, layers.Dense)] == ["fc6", "fc7", "fc8"]
+    poolings = [layer.name for layer in model.layers if isinstance(layer, layers.MaxPooling2D)]
+    assert poolings == [f"block{b}_pool" for b in range(1, 6)]
+    assert sum(blocks) + 3 == int(encoder.removeprefix("vgg"))  # the name says how many layers have weights
+
+
+def test_parameters_of_published_vgg16_are_138_million() -> None:
+    # counted by the formula, which the next test holds against the model: half a gigabyte need not be built
+    assert parameters(PUBLISHED["vgg16"], [64, 128, 256, 512, 512], 7, 4096, 1000) == 138_357_544
+
+
+@pytest.mark.parametrize(("encoder", "window"), [("vgg11", 1), ("vgg13", 3), ("vgg16", 7), ("vgg19", 5)])
+def test_parameters_follow_width_window_and_units(encoder: str, window: int) -> None:
+    config = ModelConfig(encoder=encoder, width=1 / 16, batch_norm=False, head_window=window, head_units=10)
+    expected = parameters(PUBLISHED[encoder], [4, 8, 16, 32, 32], window, 10, 7)
+    assert build_classifier(config, 7).count_params() == expected
+
+
+def test_width_multiplies_the_channels_of_the_encoder_only() -> None:
+    model = build_classifier(ModelConfig(encoder="vgg11", width=0.05, head_units=6), 2)
+    last = ["block1_conv1", "block2_conv1", "block3_conv2", "block4_conv2", "block5_conv2", "fc6", "fc7", "fc8"]
+    assert [model.get_layer(name).output.shape[-1] for name in last] == [3, 6, 13, 26, 26, 6, 6, 2]
+
+
+def test_no_width_leaves_a_layer_without_channels() -> None:
+    model = build_classifier(ModelConfig(encoder="vgg11", width=1e-6, head_units=1), 2)
+    assert model.get_layer("block1_conv1").output.shape[-1] == 1
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_batch_norm_follows_each_layer_but_the_last_and_replaces_its_bias(batch_norm: bool) -> None:
+    model = build_classifier(ModelConfig(**SMALL, batch_norm=batch_norm), 2)
+    weighted = [layer for layer in model.layers if isinstance(layer, layers.Conv2D | layers.Dense)]
+    norms = [layer.name for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
+    assert norms == ([f"{layer.name}_norm" for layer in weighted[:-1]] if batch_norm else [])
+    assert [layer.use_bias for layer in weighted] == [not batch_norm] * (len(weighted) - 1) + [True]
+
+
+@pytest.mark.parametrize("window", [1, 3, 5, 7])
+def test_last_map_of_own_size_is_the_head_window(window: int) -> None:
+    model = build_classifier(ModelConfig(**SMALL, head_window=window), 5)
+    assert model.input.shape == (None, 32 * window, 32 * window, 3)
+    assert model.input.dtype == "uint8"
+    assert model.get_layer("block5_pool").output.shape == (None, window, window, 16)
+    assert (model.output.shape, model.output.dtype) == ((None, 5), "float32")
+
+
+def test_pixels_come_in_as_uint8_and_are_centred_and_scaled() -> None:
+    preprocessing = build_classifier(ModelConfig(**SMALL), 2).get_layer("preprocessing")
+    pixels = np.array([0, 127, 128, 255], "uint8").reshape(1, 2, 2, 1)
+    expected = [-1.9921875, -0.0078125, 0.0078125, 1.9921875]  # (pixel - 127.5) / 64
+    np.testing.assert_allclose(np.ravel(preprocessing(pixels)), expected, atol=1e-6)
+
+
+def test_dropout_is_that_of_the_config() -> None:
+    model = build_classifier(ModelConfig(**SMALL, dropout=0.3), 2)
+    assert [model.get_layer(name).rate for name in ("fc6_dropout", "fc7_dropout")] == [0.3, 0.3]
