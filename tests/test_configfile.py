@@ -10,6 +10,8 @@ from fcn.config import AugmentConfig, Config, DataConfig, ModelConfig, TrainConf
 from fcn.configfile import changed_keys, dump_config, load_config
 from fcn.errors import UserError
 
+EVEN = "an even one shifts the map by half a cell"
+
 
 def load(tmp_path: Path, text: str, *overrides: str) -> Config:
     file = tmp_path / "mine.yaml"
@@ -87,10 +89,7 @@ augment:
     assert mistakes(tmp_path, text, "train.stepps=3") == [
         "mine.yaml:2:9: data.kind: 'camvidd' is not one of synthetic, camvid; did you mean camvid?",
         "mine.yaml:3:1: trian: is no section; did you mean train?",
-        (
-            "mine.yaml:6:16: model.head_window: 4 is not allowed; it must be 1, 3, 5 or 7; an even one shifts the map by "
-            "half a cell"
-        ),
+        "mine.yaml:6:16: model.head_window: 4 is not allowed; it must be 1, 3, 5 or 7; " + EVEN,
         "mine.yaml:7:3: model.widht: is no setting; did you mean model.width?",
         "mine.yaml:9:14: augment.crop_size: a list of 1 is not a list of 2 numbers, such as [100, 100]",
         "mine.yaml:10:10: augment.scale: [2.0, 1.0] is not allowed; it must be [lowest, highest]; swap the two numbers",

@@ -1,0 +1,78 @@
+"""What the README says can be done, can be done; what it says is there, is there."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from fcn.configfile import load_config
+from fcn.images import write_image
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
+COMMANDS = sorted(
+    {command for _, block in BLOCKS for command in re.findall(r"python (scripts/.*?)(?:  .*)?$", block, re.M)}
+)
+
+
+def load_script(path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_there_are_commands_for_every_script() -> None:
+    scripts = {str(path.relative_to(ROOT)) for path in (ROOT / "scripts").glob("*.py")}
+    assert {script for script in scripts if f"python {script}" in README} == scripts
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_is_accepted_and_its_config_is_sound(command: str) -> None:
+    script, *words = shlex.split(command)
+    arguments = load_script(script).parser().parse_args(words)
+    if getattr(arguments, "config", None) or getattr(arguments, "set", None):
+        load_config(arguments.config and ROOT / arguments.config, arguments.set)
+
+
+def test_python_example_runs(smoke_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ((_, example),) = [block for block in BLOCKS if block[0] == "python"]
+    monkeypatch.chdir(tmp_path)
+    write_image(tmp_path / "photo.jpg", np.zeros((33, 47, 3), np.uint8))
+    names: dict[str, np.ndarray] = {}
+    exec(example.replace("runs/road", str(smoke_run)), names)  # noqa: S102
+    assert names["road"].shape == (33, 47)
+    assert len(example.strip().splitlines()) <= 6
+
+
+def test_tree_is_what_lies_there() -> None:
+    (tree,) = [block for _, block in BLOCKS if block.startswith("scripts/")]
+    said, folders = set(), []
+    for line in tree.splitlines():
+        depth = (len(line) - len(line.lstrip())) // 4
+        name = line.split()[0]
+        folders[depth:] = [name.rstrip("/")]
+        if name.endswith(".py"):
+            said.add("/".join(folders))
+    there = {str(path.relative_to(ROOT)) for path in (ROOT / "fcn").rglob("*.py") if path.name != "__init__.py"}
+    assert said == there
+    for folder in re.findall(r"^(\w+)/", tree, re.M):
+        assert (ROOT / folder).is_dir()
+
+
+def test_make_targets_are_those_of_the_makefile() -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
+    assert set(re.findall(r"\bmake (demo|test|lint|\w+)\s{2,}#", README)) <= targets
+
+
+def test_configs_named_are_those_there_are() -> None:
+    assert {path.stem for path in (ROOT / "configs").glob("*.yaml")} == set(
+        re.search(r"one YAML file a run worth making: (.*)", README).group(1).split(", ")
+    )

@@ -1,0 +1,59 @@
+"""Training never waits for its frames. `pytest -s tests/test_speed.py` prints the figures."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from statistics import median
+
+import pytest
+import tensorflow as tf
+from conftest import ROOT
+
+from fcn.config import Config
+from fcn.configfile import load_config
+from fcn.datasets import open_split
+from fcn.model.fcn import build_fcn
+from fcn.pipeline import training_batches
+from fcn.training.loop import compile_train_step
+from fcn.training.optimizer import build_optimizer
+
+ROUNDS, BATCHES = 5, 3
+
+
+def speeds(config: Config) -> tuple[list[float], list[float]]:
+    """Images a second of the pipeline and of the step, each alone, in turn."""
+    dataset = open_split(config.data, "train")
+    model = build_fcn(config.model, len(dataset.classes))
+    step = compile_train_step(model, build_optimizer(config.train, model.trainable_variables), 5.0, 0)
+    size, pipeline, training = config.train.batch_size, [], []
+    stream = iter(training_batches(dataset.read, len(dataset), config.augment, size, 0, range(10**6)))
+    batch = next(stream)
+    step(*batch, tf.constant(0, tf.int64))  # compiles
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        for _ in range(10 * BATCHES):  # ten times more than can have been made in advance
+            batch = next(stream)
+        pipeline.append(10 * BATCHES * size / (time.perf_counter() - started))
+        time.sleep(0.2)  # until the stream has made its next batches and rests
+        started = time.perf_counter()
+        for _ in range(BATCHES):
+            step(*batch, tf.constant(0, tf.int64))
+        training.append(BATCHES * size / (time.perf_counter() - started))
+    return pipeline, training
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["synthetic", "camvid"])
+def test_pipeline_alone_is_at_least_half_as_fast_again_as_the_step(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)  # data.root is relative to the current folder
+    config = load_config(Path(f"configs/{name}.yaml"))
+    if config.data.root and not Path(config.data.root).is_dir():
+        pytest.skip(f"{config.data.root} is not there (data/README.md tells how to get it)")
+    pipeline, training = speeds(config)
+    ratios = sorted(one / other for one, other in zip(pipeline, training, strict=True))
+    print(
+        f"\n{name}: pipeline {median(pipeline):.0f} images/s, step {median(training):.1f} images/s, "
+        f"ratio {median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})"
+    )
+    assert median(ratios) >= 1.5
