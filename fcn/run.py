@@ -60,12 +60,16 @@ class RunFolder:
             )
         return max(found, key=lambda folder: (folder.config_file.stat().st_mtime_ns, folder.path.name))
 
+    def require_new(self) -> None:
+        """Raises UserError where the path exists: no run is overwritten."""
+        if self.path.exists():
+            raise UserError(f"{self.path}: exists; continue it with --resume or name another --run-dir")
+
     def create(self, config: Config) -> None:
-        """Makes the folder with its config. Raises UserError where the path exists: no run is overwritten."""
+        """Makes the folder with its config. Raises UserError where it exists or cannot be made."""
+        self.require_new()
         try:
             self.path.mkdir(parents=True)
-        except FileExistsError as error:
-            raise UserError(f"{self.path}: exists; continue it with --resume or name another --run-dir") from error
         except OSError as error:
             raise UserError(f"{self.path}: cannot be made: {error.strerror}; name another --run-dir") from error
         for folder in (self.checkpoints, self.pictures):

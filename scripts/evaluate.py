@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 
 from fcn.configfile import load_config
+from fcn.datasets import open_split
 from fcn.errors import exit_with
+from fcn.evaluation.evaluate import evaluate, evaluate_colour_table, score_table
 from fcn.files import write_file
 from fcn.run import RunFolder
 
@@ -34,13 +36,13 @@ def main() -> None:
     folder = RunFolder.open(arguments.run) if arguments.run else RunFolder.newest()
     config = load_config(folder.config_file, arguments.set)
 
-    from fcn.datasets import open_split
-    from fcn.evaluation.evaluate import evaluate, evaluate_colour_table, score_table
-    from fcn.inference.predictor import load_predictor
+    dataset, training = open_split(config.data, arguments.split), open_split(config.data, "train")
+    folder.best()
 
-    dataset = open_split(config.data, arguments.split)
+    from fcn.inference.predictor import load_predictor  # TensorFlow: only now that nothing is known to be wrong
+
     scores = evaluate(dataset, load_predictor(folder, config).labels)
-    baseline = evaluate_colour_table(open_split(config.data, "train"), dataset)
+    baseline = evaluate_colour_table(training, dataset)
     print(f"{folder.path}: {scores['frames']} frames of {scores['split']}")
     print(score_table({"network": scores, "colour table": baseline}))
     if arguments.json:

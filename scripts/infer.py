@@ -6,7 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from fcn.datasets import open_split
 from fcn.errors import exit_with
+from fcn.inference.sources import sources_of_frames, sources_of_inputs
 from fcn.run import RunFolder
 
 FRAMES = 6  # of the split val where no image is given
@@ -32,15 +34,15 @@ def main() -> int:
     folder = RunFolder.open(arguments.run) if arguments.run else RunFolder.newest()
     config = folder.config()
     out = arguments.out or folder.path / "inference"
-
-    from fcn.datasets import open_split
-    from fcn.inference.infer import infer, sources_of_frames, sources_of_inputs, table
-    from fcn.inference.predictor import load_predictor
-
+    folder.best()
     if arguments.inputs:
         sources = sources_of_inputs(arguments.inputs)
     else:
         sources = sources_of_frames(open_split(config.data, "val"), FRAMES)
+
+    from fcn.inference.infer import infer, table  # TensorFlow: only now that nothing is known to be wrong
+    from fcn.inference.predictor import load_predictor
+
     predictor = load_predictor(folder)
     results, mistakes = infer(predictor, sources, out)
     print(table(results, predictor))

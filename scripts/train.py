@@ -7,7 +7,9 @@ import time
 from pathlib import Path
 
 from fcn.configfile import dump_config, load_config
+from fcn.datasets import open_for_training
 from fcn.errors import UserError, exit_with
+from fcn.evaluation.evaluate import score_table
 from fcn.run import RUNS, RunFolder
 
 DEFAULT = Path(__file__).parents[1] / "configs" / "synthetic.yaml"
@@ -52,10 +54,18 @@ def main() -> None:
         print(dump_config(config), end="")
         return
 
-    from fcn.evaluation.evaluate import score_table
-    from fcn.training.loop import train
+    continued = arguments.resume and folder.config_file.is_file()
+    if continued:
+        folder.require(config)
+    else:
+        folder.require_new()
+    training, validation = open_for_training(config.data)
+    if not continued:
+        folder.create(config)
 
-    train(config, folder, arguments.resume)
+    from fcn.training.loop import train  # TensorFlow: only now that nothing is known to be wrong
+
+    train(config, folder, training, validation)
     best = folder.best()
     print(f"best of {best['frames']} frames of {best['split']}, at step {best['step']}:")
     print(score_table({"network": best, "colour table": best["colour_table"]}))

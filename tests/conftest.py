@@ -33,6 +33,7 @@ SMOKE_SETTINGS = (
     "model.head_units=64",
     "augment.crop_size=[96,192]",
     "train.steps=80",
+    "train.log_steps=20",
     "train.evaluate_steps=40",
     "train.checkpoint_steps=40",
 )

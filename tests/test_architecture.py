@@ -37,6 +37,7 @@ WITHOUT_TENSORFLOW = (
     "evaluation.confusion",
     "evaluation.evaluate",
     "evaluation.colour_table",
+    "inference.sources",
 )
 RECIPES = {"train", "_examples"}  # flat recipes, read from top to bottom, may have 70 lines
 

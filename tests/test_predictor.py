@@ -11,8 +11,8 @@ import pytest
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset
 from fcn.errors import UserError
 from fcn.images import write_image
-from fcn.inference.infer import sources_of_frames, sources_of_inputs
 from fcn.inference.predictor import load_predictor
+from fcn.inference.sources import sources_of_frames, sources_of_inputs
 
 RANDOM = np.random.default_rng(0)
 

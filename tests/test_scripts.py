@@ -76,6 +76,24 @@ def test_existing_run_folder_is_not_overwritten(smoke_run: Path, script: Script)
     assert {path: path.stat().st_mtime_ns for path in smoke_run.rglob("*")} == before
 
 
+def test_resuming_with_another_config_names_the_keys(smoke_run: Path, script: Script) -> None:
+    config = smoke_run / "config.yaml"
+    settings = ("--set", "train.steps=9", "--set", "model.dropout=0.1")
+    done = script("train", "--resume", "--run-dir", smoke_run, "--config", config, *settings)
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        "was started with another model.dropout, train.steps; change it back, or start a new run\n"
+    )
+
+
+def test_mistakes_in_the_data_are_told_before_a_folder_is_made(script: Script, tmp_path: Path) -> None:
+    settings = ("--set", "data.kind=camvid", "--set", "data.root=nowhere")
+    done = script("train", "--run-dir", "run", *settings, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("nowhere/train: no such folder")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_evaluate_names_unknown_splits(smoke_run: Path, script: Script) -> None:
     done = script("evaluate", "--run", smoke_run, "--split", "vall")
     assert done.returncode == 2

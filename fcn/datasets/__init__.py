@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fcn.config import DataConfig
 from fcn.datasets import camvid, synthetic
-from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset, cached, road_view
+from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset, cached, check_frames, road_view
 from fcn.errors import UserError
 from fcn.images import SegmentationClass
 
@@ -25,6 +25,17 @@ def open_split(config: DataConfig, split: str) -> Dataset:
     if config.view == "road":
         dataset = road_view(dataset)
     return cached(dataset, config.cache_megabytes)
+
+
+def open_for_training(config: DataConfig) -> tuple[Dataset, Dataset]:
+    """Opens the splits train and val and reads every frame once.
+
+    Raises:
+        UserError: as `open_split`; a frame is not sound, with a line for each.
+    """
+    training, validation = open_split(config, "train"), open_split(config, "val")
+    check_frames([training, validation])
+    return training, validation
 
 
 def classes_of(config: DataConfig) -> tuple[SegmentationClass, ...]:

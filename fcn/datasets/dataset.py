@@ -117,6 +117,11 @@ def cached(dataset: Dataset, cache_megabytes: int) -> Dataset:
     return replace(dataset, read=read)
 
 
+def spread(count: int, wanted: int) -> list[int]:
+    """Up to `wanted` of the indices 0 to count - 1, at even distances, first and last among them."""
+    return [int(index) for index in np.linspace(0, count - 1, min(wanted, count)).round()]
+
+
 def check_frames(datasets: Iterable[Dataset]) -> None:
     """Reads every frame once, on all cores, so that a broken one is found before work is lost to it.
 

@@ -1,29 +1,19 @@
-"""Images of any source -> masks and overlays on disk, and a table of what was found and how long it took."""
+"""Images -> masks and overlays on disk, and a table of what was found and how long it took."""
 
 from __future__ import annotations
 
-import glob
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from fcn.datasets.dataset import Dataset
 from fcn.errors import UserError
-from fcn.images import ENDINGS, Array, read_image, write_image, write_mask
+from fcn.images import write_image, write_mask
 from fcn.inference.predictor import Predictor
+from fcn.inference.sources import Source
 from fcn.pictures import overlay
-
-
-@dataclass(frozen=True)
-class Source:
-    """An image that can be read: its name in the table, the stem of its outputs, and how to read it."""
-
-    name: str
-    stem: str
-    read: Callable[[], Array]
 
 
 @dataclass(frozen=True)
@@ -41,38 +31,6 @@ class Result:
     size: tuple[int, int]
     shares: tuple[float, ...]
     milliseconds: tuple[float, float, float]
-
-
-def sources_of_inputs(inputs: Sequence[str]) -> list[Source]:
-    """Files, folders (their PNG and JPEG files) and glob patterns -> images, in the order given.
-
-    Raises:
-        UserError: an input is not there or holds no image, or two images have one stem and would overwrite each other.
-    """
-    paths: list[Path] = []
-    for name in inputs:
-        path = Path(name)
-        if path.is_dir():
-            found = sorted(file for file in path.iterdir() if file.suffix.lower() in ENDINGS)
-        else:
-            found = [path] if path.exists() else sorted(Path(match) for match in glob.glob(name, recursive=True))
-        if not found:
-            raise UserError(
-                f"{name}: no such image, or no PNG or JPEG in the folder; name a file, a folder or a pattern"
-            )
-        paths += found
-    by_stem: dict[str, Path] = {}
-    for path in dict.fromkeys(paths):
-        other = by_stem.setdefault(path.stem, path)
-        if other != path:
-            raise UserError(f"{path}: has the same stem as {other}; infer them into different folders with --out")
-    return [Source(str(path), stem, lambda path=path: read_image(path)) for stem, path in by_stem.items()]
-
-
-def sources_of_frames(dataset: Dataset, count: int) -> list[Source]:
-    """Up to `count` frames, spread evenly over a split."""
-    chosen = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int)
-    return [Source(dataset.names[i], dataset.names[i], lambda i=i: dataset.read(i)[0]) for i in chosen]
 
 
 def infer(predictor: Predictor, sources: Sequence[Source], out: Path) -> tuple[list[Result], list[str]]:

@@ -8,13 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
 from fcn.config import Config
-from fcn.datasets import open_split
-from fcn.datasets.dataset import Dataset, check_frames
+from fcn.datasets.dataset import Dataset, spread
 from fcn.errors import RunStoppedError
 from fcn.evaluation.evaluate import evaluate, evaluate_colour_table
 from fcn.files import whole_file
@@ -30,26 +28,20 @@ from fcn.training.loss import pixel_loss
 from fcn.training.optimizer import build_optimizer
 
 
-def train(config: Config, folder: RunFolder, resume: bool = False) -> None:
+def train(config: Config, folder: RunFolder, training: Dataset, validation: Dataset) -> None:
     """Trains a network and leaves weights, scores and pictures in the run's folder.
 
     Args:
         config: of the run.
-        folder: made here; with `resume` it may exist, and its last checkpoint is continued.
-        resume: continue what is there; start where nothing is.
+        folder: of the run, with its config; a checkpoint in it is continued.
+        training: frames to learn from, known to be sound.
+        validation: frames to score, known to be sound.
 
     Raises:
-        UserError: a frame is not sound, the folder exists, or it was started with another config.
         RunStoppedError: the loss or a gradient was not finite; the weights are those before that step.
     """
     recipe = config.train
     prepare_tensorflow(recipe.seed, recipe.deterministic)
-    training, validation = open_split(config.data, "train"), open_split(config.data, "val")
-    check_frames([training, validation])
-    if resume and folder.config_file.is_file():
-        folder.require(config)
-    else:
-        folder.create(config)
     folder.write_environment([device.name for device in tf.config.list_physical_devices()])
     baseline = evaluate_colour_table(training, validation)
 
@@ -88,15 +80,12 @@ def train(config: Config, folder: RunFolder, resume: bool = False) -> None:
         if evaluation:
             started = time.perf_counter()
             scores = evaluate(validation, predictor.labels)
-            keep_if_best(state, predictor, scores, baseline, validation, folder, recipe.pictures)
-            report(
-                folder,
-                progress,
-                step=done,
-                **scores,
-                colour_table_miou=baseline["miou"],
-                evaluate_seconds=time.perf_counter() - started,
-            )
+            seconds = time.perf_counter() - started
+            if (scores["miou"] or 0.0) > float(state.best_score):
+                keep_best(state, {**scores, "colour_table": baseline}, folder)
+                draw_comparisons(validation, predictor, recipe.pictures, folder)
+            table = baseline["miou"]
+            report(folder, progress, step=done, **scores, colour_table_miou=table, evaluate_seconds=seconds)
         if checkpoint:
             save(state, folder.checkpoints, recipe.keep_checkpoints)
         if log or evaluation or checkpoint:
@@ -153,26 +142,20 @@ def compile_train_step(
     return train_step
 
 
-def keep_if_best(
-    state: RunState,
-    predictor: Predictor,
-    scores: dict[str, Any],
-    baseline: dict[str, Any],
-    validation: Dataset,
-    folder: RunFolder,
-    pictures: int,
-) -> None:
-    """Keeps the weights of the best mean IoU so far, with their scores and pictures of a few frames of the split."""
-    if scores["miou"] is None or scores["miou"] <= float(state.best_score):
-        return
-    state.best_score.assign(scores["miou"])
+def keep_best(state: RunState, scores: dict[str, Any], folder: RunFolder) -> None:
+    """Keeps the weights, and their scores beside them, as the best so far."""
+    state.best_score.assign(scores["miou"] or 0.0)
     with whole_file(folder.best_weights) as temporary:
         save_weights(state.model, temporary)
-    folder.record_best({"step": int(state.step), **scores, "colour_table": baseline})
-    for index in np.linspace(0, len(validation) - 1, min(pictures, len(validation))).round().astype(int):
-        image, truth = validation.read(index)
-        picture = comparison(image, truth, predictor.labels(image), predictor.classes)
-        write_image(folder.pictures / f"{validation.names[index]}.png", picture)
+    folder.record_best({"step": int(state.step), **scores})
+
+
+def draw_comparisons(dataset: Dataset, predictor: Predictor, count: int, folder: RunFolder) -> None:
+    """Writes image | truth | prediction of up to `count` frames, spread over the split."""
+    for index in spread(len(dataset), count):
+        image, truth = dataset.read(index)
+        picture = comparison(image, truth, predictor.labels(image), dataset.classes)
+        write_image(folder.pictures / f"{dataset.names[index]}.png", picture)
 
 
 def report(folder: RunFolder, progress: tqdm, **row: Any) -> None:
