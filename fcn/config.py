@@ -1,79 +1,21 @@
 """Every setting of fcn: name, default, meaning, unit, legal values. Sizes are (height, width) in pixels.
 
-A section is a frozen dataclass; the text under a field is its documentation, shown by `--print-config`. Rules stand in
-the field's type: `Annotated[int, at_least(1)]`. They are checked wherever a section is made, from a file or in Python.
+The text under a field is its documentation, shown by `--print-config`. Rules stand in the field's type:
+`Annotated[int, at_least(1)]`. Types and rules are checked wherever a section is made, from a file or in Python.
 """
 
 from __future__ import annotations
 
-import ast
-import inspect
-import textwrap
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
 
-from fcn.errors import ConfigError
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A condition on a value and the sentence that states it with the mend."""
-
-    holds: Callable[[Any], bool]
-    text: str
-
-
-def at_least(low: float) -> Rule:
-    """`low` or more; for a tuple, each of its numbers."""
-    return Rule(lambda value: all(v >= low for v in _numbers(value)), f"must be at least {low}")
-
-
-def above(low: float) -> Rule:
-    """More than `low`; for a tuple, each of its numbers."""
-    return Rule(lambda value: all(v > low for v in _numbers(value)), f"must be above {low}")
-
-
-def below(high: float) -> Rule:
-    """Less than `high`; for a tuple, each of its numbers."""
-    return Rule(lambda value: all(v < high for v in _numbers(value)), f"must be below {high}")
-
-
-def _numbers(value: Any) -> tuple[float, ...]:
-    return value if isinstance(value, tuple) else (value,)
-
+from fcn.section import Rule, Section, above, at_least, below
 
 ODD_WINDOW = Rule(
     lambda value: value in (1, 3, 5, 7),
     "must be 1, 3, 5 or 7; an even one shifts the map by half a cell",
 )
 ORDERED = Rule(lambda value: value[0] <= value[1], "must be [lowest, highest]; swap the two numbers")
-
-
-class Section:
-    """What all sections share: a name in the YAML file and the check of every field's rules."""
-
-    key: ClassVar[str]
-
-    def __post_init__(self) -> None:
-        problems: dict[str, str] = {}
-        for name, rules in field_rules(type(self)).items():
-            value = getattr(self, name)
-            broken = [rule.text for rule in rules if value is not None and not rule.holds(value)]
-            if broken:
-                problems[f"{self.key}.{name}"] = f"{_shown(value)} is not allowed; it {' and '.join(broken)}"
-        problems |= self.conflicts()
-        if problems:
-            raise ConfigError(problems)
-
-    def conflicts(self) -> dict[str, str]:
-        """Dotted key -> text for fields that are legal alone and wrong together."""
-        return {}
-
-
-def _shown(value: Any) -> str:
-    return str(list(value)) if isinstance(value, tuple) else str(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +58,7 @@ class AugmentConfig(Section):
 
     key: ClassVar[str] = "augment"
 
-    crop_size: Annotated[tuple[int, int], at_least(1)] = (96, 320)
+    crop_size: Annotated[tuple[int, int], at_least(1), below(2**15)] = (96, 320)
     """(height, width) in pixels of what the network is trained on; smaller frames are padded with ignored pixels."""
 
     scale: Annotated[tuple[float, float], above(0.0), ORDERED] = (0.75, 1.5)
@@ -163,10 +105,10 @@ class TrainConfig(Section):
 
     key: ClassVar[str] = "train"
 
-    steps: Annotated[int, at_least(1)] = 300
+    steps: Annotated[int, at_least(1), below(2**31)] = 300
     """Training steps; the schedule is stretched over them. The last step is always evaluated and saved."""
 
-    batch_size: Annotated[int, at_least(1)] = 4
+    batch_size: Annotated[int, at_least(1), below(2**16)] = 4
     """Frames a step."""
 
     learning_rate: Annotated[float, above(0.0)] = 2e-3
@@ -203,7 +145,7 @@ class TrainConfig(Section):
     """Newest checkpoints that are kept."""
 
     pictures: Annotated[int, at_least(0)] = 4
-    """Frames of val that are drawn as image | truth | prediction at each evaluation; 0 draws none."""
+    """Frames of val that are drawn as image | truth | prediction when the score is the best so far; 0: none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,28 +161,3 @@ class Config:
 SECTIONS: dict[str, type[Section]] = {
     section.key: section for section in (DataConfig, AugmentConfig, ModelConfig, TrainConfig)
 }
-
-
-def field_types(section: type[Section]) -> dict[str, Any]:
-    """Field name -> its type without the rules, in the order of definition."""
-    hints = get_type_hints(section)
-    return {f.name: hints[f.name] for f in fields(section)}  # type: ignore[arg-type]
-
-
-def field_rules(section: type[Section]) -> dict[str, tuple[Rule, ...]]:
-    """Field name -> its rules, in the order of definition."""
-    hints = get_type_hints(section, include_extras=True)
-    return {
-        name: get_args(hints[name])[1:] if get_origin(hints[name]) is Annotated else () for name in field_types(section)
-    }
-
-
-def field_docs(section: type[Section]) -> dict[str, str]:
-    """Field name -> the text that stands under it in this file."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(section))).body[0].body  # type: ignore[attr-defined]
-    return {
-        line.target.id: inspect.cleandoc(text.value.value)
-        for line, text in pairwise(body)
-        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and isinstance(text, ast.Expr)
-        if isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
-    }

@@ -13,9 +13,10 @@ from typing import Any
 
 import yaml
 
-from fcn.config import SECTIONS, Config, Section, field_docs, field_types
+from fcn.config import SECTIONS, Config
 from fcn.configvalue import convert, is_null
 from fcn.errors import ConfigError, UserError
+from fcn.section import Section, field_docs, field_types
 
 MAX_BYTES = 64 * 1024  # a hundred times the longest sensible file
 MAX_DEPTH = 4  # sections, their fields, a list in one; one more, so that a list in a list is reported where it stands
@@ -35,7 +36,7 @@ class _Reading:
     """What has been read so far: field values by dotted key, where each stands, and the mistakes."""
 
     values: dict[str, Any]
-    places: dict[str, tuple[str, tuple[int, int]]]
+    places: dict[str, tuple[str, tuple[int, int]]]  # of fields, and of a section the last of its fields
     mistakes: list[Mistake]
 
     def note(self, source: str, mark: Any, text: str) -> None:
@@ -115,7 +116,8 @@ def _text(path: Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8 text") from error
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}:{line}: is not UTF-8; save the file as UTF-8 text") from error
 
 
 def _compose(text: str, source: str, reading: _Reading) -> yaml.Node | None:
@@ -140,7 +142,8 @@ def _compose(text: str, source: str, reading: _Reading) -> yaml.Node | None:
         reading.note(source, mark, f"is not YAML: {error.problem or error.context}")
         return None
     except yaml.reader.ReaderError as error:
-        reading.mistakes.append(Mistake(source, (0, 0), f"character {error.position}: {error.reason}; remove it"))
+        line = text.count("\n", 0, error.position)
+        reading.mistakes.append(Mistake(f"{source}:{line + 1}", (line, 0), f"{error.reason}; remove them"))
         return None
     return node or yaml.ScalarNode("", "", event.start_mark, event.end_mark)  # an empty text is an empty value
 
@@ -180,7 +183,7 @@ def _read_field(key: str, node: yaml.Node, source: str, key_mark: yaml.Mark, rea
     if name not in types_of:
         reading.note(source, key_mark, f"{key}: is no setting; {_hint(key)}")
         return
-    reading.places[key] = _place(source, node.start_mark)
+    reading.places[key] = reading.places[section] = _place(source, node.start_mark)
     try:
         reading.values[key] = convert(node, types_of[name])
     except ValueError as error:
@@ -199,21 +202,29 @@ def _build(reading: _Reading) -> Config | None:
             sections[key] = section(**values)
         except ConfigError as error:
             for dotted, text in error.problems.items():
-                where, position = reading.places.get(dotted, ("config", (0, 0)))
+                if dotted in reading.places and dotted.partition(".")[2] not in values:
+                    continue  # what stands there was refused already
+                where, position = reading.places.get(dotted, reading.places[key])
                 reading.mistakes.append(Mistake(where, position, f"{dotted}: {text}"))
     return Config(**sections) if len(sections) == len(fields(Config)) else None  # type: ignore[arg-type]
 
 
 def _hint(key: str) -> str:
-    """The nearest valid names, or all of the level."""
-    dotted = [f"{section}.{name}" for section in SECTIONS for name in field_types(SECTIONS[section])]
+    """The nearest valid name, or all of the level."""
     section, _, name = key.rpartition(".")
-    same_name = [candidate for candidate in dotted if candidate.endswith(f".{name}")]
-    close = same_name or difflib.get_close_matches(key, [*dotted, *SECTIONS], 1)
-    if close:
-        return f"did you mean {' or '.join(close)}?"
-    known = field_types(SECTIONS[section]) if section in SECTIONS else SECTIONS
-    return f"known here: {', '.join(known)}"
+    dotted = [f"{other}.{field}" for other in SECTIONS for field in field_types(SECTIONS[other])]
+    if key in dotted:
+        return f"write `{name}:` in a line under `{section}:`"
+    if key in SECTIONS:
+        return f"it is a section; name a setting of it, such as {key}.{next(iter(field_types(SECTIONS[key])))}"
+    same_name = [one for one in dotted if one.endswith(f".{name}")]
+    if section in SECTIONS:
+        level = list(field_types(SECTIONS[section]))
+        close = same_name or [f"{section}.{one}" for one in difflib.get_close_matches(name, level, 1)]
+    else:
+        level = list(SECTIONS)
+        close = same_name or difflib.get_close_matches(key, [*level, *dotted], 1)
+    return f"did you mean {' or '.join(close)}?" if close else f"known here: {', '.join(level)}"
 
 
 def _place(source: str, mark: yaml.Mark) -> tuple[str, tuple[int, int]]:

@@ -14,6 +14,7 @@ import yaml
 
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+MAX_DIGITS = 10  # every setting stays below 2 ** 32
 NULLS = {"", "~", "null", "Null", "NULL"}
 
 
@@ -45,6 +46,8 @@ def convert(node: yaml.Node, kind: Any) -> Any:
         return tuple(convert(item, member) for item, member in zip(node.value, members, strict=True))
     if not isinstance(node, yaml.ScalarNode):
         raise ValueError(f"{_source_text(node)} is not a single value")
+    if node.style is not None and str not in {kind, *map(type, get_args(kind))}:
+        raise ValueError(f"{node.value!r} is quoted text; write it without quotes")
     if get_origin(kind) is Literal:
         by_text = {str(choice): choice for choice in get_args(kind)}
         if node.value not in by_text:
@@ -54,8 +57,6 @@ def convert(node: yaml.Node, kind: Any) -> Any:
         return by_text[node.value]
     if kind is str:
         return node.value
-    if node.style is not None:
-        raise ValueError(f"{node.value!r} is quoted text; write it without quotes")
     return _plain(node.value, kind)
 
 
@@ -67,6 +68,8 @@ def _plain(text: str, kind: type) -> bool | int | float:
     if kind is int:
         if not INTEGER.fullmatch(text):
             raise ValueError(f"{text!r} is not a whole number in plain digits, such as 100")
+        if len(text) > MAX_DIGITS:
+            raise ValueError(f"{text[:MAX_DIGITS]!r}... is too large a number")
         return int(text)
     if not NUMBER.fullmatch(text) or float(text) in (float("inf"), float("-inf")):
         raise ValueError(f"{text!r} is not a finite number, such as 0.001 or 1e-3")

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fcn.config import SECTIONS, DataConfig, ModelConfig, TrainConfig, field_docs, field_rules, field_types
+from fcn.config import SECTIONS, DataConfig, ModelConfig, TrainConfig
 from fcn.datasets import DATASETS
 from fcn.errors import ConfigError
+from fcn.section import field_docs, field_rules, field_types
 
 PACKAGE = Path(__file__).parents[1] / "fcn"
 
@@ -35,6 +36,23 @@ def test_data_sets_on_disk_need_a_root() -> None:
         DataConfig(kind="camvid")
 
 
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"stride": 3}, "model.stride: 3 is not of the type"),
+        ({"encoder": "vgg12"}, "model.encoder: 'vgg12' is not of the type"),
+        ({"head_units": 2.5}, "model.head_units: 2.5 is not of the type int"),
+        ({"head_units": True}, "model.head_units: True is not of the type int"),
+        ({"width": "1"}, "model.width: '1' is not of the type float"),
+    ],
+)
+def test_types_are_checked_in_python_too(changed: dict[str, object], expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ModelConfig(**changed)
+    assert str(caught.value).startswith(expected)
+    assert ModelConfig(width=1).width == 1
+
+
 def test_kinds_in_the_config_are_the_data_sets_there_are() -> None:
     assert set(field_types(DataConfig)["kind"].__args__) == set(DATASETS)
 
@@ -49,13 +67,13 @@ def test_every_field_is_documented(key: str) -> None:
 def test_every_field_is_read_in_one_module(key: str) -> None:
     reads: dict[str, set[str]] = {name: set() for name in field_types(SECTIONS[key])}
     for file in PACKAGE.rglob("*.py"):
-        if file.name in ("config.py", "configfile.py", "configvalue.py"):
+        if file.name in ("config.py", "configfile.py", "configvalue.py", "section.py"):
             continue
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Attribute) and node.attr in reads and _is_config(node.value, key):
                 reads[node.attr].add(str(file.relative_to(PACKAGE)))
     # the length of a run bounds the loop and stretches the schedule
-    several = {name: files for name, files in reads.items() if len(files) > 1 and name not in ("kind", "steps")}
+    several = {name: files for name, files in reads.items() if len(files) > 1 and name != "steps"}
     assert not [name for name, files in reads.items() if not files]
     assert not several
 

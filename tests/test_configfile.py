@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,46 @@ augment:
     ]
 
 
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [
+        ("train.lr=1", "known here: steps, batch_size"),
+        ("train=3", "it is a section; name a setting of it, such as train.steps"),
+        ("optimizer=3", "known here: data, augment, model, train"),
+        ("crop_size=3", "did you mean augment.crop_size?"),
+    ],
+)
+def test_hints_stay_on_the_level_asked_for(override: str, hint: str, tmp_path: Path) -> None:
+    (line,) = mistakes(tmp_path, "", override)
+    assert hint in line
+
+
+def test_a_dotted_key_in_a_file_is_sent_under_its_section(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, "model.width: 0.5") == [
+        "mine.yaml:1:1: model.width: is no section; write `width:` in a line under `model:`"
+    ]
+
+
+def test_a_missing_setting_is_placed_where_it_became_one(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, "train:\n  steps: 3\ndata:\n  kind: camvid") == [
+        "mine.yaml:4:9: data.root: is not set; `camvid` is read from a folder: set data.root to it"
+    ]
+    (only,) = mistakes(tmp_path, "data: {kind: camvid, root: [1]}")
+    assert only == "mine.yaml:1:28: data.root: a list of 1 is not a single value"
+
+
+@pytest.mark.parametrize("text", ["99999999999", "9" * 5000])
+def test_numbers_beyond_every_setting_are_refused(text: str, tmp_path: Path) -> None:
+    (line,) = mistakes(tmp_path, f"train: {{steps: {text}}}")
+    assert "is too large a number" in line
+
+
+def test_thousands_of_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    started = time.perf_counter()
+    assert len(mistakes(tmp_path, "train:\n" + "".join(f"  x{i}: 1\n" for i in range(6000)))) == 6000
+    assert time.perf_counter() - started < 2
+
+
 def test_a_setting_in_the_wrong_section_is_sent_to_the_right_one(tmp_path: Path) -> None:
     assert mistakes(tmp_path, "model: {steps: 3}") == [
         "mine.yaml:1:9: model.steps: is no setting; did you mean train.steps?"
@@ -124,7 +165,7 @@ def test_a_setting_in_the_wrong_section_is_sent_to_the_right_one(tmp_path: Path)
         ("train: {steps: 1", "mine.yaml:1:17: is not YAML: "),
         ("\ttrain:", "mine.yaml:1:1: is not YAML: "),
         ("--- {}\n--- {}", "mine.yaml:2:1: is not YAML: "),
-        ("train: \x01", "mine.yaml: character 7: "),
+        ("\ntrain: \x01", "mine.yaml:2: special characters are not allowed"),
     ],
 )
 def test_what_is_no_plain_config_is_refused(text: str, expected: str, tmp_path: Path) -> None:
@@ -140,7 +181,7 @@ def test_large_files_and_other_encodings_are_refused(tmp_path: Path) -> None:
     file.write_bytes(b"#" * 65_536)
     assert load_config(file) == Config()
     file.write_bytes(b"train: \xff")
-    with pytest.raises(UserError, match="byte 7 is not UTF-8"):
+    with pytest.raises(UserError, match=r"big.yaml:1: is not UTF-8"):
         load_config(file)
     with pytest.raises(UserError, match="cannot be read: Is a directory"):
         load_config(tmp_path)
