@@ -44,6 +44,34 @@ def test_image_and_label_are_scaled_alike() -> None:
         assert differ[scaled_label != IGNORE].reshape(-1).sum() <= 16  # one pixel a row
 
 
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_scale_is_the_size_of_a_thing_after_over_before(scale: float) -> None:
+    image, label = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8)
+    image[24:40, 24:40], label[24:40, 24:40] = 200, 1  # 16 x 16 pixels
+    config = AugmentConfig(crop_size=(int(64 * scale),) * 2, scale=(scale, scale), flip=False)
+    _, scaled = augment_frame(image, label, config, tf.constant([0, 0], tf.int64))
+    assert int(tf.reduce_sum(tf.cast(scaled == 1, tf.int32))) == (16 * scale) ** 2
+
+
+def test_scale_is_drawn_from_the_whole_range() -> None:
+    image, label = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)
+    config = AugmentConfig(crop_size=(100, 100), scale=(1.0, 5.0), flip=False)  # the frame's part tells its scale
+    parts = [augment_frame(image, label, config, tf.constant([0, seed], tf.int64))[1] for seed in range(100)]
+    sides = np.sqrt([int(tf.reduce_sum(tf.cast(part != IGNORE, tf.int32))) for part in parts])
+    assert sides.min() < 8 * 1.2
+    assert sides.max() > 8 * 4.8
+
+
+def test_padding_does_not_bleed_into_the_frame() -> None:
+    image, label = np.full((20, 30, 3), 200, np.uint8), np.zeros((20, 30), np.uint8)
+    config = AugmentConfig(crop_size=(40, 60), scale=(1.5, 1.5), flip=False)
+    scaled, scaled_label = augment_frame(image, label, config, tf.constant([0, 0], tf.int64))
+    valid = scaled_label.numpy() != IGNORE
+    assert valid.sum() == 30 * 45
+    assert (scaled.numpy()[valid] == 200).all()
+    assert not scaled.numpy()[~valid].any()
+
+
 def test_whole_frame_without_variation_is_the_frame() -> None:
     image, label = augment(AugmentConfig(crop_size=(20, 30), **OFF), 0)
     np.testing.assert_array_equal(image, frame()[0])
@@ -69,7 +97,7 @@ def test_labels_are_never_interpolated() -> None:
 def test_crop_reaches_every_place_and_no_further() -> None:
     image, label = frame(6, 6)
     places = {
-        tuple(crop(image, label, tf.constant([4, 5]), tf.constant(place, tf.float32))[0].numpy()[0, 0, 1:])
+        tuple(crop(image, label, tf.constant([4, 5]), tf.constant(place, tf.float32))[0][0, 0, 1:])
         for place in np.stack(np.meshgrid(*[np.linspace(0, 0.999, 12)] * 2), -1).reshape(-1, 2)
     }
     assert places == {(row, column) for row in range(3) for column in range(2)}
