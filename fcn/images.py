@@ -25,7 +25,7 @@ IGNORE = 255
 
 FORMATS = ("PNG", "JPEG")
 ENDINGS = (".png", ".jpg", ".jpeg")
-MAX_PIXELS = 100_000_000  # 300 MB as RGB; read from the header, before anything of that size is made
+MAX_PIXELS = 89_000_000  # 267 MB as RGB, just below what Pillow warns of; judged by the header, before decoding
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ def read_image(path: Path) -> Array:
     Raises:
         UserError: the file cannot be read, is no PNG or JPEG, is cut off, too large or has 16 bits a channel.
     """
-    return np.asarray(_decode(path).convert("RGB"))
+    image, _ = _decode(path)
+    return np.asarray(image.convert("RGB"))
 
 
 def read_label(path: Path) -> Array:
@@ -52,26 +53,28 @@ def read_label(path: Path) -> Array:
     Raises:
         UserError: as `read_image`; or the file has another mode, which does not store one value a pixel.
     """
-    image = _decode(path)
-    if image.mode not in ("L", "P"):
-        raise UserError(f"{path}: has mode {image.mode}; a label map is an 8-bit grey or palette PNG of class indices")
+    image, stored = _decode(path)
+    if image.mode not in ("L", "P") or stored.startswith("L;"):  # Pillow stretches L;4 from 0..15 to 0..255
+        raise UserError(f"{path}: has mode {stored}; a label map is an 8-bit grey or palette PNG of class indices")
     if image.format != "PNG":
         raise UserError(f"{path}: is a {image.format}; its compression changes labels: save label maps as PNG")
     return np.asarray(image)
 
 
-def _decode(path: Path) -> Image.Image:
+def _decode(path: Path) -> tuple[Image.Image, str]:
+    """The image, and the mode in which the file stores its pixels, such as "L;4" for 4 bits."""
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UserError(f"{path}: is larger than {MAX_PIXELS:,} pixels; cut it into tiles")
-            if image.mode.startswith(("I", "F")):
-                raise UserError(f"{path}: has mode {image.mode}, over 8 bits a channel; convert it to 8 bits")
+            stored = str(image.tile[0].args) if image.format == "PNG" and image.tile else image.mode
+            if ";16" in stored or image.mode.startswith(("I", "F")):
+                raise UserError(f"{path}: has mode {stored}, over 8 bits a channel; convert it to 8 bits")
             try:
                 image.load()
             except (OSError, SyntaxError, ValueError) as error:
                 raise UserError(f"{path}: is broken or cut off ({error}); replace or remove the file") from error
-            return image
+            return image, stored
     except UnidentifiedImageError as error:
         what = "is no PNG or JPEG" if path.stat().st_size else "is empty"
         raise UserError(f"{path}: {what}; replace or remove the file") from error

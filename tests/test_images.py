@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -66,11 +68,35 @@ def test_16_bits_and_files_beyond_the_limit_are_refused(tmp_path: Path, monkeypa
     Image.fromarray(np.zeros((2, 2), np.uint16)).save(path)
     with pytest.raises(UserError, match="over 8 bits a channel; convert it to 8 bits"):
         read_image(path)
-    assert MAX_PIXELS == 100_000_000
+    assert MAX_PIXELS < Image.MAX_IMAGE_PIXELS
     write_image(path, RGB)
     monkeypatch.setattr("fcn.images.MAX_PIXELS", 34)
     with pytest.raises(UserError, match="is larger than 34 pixels"):
         read_image(path)
+
+
+def deep_png(path: Path, colour_type: int, bits: int, row: bytes) -> None:
+    """A PNG of one row, chunk by chunk, for depths that Pillow does not write."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 2, 1, bits, colour_type, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" + row)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+
+
+def test_16_bit_colour_is_refused_like_16_bit_grey(tmp_path: Path) -> None:
+    deep_png(tmp_path / "a.png", colour_type=2, bits=16, row=bytes(12))
+    with pytest.raises(UserError, match="over 8 bits a channel"):
+        read_image(tmp_path / "a.png")
+
+
+def test_4_bit_grey_is_no_label_as_its_values_would_be_stretched(tmp_path: Path) -> None:
+    deep_png(tmp_path / "a.png", colour_type=0, bits=4, row=b"\x1b")
+    assert read_image(tmp_path / "a.png")[0, :, 0].tolist() == [17, 187]
+    with pytest.raises(UserError, match="has mode L;4; a label map is an 8-bit grey"):
+        read_label(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize(("mode", "ending"), [("RGB", "png"), ("LA", "png"), ("1", "png"), ("L", "jpg")])
