@@ -45,6 +45,16 @@ def test_list_gives_names_and_order_whatever_folders_it_speaks_of(tree: Path) ->
     assert open_split(config, "val").names == ("a", "b", "c")
 
 
+def test_list_may_name_frames_with_spaces_and_must_name_some(tree: Path) -> None:
+    for folder in ("val", "valannot"):
+        (tree / folder / "b.png").rename(tree / folder / "b 2.png")
+    (tree / "val.txt").write_text("/x/b 2.png /y/b 2.png\n\n/x/a.png /y/a.png\n")
+    config = DataConfig(kind="camvid", root=str(tree), view="full")
+    assert open_split(config, "val").names == ("b 2", "a")
+    (tree / "val.txt").write_text("\n")
+    assert mistake(tree).startswith("val.txt: names no PNG")
+
+
 def test_void_is_ignored_and_classes_stay(tree: Path) -> None:
     image, label = open_split(DataConfig(kind="camvid", root=str(tree), view="full"), "val").read(0)
     assert (image.shape, image.dtype, label.dtype) == ((4, 6, 3), np.uint8, np.uint8)

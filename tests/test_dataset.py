@@ -66,6 +66,21 @@ def test_cached_frames_are_read_once_until_the_memory_is_full() -> None:
     assert read.reads == [1]
 
 
+def test_cache_takes_no_more_frames_than_fit() -> None:
+    big = np.zeros((500, 1000, 3), np.uint8), np.zeros((500, 1000), np.uint8)  # 2 MB
+    reads: list[int] = []
+
+    def read(index: int) -> tuple[Array, Array]:
+        reads.append(index)
+        return big
+
+    dataset = cached(Dataset("val", CLASSES, ("a", "b", "c"), read), 5)
+    for _ in range(2):
+        for index in range(3):
+            dataset.read(index)
+    assert reads == [0, 1, 2, 2]
+
+
 def test_check_names_every_bad_frame_of_every_split() -> None:
     with pytest.raises(UserError) as caught:
         check_frames([make(Counted()), make(Counted())])

@@ -46,11 +46,14 @@ def open_split(config: DataConfig, split: str) -> Dataset:
             raise UserError(
                 f"{folder}: no such folder; data.root must hold {split}/ and {split}annot/: see data/README.md"
             )
-    names = _listed(root / f"{split}.txt") or sorted(
-        {path.stem for folder in (images, annotations) for path in folder.glob("*.png")}
-    )
+    listed = root / f"{split}.txt"
+    if listed.is_file():
+        names = _names_in(listed)
+    else:
+        names = sorted({path.stem for folder in (images, annotations) for path in folder.glob("*.png")})
     if not names:
-        raise UserError(f"{images}: holds no PNG; data.root must hold the frames in {split}/")
+        where = listed if listed.is_file() else images
+        raise UserError(f"{where}: names no PNG; data.root must hold the frames of {split}: see data/README.md")
     missing = [
         path for name in names for path in (images / f"{name}.png", annotations / f"{name}.png") if not path.is_file()
     ]
@@ -65,9 +68,8 @@ def open_split(config: DataConfig, split: str) -> Dataset:
     return Dataset(split, CLASSES, tuple(names), read)
 
 
-def _listed(path: Path) -> list[str]:
-    """Names in a list file, in its order; empty where there is no such file."""
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return list(dict.fromkeys(Path(line.split()[0]).stem for line in lines if line.strip()))
+def _names_in(path: Path) -> list[str]:
+    """Frames that a list file names, in its order: the stem of each line's first path, which ends in .png."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    firsts = (line.split(".png")[0] for line in text.splitlines() if line.strip())
+    return list(dict.fromkeys(first.rpartition("/")[2].strip() for first in firsts))

@@ -211,7 +211,7 @@ def draw_scene(size: tuple[int, int], random: RandomState) -> tuple[Array, Array
     things = place_things(street, random)
     colours = paint_sky(size, random)
     ground, values = paint_ground(street, things, random)
-    horizon = int(street.rows[-1])
+    horizon = min(int(street.rows[-1]), size[0] - 1)  # a very wide frame may see sky alone
     haze = colours[horizon].mean(axis=0)
     values[:horizon], colours[horizon:] = SKY, ground[horizon:]
     image, label = Image.fromarray(colours.clip(0, 255).astype(np.uint8)), Image.fromarray(values)
