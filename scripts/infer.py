@@ -36,20 +36,20 @@ def main() -> int:
     out = arguments.out or folder.path / "inference"
     folder.best()
     if arguments.inputs:
-        sources = sources_of_inputs(arguments.inputs)
+        sources, missing = sources_of_inputs(arguments.inputs, out)
     else:
-        sources = sources_of_frames(open_split(config.data, "val"), FRAMES)
+        sources, missing = sources_of_frames(open_split(config.data, "val"), FRAMES), []
 
     from fcn.inference.infer import infer, table  # TensorFlow: only now that nothing is known to be wrong
     from fcn.inference.predictor import load_predictor
 
     predictor = load_predictor(folder)
-    results, mistakes = infer(predictor, sources, out)
+    results, unreadable = infer(predictor, sources, out)
     print(table(results, predictor))
     print(f"masks and overlays: {out}")
-    for mistake in mistakes:
+    for mistake in missing + unreadable:
         print(mistake, file=sys.stderr)
-    return 2 if mistakes else 0
+    return 2 if missing + unreadable else 0
 
 
 if __name__ == "__main__":

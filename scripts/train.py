@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
@@ -59,6 +60,8 @@ def main() -> None:
         folder.require(config)
     else:
         folder.require_new()
+        if arguments.resume:
+            print(f"{folder.path}: holds nothing to resume; starting with {given}", file=sys.stderr)
     training, validation = open_for_training(config.data)
     if not continued:
         folder.create(config)

@@ -10,7 +10,6 @@ import pytest
 
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset
 from fcn.errors import UserError
-from fcn.images import write_image
 from fcn.inference.predictor import load_predictor
 from fcn.inference.sources import sources_of_frames, sources_of_inputs
 
@@ -43,14 +42,15 @@ def test_inputs_are_files_folders_and_patterns(tmp_path: Path) -> None:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    sources = sources_of_inputs([str(tmp_path / "b/3.png"), str(tmp_path / "a"), str(tmp_path / "*/1.png")])
+    inputs = [str(tmp_path / "b/3.png"), str(tmp_path / "a"), str(tmp_path / "*/1.png"), str(tmp_path / "b/../b/3.png")]
+    sources, missing = sources_of_inputs(inputs, tmp_path / "out")
     assert [source.stem for source in sources] == ["3", "1", "2"]
-    for missing in ("nowhere", "no*pe.png", "a/notes.txt/x"):
-        with pytest.raises(UserError, match="no such image"):
-            sources_of_inputs([str(tmp_path / missing)])
-    write_image(tmp_path / "b/1.png", np.zeros((1, 1, 3), np.uint8))
-    with pytest.raises(UserError, match="has the same stem as"):
-        sources_of_inputs([str(tmp_path / "a"), str(tmp_path / "b")])
+    assert missing == []
+    sources, missing = sources_of_inputs([*inputs, str(tmp_path / "no*.png")], tmp_path / "out")
+    assert (len(sources), len(missing)) == (3, 1)
+    for absent in ("nowhere", "no*pe.png", "a/notes.txt/x"):
+        with pytest.raises(UserError, match="no such file; name an image"):
+            sources_of_inputs([str(tmp_path / absent)], tmp_path / "out")
 
 
 def test_frames_without_input_are_spread_over_the_split() -> None:

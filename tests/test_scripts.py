@@ -20,12 +20,20 @@ SCRIPTS = ("train", "evaluate", "infer", "explain_layers")
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_help_answers_at_once_without_tensorflow(name: str) -> None:
     command = [sys.executable, "-X", "importtime", ROOT / "scripts" / f"{name}.py", "--help"]
-    started = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "usage:" in done.stdout
     assert "tensorflow" not in done.stderr
-    assert time.perf_counter() - started < 2  # 0.2 s on an idle machine
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--set", "train.stepps=3"]])
+def test_help_and_mistakes_answer_in_half_a_second(arguments: list[str]) -> None:
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, ROOT / "scripts/train.py", *arguments], capture_output=True, check=False)
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.5  # the others may have waited for a busy machine
 
 
 def test_config_mistakes_are_told_without_tensorflow(tmp_path: Path) -> None:
@@ -104,11 +112,40 @@ def test_two_inputs_with_one_stem_are_refused_before_any_work(smoke_run: Path, s
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / folder / "same.png")
-    out = tmp_path / "out"
+    out = tmp_path / "a"
+    before = sorted(tmp_path.rglob("*"))
     done = script("infer", tmp_path / "a", tmp_path / "b", "--run", smoke_run, "--out", out)
     assert done.returncode == 2
     assert "has the same stem as" in done.stderr
-    assert not out.exists()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_infer_never_overwrites_an_input(smoke_run: Path, script: Script, tmp_path: Path) -> None:
+    for name in ("a.png", "a_mask.png"):
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / name)
+    done = script("infer", tmp_path, "--run", smoke_run, "--out", tmp_path)
+    assert done.returncode == 2
+    assert "a_mask.png: is an input and would be overwritten" in done.stderr
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_missing_inputs_are_named_and_the_others_done(smoke_run: Path, script: Script, tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
+    done = script("infer", tmp_path / "no.png", tmp_path / "a.png", "--run", smoke_run, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "no.png: no such file" in done.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a_mask.png", "a_overlay.png"]
+
+
+def test_evaluate_takes_data_settings_only_and_checks_where_to_write(
+    smoke_run: Path, script: Script, tmp_path: Path
+) -> None:
+    done = script("evaluate", "--run", smoke_run, "--set", "train.steps=7")
+    assert done.returncode == 2
+    assert done.stderr.startswith("--set train.steps: evaluation only reads data.*")
+    done = script("evaluate", "--run", smoke_run, "--json", tmp_path / "no" / "scores.json")
+    assert done.returncode == 2
+    assert "no such folder" in done.stderr
 
 
 def test_damaged_weights_are_refused(smoke_run: Path, script: Script, tmp_path: Path) -> None:

@@ -58,8 +58,9 @@ def infer(predictor: Predictor, sources: Sequence[Source], out: Path) -> tuple[l
         decoded = time.perf_counter()
         mask = predictor.labels(image)
         predicted = time.perf_counter()
-        write_mask(out / f"{source.stem}_mask.png", mask, predictor.classes)
-        write_image(out / f"{source.stem}_overlay.png", overlay(image, mask, predictor.classes))
+        mask_file, overlay_file = source.outputs(out)
+        write_mask(mask_file, mask, predictor.classes)
+        write_image(overlay_file, overlay(image, mask, predictor.classes))
         written = time.perf_counter()
         shares = np.bincount(mask.ravel(), minlength=len(predictor.classes)) / mask.size
         times = (decoded - start, predicted - decoded, written - predicted)
@@ -69,11 +70,12 @@ def infer(predictor: Predictor, sources: Sequence[Source], out: Path) -> tuple[l
 
 def table(results: Sequence[Result], predictor: Predictor) -> str:
     """A line an image: file, size, the classes that take at least 1 % of it, milliseconds of each stage."""
-    lines = [f"{'file':<32} {'height x width':>14}  {'decode':>7} {'model':>7} {'write':>7} ms  classes"]
+    wide = max([len("file"), *(len(result.source.name) for result in results)])
+    lines = [f"{'file':<{wide}} {'height x width':>14}  {'decode':>7} {'model':>7} {'write':>7} ms  classes"]
     for result in results:
         shares = sorted(zip(result.shares, predictor.classes, strict=True), key=lambda pair: -pair[0])
         classes = ", ".join(f"{one.name} {share:.1%}" for share, one in shares if share >= 0.01)
         size = "{} x {}".format(*result.size)
         times = " ".join(f"{milliseconds:7.1f}" for milliseconds in result.milliseconds)
-        lines.append(f"{result.source.name:<32} {size:>14}  {times}     {classes}")
+        lines.append(f"{result.source.name:<{wide}} {size:>14}  {times}     {classes}")
     return "\n".join(lines)

@@ -42,6 +42,13 @@ class Predictor:
         return tf.argmax(self._logits(image), axis=-1).numpy().astype(np.uint8)
 
 
+def use_gpu_memory_as_needed() -> None:
+    """Lets TensorFlow take memory on a GPU as it needs it, not all of it: another run may be on it."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        if not tf.config.experimental.get_memory_growth(gpu):
+            tf.config.experimental.set_memory_growth(gpu, True)
+
+
 def load_predictor(run: str | Path | RunFolder, config: Config | None = None) -> Predictor:
     """Builds the network of a run and loads its best weights.
 
@@ -54,6 +61,7 @@ def load_predictor(run: str | Path | RunFolder, config: Config | None = None) ->
     """
     folder = run if isinstance(run, RunFolder) else RunFolder.open(Path(run))
     folder.best()
+    use_gpu_memory_as_needed()
     config = config or folder.config()
     classes = classes_of(config.data)
     model = build_fcn(config.model, len(classes))

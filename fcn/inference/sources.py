@@ -15,20 +15,34 @@ from fcn.images import ENDINGS, Array, read_image
 
 @dataclass(frozen=True)
 class Source:
-    """An image that can be read: its name in the table, the stem of its outputs, and how to read it."""
+    """An image that can be read.
+
+    Attributes:
+        name: in the table.
+        stem: of its outputs.
+        read: gives uint8 RGB (H, W, 3); raises UserError where the file is none that can be read.
+    """
 
     name: str
     stem: str
     read: Callable[[], Array]
 
+    def outputs(self, out: Path) -> tuple[Path, Path]:
+        """The mask and the overlay of the image in the folder `out`."""
+        return out / f"{self.stem}_mask.png", out / f"{self.stem}_overlay.png"
 
-def sources_of_inputs(inputs: Sequence[str]) -> list[Source]:
+
+def sources_of_inputs(inputs: Sequence[str], out: Path) -> tuple[list[Source], list[str]]:
     """Files, folders (their PNG and JPEG files) and glob patterns -> images, in the order given.
 
+    Returns:
+        The images, and a line for each input that is not there or holds none.
+
     Raises:
-        UserError: an input is not there or holds no image, or two images have one stem and would overwrite each other.
+        UserError: there is no image at all, two images have one stem, or a result in `out` would replace an image.
     """
-    paths: list[Path] = []
+    paths: dict[Path, Path] = {}  # by what a path leads to, so that one image counts once
+    mistakes = []
     for name in inputs:
         path = Path(name)
         if path.is_dir():
@@ -36,16 +50,23 @@ def sources_of_inputs(inputs: Sequence[str]) -> list[Source]:
         else:
             found = [path] if path.exists() else sorted(Path(match) for match in glob.glob(name, recursive=True))
         if not found:
-            raise UserError(
-                f"{name}: no such image, or no PNG or JPEG in the folder; name a file, a folder or a pattern"
-            )
-        paths += found
-    by_stem: dict[str, Path] = {}
-    for path in dict.fromkeys(paths):
-        other = by_stem.setdefault(path.stem, path)
-        if other != path:
-            raise UserError(f"{path}: has the same stem as {other}; infer them into different folders with --out")
-    return [Source(str(path), stem, partial(read_image, path)) for stem, path in by_stem.items()]
+            what = "holds no PNG or JPEG" if path.is_dir() else "no such file"
+            mistakes.append(f"{name}: {what}; name an image, a folder of images or a pattern")
+        for file in found:
+            paths.setdefault(file.resolve(), file)
+    if not paths:
+        raise UserError("\n".join(mistakes))
+    by_stem: dict[str, Source] = {}
+    for path in paths.values():
+        source = Source(str(path), path.stem, partial(read_image, path))
+        other = by_stem.setdefault(path.stem, source)
+        if other is not source:
+            raise UserError(f"{path}: has the same stem as {other.name}; infer them into different folders with --out")
+    for source in by_stem.values():
+        for output in source.outputs(out):
+            if output.resolve() in paths:
+                raise UserError(f"{output}: is an input and would be overwritten; name another --out")
+    return list(by_stem.values()), mistakes
 
 
 def sources_of_frames(dataset: Dataset, count: int) -> list[Source]:
