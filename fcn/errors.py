@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -33,8 +34,8 @@ class RunStoppedError(Exception):
 def exit_with(main: Callable[[], int | None]) -> NoReturn:
     """Runs a script's `main` and ends the process with the status that its outcome has.
 
-    0 (or what `main` returns) done, 2 a mistake of the user's, 3 the run cannot go on, 130 interrupted. Anything
-    else is a bug: it keeps its traceback and Python's status 1.
+    0 (or what `main` returns) done, 2 a mistake of the user's (a file that cannot be read or written is one), 3 the run
+    cannot go on, 130 interrupted. Anything else is a bug: it keeps its traceback and Python's status 1.
     """
     try:
         status = main() or 0
@@ -44,11 +45,18 @@ def exit_with(main: Callable[[], int | None]) -> NoReturn:
     except RunStoppedError as error:
         print(error, file=sys.stderr)  # noqa: T201
         status = 3
+    except BrokenPipeError:  # whoever read the output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
     except OSError as error:
-        if error.errno not in DISK_FULL:
+        if error.errno in DISK_FULL:
+            print(f"{error.filename or 'output'}: the disk is full; free some space and resume", file=sys.stderr)  # noqa: T201
+            status = 3
+        elif error.filename is not None:
+            print(f"{error.filename}: {error.strerror}; check the name and its permissions", file=sys.stderr)  # noqa: T201
+            status = 2
+        else:
             raise
-        print(f"{error.filename or 'output'}: the disk is full; free some space and resume", file=sys.stderr)  # noqa: T201
-        status = 3
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)  # noqa: T201
         status = 130

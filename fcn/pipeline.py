@@ -42,7 +42,8 @@ def training_batches(
     """The batches of the given steps, in order.
 
     Args:
-        read: frame index -> (image uint8 (H, W, 3), label uint8 (H, W)); called from several threads.
+        read: frame index -> (image uint8 (H, W, 3), label uint8 (H, W)); called from a thread of tf.data, from several
+            where op determinism is off.
         count: number of frames.
         config: crop and variation.
         batch_size: slots a step, N.

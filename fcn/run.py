@@ -61,19 +61,17 @@ class RunFolder:
         return max(found, key=lambda folder: (folder.config_file.stat().st_mtime_ns, folder.path.name))
 
     def require_new(self) -> None:
-        """Raises UserError where the path exists: no run is overwritten."""
-        if self.path.exists():
+        """Raises UserError where the path is taken: no run is overwritten. An empty folder is free."""
+        if self.path.exists() and not (self.path.is_dir() and not any(self.path.iterdir())):
             raise UserError(f"{self.path}: exists; continue it with --resume or name another --run-dir")
 
     def create(self, config: Config) -> None:
         """Makes the folder with its config. Raises UserError where it exists or cannot be made."""
         self.require_new()
         try:
-            self.path.mkdir(parents=True)
+            self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{self.path}: cannot be made: {error.strerror}; name another --run-dir") from error
-        for folder in (self.checkpoints, self.pictures):
-            folder.mkdir()
         write_file(self.config_file, dump_config(config))
 
     def config(self) -> Config:
@@ -87,8 +85,14 @@ class RunFolder:
             changed = ", ".join(keys)
             raise UserError(f"{self.path}: was started with another {changed}; change it back, or start a new run")
 
-    def write_environment(self, devices: list[str]) -> None:
-        """Records what the bits of a run depend on beside its config. `devices`: those that TensorFlow sees."""
+    def start(self, devices: list[str]) -> None:
+        """Makes the folders in it and records what the bits of a run depend on beside its config.
+
+        Args:
+            devices: names of those that TensorFlow sees.
+        """
+        for folder in (self.checkpoints, self.pictures):
+            folder.mkdir(exist_ok=True)
         record = {
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in PACKAGES},

@@ -22,7 +22,7 @@ STOREYS = (  # from the top; rooms of one storey may know each other
     {"pictures"},
     {"model"},
     {"images"},
-    {"config", "configfile", "configvalue"},
+    {"config", "configfile", "configvalue", "section"},
     {"files", "errors"},
 )
 WITHOUT_TENSORFLOW = (
@@ -39,7 +39,7 @@ WITHOUT_TENSORFLOW = (
     "evaluation.colour_table",
     "inference.sources",
 )
-RECIPES = {"train", "_examples"}  # flat recipes, read from top to bottom, may have 70 lines
+RECIPES = {"train"}  # a flat recipe, read from top to bottom, may have 70 lines
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
@@ -81,7 +81,7 @@ def test_files_and_functions_fit_on_their_pages(file: Path) -> None:
     assert text.count("\n") <= 250
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
-            assert node.end_lineno - node.lineno < (75 if node.name in RECIPES else 50), node.name
+            assert node.end_lineno - node.lineno < (70 if node.name in RECIPES else 50), node.name
 
 
 def test_nothing_happens_at_import() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -174,6 +175,43 @@ def test_dropout_is_a_function_of_the_step() -> None:
     labels = tf.zeros((1, 64, 64), tf.uint8)
     losses = [float(step(images, labels, tf.constant(t, tf.int64))[0]) for t in (0, 1, 0, 1)]
     assert losses[0] == losses[2] != losses[1] == losses[3]
+
+
+def test_gradients_are_clipped_to_the_norm() -> None:
+    moved = []
+    for clip_norm in (1e-12, 5.0):
+        model = build_fcn(MODEL, 2)
+        optimizer = keras.optimizers.SGD(1.0)
+        optimizer.build(model.trainable_variables)
+        before = [v.numpy() for v in model.trainable_variables]
+        images = tf.constant(np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8))
+        step = compile_train_step(model, optimizer, clip_norm, 0)
+        step(images, tf.zeros((1, 64, 64), tf.uint8), tf.constant(0, tf.int64))
+        change = [v.numpy() - old for v, old in zip(model.trainable_variables, before, strict=True)]
+        moved.append(float(np.sqrt(sum((one**2).sum() for one in change))))
+    assert moved[0] == pytest.approx(1e-12, rel=1e-3)
+    assert 1e-3 < moved[1] < 5.0
+
+
+def test_worse_scores_leave_the_best_weights_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = iter([0.2, 0.7, 0.5])
+    monkeypatch.setattr(loop, "evaluate", lambda *_: {"split": "val", "miou": next(given), "iou": {}})
+    kept: list[int] = []
+    monkeypatch.setattr(loop, "save_weights", lambda _, path: path.touch() or kept.append(1))
+    folder = RunFolder(tmp_path / "run")
+    train(tiny(steps=3, evaluate_steps=1), folder)
+    assert len(kept) == 2
+    assert (folder.best()["step"], folder.best()["miou"]) == (2, 0.7)
+
+
+def test_split_without_a_valid_pixel_has_no_score_and_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = {"split": "val", "frames": 2, "miou": None, "iou": {"background": None, "road": None}}
+    monkeypatch.setattr(loop, "evaluate", lambda *_: nothing)
+    folder = RunFolder(tmp_path / "run")
+    train(tiny(steps=1), folder)
+    assert folder.best()["miou"] is None
 
 
 def test_checkpoints_are_kept_and_restored_newest_first(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -23,6 +24,15 @@ def test_rate_rises_over_the_warm_up_and_falls_to_zero_after_the_last_step() -> 
 def test_no_warm_up_and_no_decay_is_a_constant() -> None:
     schedule = WarmUpThenPoly(peak=0.5, steps=10, warmup_steps=0, power=0.0)
     assert [float(schedule(tf.constant(step))) for step in range(10)] == [0.5] * 10
+
+
+def test_warm_up_is_its_share_of_the_steps() -> None:
+    optimizer = build_optimizer(TrainConfig(steps=40, warmup=0.25, learning_rate=0.5), [keras.Variable(1.0)])
+    rates = []
+    for _ in range(11):
+        rates.append(float(optimizer.learning_rate))
+        optimizer.apply([tf.constant(0.0)])
+    np.testing.assert_allclose(rates, 0.5 * np.arange(1, 12) / 11, rtol=1e-6)
 
 
 @pytest.mark.parametrize("batch_norm", [True, False])

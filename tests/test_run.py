@@ -24,9 +24,13 @@ def test_config_is_stored_and_read_back(folder: RunFolder) -> None:
     assert RunFolder.open(folder.path).config() == Config(train=TrainConfig(steps=7))
 
 
-def test_existing_path_is_refused(folder: RunFolder, tmp_path: Path) -> None:
+def test_existing_path_is_refused_unless_it_is_an_empty_folder(folder: RunFolder, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="exists; continue it with --resume"):
         folder.create(Config())
+    (tmp_path / "empty").mkdir()
+    RunFolder(tmp_path / "empty").create(Config())
+    assert RunFolder.open(tmp_path / "empty").config() == Config()
+    assert {path.name for path in tmp_path.iterdir()} == {"runs", "empty"}
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be made: Not a directory"):
         RunFolder(tmp_path / "file" / "run").create(Config())
@@ -60,7 +64,7 @@ def test_newest_is_the_last_started_run_with_weights(tmp_path: Path, monkeypatch
 
 
 def test_environment_names_versions_and_cores(folder: RunFolder) -> None:
-    folder.write_environment(["CPU:0"])
+    folder.start(["CPU:0"])
     record = json.loads(folder.environment_file.read_text())
     assert set(record) >= {"python", "tensorflow", "keras", "numpy", "threads", "commit", "devices"}
 

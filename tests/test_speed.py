@@ -15,7 +15,7 @@ from fcn.configfile import load_config
 from fcn.datasets import open_split
 from fcn.model.fcn import build_fcn
 from fcn.pipeline import training_batches
-from fcn.training.loop import compile_train_step
+from fcn.training.loop import compile_train_step, prepare_tensorflow
 from fcn.training.optimizer import build_optimizer
 
 ROUNDS, BATCHES = 5, 3
@@ -23,6 +23,7 @@ ROUNDS, BATCHES = 5, 3
 
 def speeds(config: Config) -> tuple[list[float], list[float]]:
     """Images a second of the pipeline and of the step, each alone, in turn."""
+    prepare_tensorflow(config.train.seed, config.train.deterministic)
     dataset = open_split(config.data, "train")
     model = build_fcn(config.model, len(dataset.classes))
     step = compile_train_step(model, build_optimizer(config.train, model.trainable_variables), 5.0, 0)

@@ -49,4 +49,9 @@ def score_table(columns: dict[str, dict[str, Any]]) -> str:
 
 
 def _line(title: str, values: list[float | None]) -> str:
-    return f"{title:<16}" + "".join(f"{'-' if value is None else format(value, '.4f'):>14}" for value in values)
+    return f"{title:<16}" + "".join(f"{shown(value):>14}" for value in values)
+
+
+def shown(value: float | None) -> str:
+    """A score with four digits; '-' where nothing was counted."""
+    return "-" if value is None else f"{value:.4f}"

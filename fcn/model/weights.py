@@ -11,14 +11,21 @@ from pathlib import Path
 import h5py  # comes with TensorFlow and Keras
 import keras
 
-from fcn.errors import UserError
+from fcn.errors import RunStoppedError, UserError
 
 
 def save_weights(model: keras.Model, path: Path) -> None:
-    """Writes weights and batch-normalisation statistics, each under its `layer/name`; same weights, same bytes."""
-    with h5py.File(path, "w") as file:  # track_order=True would store the time
-        for weight in model.weights:
-            file.create_dataset(weight.path, data=weight.numpy())
+    """Writes weights and batch-normalisation statistics, each under its `layer/name`; same weights, same bytes.
+
+    Raises:
+        RunStoppedError: the disk does not take them.
+    """
+    try:
+        with h5py.File(path, "w") as file:  # track_order=True would store the time
+            for weight in model.weights:
+                file.create_dataset(weight.path, data=weight.numpy())
+    except (OSError, RuntimeError) as error:  # HDF5 raises either
+        raise RunStoppedError(f"{path}: cannot be written: {error}; free some space and resume") from error
 
 
 def load_weights(model: keras.Model, path: Path) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from fcn.errors import RunStoppedError
+
 NAME = "step-{:08d}"
 PART = "part-"
 STATE = "state-1"  # TensorFlow adds the number of the save
@@ -42,11 +44,21 @@ class RunState:
 
 
 def save(state: RunState, folder: Path, keep_checkpoints: int) -> None:
-    """Saves the state of a step and removes all but the newest checkpoints."""
+    """Saves the state of a step and removes all but the newest checkpoints.
+
+    Raises:
+        RunStoppedError: the disk does not take it; the earlier checkpoints are as they were.
+    """
     name = NAME.format(int(state.step.numpy()))
     temporary = folder / f"{PART}{name}"
     shutil.rmtree(temporary, ignore_errors=True)
-    state.checkpoint().save(str(temporary / "state"))
+    try:
+        state.checkpoint().save(str(temporary / "state"))
+    except tf.errors.OpError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise RunStoppedError(
+            f"{folder / name}: cannot be written: {error.message}; free some space and resume"
+        ) from error
     shutil.rmtree(folder / name, ignore_errors=True)
     temporary.rename(folder / name)
     for old in whole_checkpoints(folder)[:-keep_checkpoints]:

@@ -14,10 +14,10 @@ from tqdm import tqdm
 from fcn.config import Config
 from fcn.datasets.dataset import Dataset, spread
 from fcn.errors import RunStoppedError
-from fcn.evaluation.evaluate import evaluate, evaluate_colour_table
+from fcn.evaluation.evaluate import evaluate, evaluate_colour_table, shown
 from fcn.files import whole_file
 from fcn.images import write_image
-from fcn.inference.predictor import Predictor
+from fcn.inference.predictor import Predictor, use_gpu_memory_as_needed
 from fcn.model.fcn import build_fcn
 from fcn.model.weights import save_weights
 from fcn.pictures import comparison
@@ -42,7 +42,7 @@ def train(config: Config, folder: RunFolder, training: Dataset, validation: Data
     """
     recipe = config.train
     prepare_tensorflow(recipe.seed, recipe.deterministic)
-    folder.write_environment([device.name for device in tf.config.list_physical_devices()])
+    folder.start([device.name for device in tf.config.list_physical_devices()])
     baseline = evaluate_colour_table(training, validation)
 
     model = build_fcn(config.model, len(training.classes))
@@ -94,13 +94,11 @@ def train(config: Config, folder: RunFolder, training: Dataset, validation: Data
 
 
 def prepare_tensorflow(seed: int, deterministic: bool) -> None:
-    """Seeds what Keras draws initial weights from; takes memory on a GPU as needed, not all of it."""
+    """Seeds what Keras draws initial weights from, and sets what must be set before the first op."""
+    use_gpu_memory_as_needed()
     keras.utils.set_random_seed(seed)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    for gpu in tf.config.list_physical_devices("GPU"):
-        if not tf.config.experimental.get_memory_growth(gpu):
-            tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def compile_train_step(
@@ -162,16 +160,17 @@ def report(folder: RunFolder, progress: tqdm, **row: Any) -> None:
     """Writes a row of metrics.jsonl and shows it: beside the bar on a terminal, else as a line."""
     folder.append_row(row)
     if "loss" in row:
-        shown = f"loss {row['loss']:.4f}, rate {row['learning_rate']:.2e}, {row['images_per_second']:.1f} images/s"
+        text = f"loss {row['loss']:.4f}, rate {row['learning_rate']:.2e}, {row['images_per_second']:.1f} images/s"
     else:
-        worst = min((value, name) for name, value in row["iou"].items() if value is not None)
-        shown = (
-            f"{row['split']} mIoU {row['miou']:.4f} (colour table {row['colour_table_miou']:.4f}), "
-            f"lowest {worst[1]} {worst[0]:.4f}, {row['evaluate_seconds']:.1f} s"
+        known = {name: value for name, value in row["iou"].items() if value is not None}
+        lowest = min(known, key=known.get, default="-")
+        text = (
+            f"{row['split']} mIoU {shown(row['miou'])} (colour table {shown(row['colour_table_miou'])}), "
+            f"lowest {lowest} {shown(known.get(lowest))}, {row['evaluate_seconds']:.1f} s"
         )
     if progress.disable:
-        print(f"step {row['step']}/{progress.total}: {shown}", file=sys.stderr, flush=True)  # noqa: T201
+        print(f"step {row['step']}/{progress.total}: {text}", file=sys.stderr, flush=True)  # noqa: T201
     elif "loss" in row:
-        progress.set_postfix_str(shown)
+        progress.set_postfix_str(text)
     else:
-        progress.write(f"step {row['step']}: {shown}", file=sys.stderr)
+        progress.write(f"step {row['step']}: {text}", file=sys.stderr)
