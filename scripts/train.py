@@ -70,7 +70,8 @@ def main() -> None:
 
     train(config, folder, training, validation)
     best = folder.best()
-    print(f"best of {best['frames']} frames of {best['split']}, at step {best['step']}:")
+    place = f"{best['split']} ({best['frames']} frames)"
+    print(f"{best['parameters']:,} parameters; best on {place} at step {best['step']}:")
     print(score_table({"network": best, "colour table": best["colour_table"]}))
     print(f"run: {folder.path}  weights: {folder.best_weights}  pictures: {folder.pictures}")
 

@@ -214,6 +214,14 @@ def test_split_without_a_valid_pixel_has_no_score_and_does_no_harm(
     assert folder.best()["miou"] is None
 
 
+def test_dropouts_of_one_step_draw_differently() -> None:
+    model = build_fcn(MODEL, 2)
+    step = compile_train_step(model, build_optimizer(TrainConfig(), model.trainable_variables), 5.0, 0)
+    step(tf.zeros((1, 32, 32, 3), tf.uint8), tf.zeros((1, 32, 32), tf.uint8), tf.constant(3, tf.int64))
+    states = {tuple(model.get_layer(f"{name}_dropout").seed_generator.state.numpy()) for name in ("fc6", "fc7")}
+    assert len(states) == 2
+
+
 def test_checkpoints_are_kept_and_restored_newest_first(tmp_path: Path) -> None:
     def state(step: int, score: float) -> RunState:
         model = build_fcn(MODEL, 2)

@@ -1,4 +1,4 @@
-"""What the README says can be done, can be done; what it says is there, is there."""
+"""The README's commands are accepted by the scripts, its example runs, its tree is what lies there."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def keep_best(state: RunState, scores: dict[str, Any], folder: RunFolder) -> Non
     state.best_score.assign(scores["miou"] or 0.0)
     with whole_file(folder.best_weights) as temporary:
         save_weights(state.model, temporary)
-    folder.record_best({"step": int(state.step), **scores})
+    folder.record_best({"step": int(state.step), "parameters": state.model.count_params(), **scores})
 
 
 def draw_comparisons(dataset: Dataset, predictor: Predictor, count: int, folder: RunFolder) -> None:
