@@ -40,24 +40,24 @@ def exit_with(main: Callable[[], int | None]) -> NoReturn:
     try:
         status = main() or 0
     except UserError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        print(error, file=sys.stderr)
         status = 2
     except RunStoppedError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        print(error, file=sys.stderr)
         status = 3
     except BrokenPipeError:  # whoever read the output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     except OSError as error:
         if error.errno in DISK_FULL:
-            print(f"{error.filename or 'output'}: the disk is full; free some space and resume", file=sys.stderr)  # noqa: T201
+            print(f"{error.filename or 'output'}: the disk is full; free some space and resume", file=sys.stderr)
             status = 3
         elif error.filename is not None:
-            print(f"{error.filename}: {error.strerror}; check the name and its permissions", file=sys.stderr)  # noqa: T201
+            print(f"{error.filename}: {error.strerror}; check the name and its permissions", file=sys.stderr)
             status = 2
         else:
             raise
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)  # noqa: T201
+        print("interrupted", file=sys.stderr)
         status = 130
     sys.exit(status)

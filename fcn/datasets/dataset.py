@@ -107,9 +107,8 @@ def cached(dataset: Dataset, cache_megabytes: int) -> Dataset:
         if index in kept:
             return kept[index]
         image, label = dataset.read(index)
-        if (
-            image.nbytes + label.nbytes <= left
-        ):  # two threads may both count one frame: the cache is then a frame smaller
+        if image.nbytes + label.nbytes <= left:
+            # two threads may both count one frame: the cache is then a frame smaller
             left -= image.nbytes + label.nbytes
             kept[index] = image, label
         return image, label
