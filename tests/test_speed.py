@@ -12,7 +12,7 @@ from conftest import ROOT
 
 from fcn.config import Config
 from fcn.configfile import load_config
-from fcn.datasets import open_split
+from fcn.datasets import open_for_training
 from fcn.model.fcn import build_fcn
 from fcn.pipeline import training_batches
 from fcn.training.loop import compile_train_step, prepare_tensorflow
@@ -24,7 +24,7 @@ ROUNDS, BATCHES = 3, 3
 def speeds(config: Config) -> tuple[list[float], list[float]]:
     """Images a second of the pipeline and of the step, each alone, in turn."""
     prepare_tensorflow(config.train.seed, config.train.deterministic)
-    dataset = open_split(config.data, "train")
+    dataset, _ = open_for_training(config.data)
     model = build_fcn(config.model, len(dataset.classes))
     step = compile_train_step(model, build_optimizer(config.train, model.trainable_variables), 5.0, 0)
     size, pipeline, training = config.train.batch_size, [], []
