@@ -31,11 +31,23 @@ class RunStoppedError(Exception):
     """A run that cannot go on (non-finite numbers), though nobody made a mistake on the command line."""
 
 
+class RunInterruptedError(Exception):
+    """A run that was told to stop and has saved its state.
+
+    Attributes:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int):
+        self.number = number
+        super().__init__("interrupted; the run is saved: continue it with --resume")
+
+
 def exit_with(main: Callable[[], int | None]) -> NoReturn:
     """Runs a script's `main` and ends the process with the status that its outcome has.
 
     0 (or what `main` returns) done, 2 a mistake of the user's (a file that cannot be read or written is one), 3 the run
-    cannot go on, 130 interrupted. Anything else is a bug: it keeps its traceback and Python's status 1.
+    cannot go on, 130 or 143 interrupted. Anything else is a bug: it keeps its traceback and Python's status 1.
     """
     try:
         status = main() or 0
@@ -45,6 +57,9 @@ def exit_with(main: Callable[[], int | None]) -> NoReturn:
     except RunStoppedError as error:
         print(error, file=sys.stderr)
         status = 3
+    except RunInterruptedError as error:
+        print(error, file=sys.stderr)
+        status = 128 + error.number
     except BrokenPipeError:  # whoever read the output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -74,6 +77,20 @@ class RunFolder:
             raise UserError(f"{self.path}: cannot be made: {error.strerror}; name another --run-dir") from error
         write_file(self.config_file, dump_config(config))
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from training in the folder. The kernel holds the lock: it ends with the process.
+
+        Raises:
+            UserError: another process trains in it.
+        """
+        with (self.path / "lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(f"{self.path}: another process trains in it; wait for its end or stop it") from error
+            yield
+
     def config(self) -> Config:
         """The config that the run was started with."""
         return load_config(self.config_file)
@@ -118,9 +135,10 @@ class RunFolder:
         lines = self.metrics_file.read_text(encoding="utf-8").splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
-    def cut_rows(self, step: int) -> None:
-        """Removes the rows beyond a step, which a resumed run writes again."""
-        kept = [json.dumps(row) + "\n" for row in self.rows() if row["step"] <= step]
+    def cut_rows(self, step: int, evaluated: int) -> None:
+        """Removes the rows beyond a step, and the evaluations beyond another: a resumed run writes them again."""
+        rows = (row for row in self.rows() if row["step"] <= (evaluated if "miou" in row else step))
+        kept = [json.dumps(row) + "\n" for row in rows]
         write_file(self.metrics_file, "".join(kept))
 
     def record_best(self, record: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from fcn.configfile import dump_config, load_config
@@ -62,13 +63,17 @@ def main() -> None:
         folder.require_new()
         if arguments.resume:
             print(f"{folder.path}: holds nothing to resume; starting with {given}", file=sys.stderr)
-    training, validation = open_for_training(config.data)
-    if not continued:
-        folder.create(config)
+    with ExitStack() as held:
+        if continued:
+            held.enter_context(folder.locked())
+        training, validation = open_for_training(config.data)
+        if not continued:
+            folder.create(config)
+            held.enter_context(folder.locked())
 
-    from fcn.training.loop import train  # TensorFlow: only now that nothing is known to be wrong
+        from fcn.training.loop import train  # TensorFlow: only now that nothing is known to be wrong
 
-    train(config, folder, training, validation)
+        train(config, folder, training, validation)
     best = folder.best()
     place = f"{best['split']} ({best['frames']} frames)"
     print(f"{best['parameters']:,} parameters; best on {place} at step {best['step']}:")

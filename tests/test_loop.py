@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
+import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +18,12 @@ import tensorflow as tf
 
 from fcn.config import AugmentConfig, Config, DataConfig, ModelConfig, TrainConfig
 from fcn.datasets import open_for_training
-from fcn.errors import RunStoppedError
-from fcn.images import IGNORE
+from fcn.errors import RunInterruptedError, RunStoppedError
+from fcn.images import IGNORE, read_image
 from fcn.model.fcn import build_fcn
 from fcn.run import RunFolder
 from fcn.training import loop
-from fcn.training.checkpoint import STATE, RunState, restore, save, whole_checkpoints
+from fcn.training.checkpoint import STATE, RunState, checkpoints, find_damage, restore, save
 from fcn.training.loop import compile_train_step
 from fcn.training.optimizer import build_optimizer
 
@@ -46,7 +50,7 @@ def train(config: Config, folder: RunFolder) -> None:
 
 def weights_and_rows(folder: RunFolder) -> tuple[list[np.ndarray], list[dict[str, Any]], dict[str, Any]]:
     """Every tensor of the last checkpoint, the rows and the best record without what depends on the clock."""
-    reader = tf.train.load_checkpoint(str(whole_checkpoints(folder.checkpoints)[-1] / STATE))
+    reader = tf.train.load_checkpoint(str(checkpoints(folder.checkpoints)[-1] / STATE))
     names = sorted(name for name in reader.get_variable_to_shape_map() if name != "_CHECKPOINTABLE_OBJECT_GRAPH")
     rows = [json.loads(line) for line in folder.metrics_file.read_text().splitlines()]
     clocked = ("_seconds", "_per_second")
@@ -61,9 +65,16 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return folder
 
 
+@pytest.fixture(scope="module")
+def fresh() -> RunState:
+    """The state of a run before its first step."""
+    model = build_fcn(MODEL, 2)
+    return RunState.start(model, build_optimizer(TrainConfig(), model.trainable_variables))
+
+
 @pytest.fixture
-def no_progress(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Interrupts the run when it reports a step in the list."""
+def killed_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The run breaks off, as if killed, when it reports a step in the list."""
     at: list[int] = []
     original = loop.report
 
@@ -71,26 +82,112 @@ def no_progress(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         original(folder, progress, **row)
         if row["step"] in at:
             at.remove(row["step"])
-            raise KeyboardInterrupt
+            raise SystemError("killed")
 
     monkeypatch.setattr(loop, "report", report)
     yield at
-    assert not at, "the run was not interrupted"
+    assert not at, "the run was not killed"
 
 
-def test_resumed_run_equals_uninterrupted_run(straight: RunFolder, no_progress: list[int], tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "run")
-    for stop in (1, 3, 5):  # before the first checkpoint; in an evaluation; between checkpoints
-        no_progress.append(stop)
-        with pytest.raises(KeyboardInterrupt):
-            train(tiny(), folder)
-    train(tiny(), folder)
+def assert_same_run(folder: RunFolder, straight: RunFolder) -> None:
     (tensors, rows, best), (expected, expected_rows, expected_best) = map(weights_and_rows, (folder, straight))
     assert rows == expected_rows
     assert best == expected_best
     assert len(tensors) == len(expected) > 100
     for tensor, other in zip(tensors, expected, strict=True):
         np.testing.assert_array_equal(tensor, other)
+
+
+def test_resumed_run_equals_uninterrupted_run(straight: RunFolder, killed_at: list[int], tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    for stop in (1, 3, 5):  # before the first checkpoint; after an evaluation; between checkpoints
+        killed_at.append(stop)
+        with pytest.raises(SystemError):
+            train(tiny(), folder)
+    train(tiny(), folder)
+    assert_same_run(folder, straight)
+
+
+def test_damaged_checkpoints_are_set_aside_and_the_run_is_the_same(
+    straight: RunFolder, killed_at: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    killed_at.append(5)
+    with pytest.raises(SystemError):
+        train(tiny(), folder)
+    newest = checkpoints(folder.checkpoints)[-1]
+    data = next(newest.glob("*.data*"))
+    flipped = bytearray(data.read_bytes())
+    flipped[len(flipped) // 3] ^= 4
+    data.write_bytes(flipped)
+    train(tiny(), folder)
+    assert f"{newest}: {data.name} is not what was saved; set aside as bad-step-00000004" in capsys.readouterr().err
+    assert_same_run(folder, straight)
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "missing", "no manifest", "garbage manifest"])
+def test_no_whole_checkpoint_is_an_error_never_a_fresh_start(
+    damage: str, straight: RunFolder, fresh: RunState, tmp_path: Path
+) -> None:
+    folder = tmp_path / "checkpoints"
+    shutil.copytree(straight.checkpoints, folder)
+    for path in checkpoints(folder):
+        assert find_damage(path) is None
+        victim = path / "manifest.json" if "manifest" in damage else next(path.glob("*.index"))
+        if damage in ("missing", "no manifest"):
+            victim.unlink()
+        else:
+            victim.write_bytes({"truncated": victim.read_bytes()[:-1], "garbage manifest": b"{]"}.get(damage, b""))
+    with pytest.raises(RunStoppedError, match="no checkpoint is whole; start a new run"):
+        restore(fresh, folder)
+    assert [path.name for path in sorted(folder.iterdir())] == ["bad-step-00000004", "bad-step-00000006"]
+    assert int(fresh.step) == 0
+
+
+def test_signals_save_the_run_which_then_goes_on_to_the_same_end(
+    straight: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    report, labels = loop.report, loop.Predictor.labels
+
+    def terminated(folder: RunFolder, progress: Any, **row: Any) -> None:
+        report(folder, progress, **row)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def interrupted(self: loop.Predictor, image: np.ndarray) -> np.ndarray:
+        os.kill(os.getpid(), signal.SIGINT)
+        return labels(self, image)
+
+    monkeypatch.setattr(loop, "report", terminated)
+    with pytest.raises(RunInterruptedError) as caught:  # after a step
+        train(tiny(), folder)
+    assert caught.value.number == signal.SIGTERM
+    assert [path.name for path in checkpoints(folder.checkpoints)] == ["step-00000001"]
+    monkeypatch.setattr(loop, "report", report)
+    monkeypatch.setattr(loop.Predictor, "labels", interrupted)
+    with pytest.raises(RunInterruptedError) as caught:  # between two frames of an evaluation
+        train(tiny(), folder)
+    assert caught.value.number == signal.SIGINT
+    assert checkpoints(folder.checkpoints)[-1].name == "step-00000003"
+    assert not folder.best_file.exists()
+    monkeypatch.setattr(loop.Predictor, "labels", labels)
+    train(tiny(), folder)
+    assert_same_run(folder, straight)
+
+
+def test_full_disk_keeps_the_earlier_checkpoint_and_leaves_no_torn_one(fresh: RunState, tmp_path: Path) -> None:
+    save(fresh, tmp_path, 2)
+    before = [(path, find_damage(path)) for path in tmp_path.iterdir()]
+    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing beyond the limit is then an error, EFBIG
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(RunStoppedError, match="; free some space and resume"):
+            save(fresh, tmp_path, 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, previous)
+    assert [(path, find_damage(path)) for path in tmp_path.iterdir()] == before == [(tmp_path / "step-00000000", None)]
 
 
 def test_resuming_a_finished_run_changes_nothing(straight: RunFolder) -> None:
@@ -110,7 +207,7 @@ def test_last_step_is_evaluated_and_saved_whatever_the_intervals(tmp_path: Path)
     train(tiny(steps=2, log_steps=50, evaluate_steps=50, checkpoint_steps=50), folder)
     rows = weights_and_rows(folder)[1]
     assert [(row["step"], "loss" in row) for row in rows] == [(2, True), (2, False)]
-    assert [path.name for path in whole_checkpoints(folder.checkpoints)] == ["step-00000002"]
+    assert [path.name for path in checkpoints(folder.checkpoints)] == ["step-00000002"]
 
 
 def test_non_finite_loss_stops_the_run_with_step_rate_and_frames(tmp_path: Path) -> None:
@@ -120,8 +217,11 @@ def test_non_finite_loss_stops_the_run_with_step_rate_and_frames(tmp_path: Path)
     assert "is not finite at learning rate" in str(caught.value)
     assert "train_00000" in str(caught.value)
     step = int(str(caught.value).split(":")[0].removeprefix("step "))
-    last = whole_checkpoints(folder.checkpoints)[-1]
+    last = checkpoints(folder.checkpoints)[-1]
     assert last.name == f"step-{step - 1:08d}"
+    picture = folder.pictures / f"not_finite_step_{step}.png"
+    assert str(picture) in str(caught.value)
+    assert read_image(picture).shape[0] == 2 * 32
 
 
 def one_step(poison: float = 0.0, label: int = 1) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], float, bool]:
@@ -226,12 +326,15 @@ def test_checkpoints_are_kept_and_restored_newest_first(tmp_path: Path) -> None:
     def state(step: int, score: float) -> RunState:
         model = build_fcn(MODEL, 2)
         optimizer = build_optimizer(TrainConfig(), model.trainable_variables)
-        return RunState(model, optimizer, tf.Variable(step, dtype=tf.int64), tf.Variable(score, dtype=tf.float64))
+        made = RunState.start(model, optimizer)
+        made.step.assign(step)
+        made.best_score.assign(score)
+        return made
 
     saved = [state(step, step / 10) for step in (2, 9, 10)]
     for one in saved:
         save(one, tmp_path, keep_checkpoints=2)
-    assert [path.name for path in whole_checkpoints(tmp_path)] == ["step-00000009", "step-00000010"]
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-00000009", "step-00000010"]
     (tmp_path / "part-step-00000011").mkdir()  # what an interrupted save leaves
     fresh = state(0, -1.0)
     assert restore(fresh, tmp_path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,7 +49,7 @@ def test_rows_beyond_a_step_are_cut_and_a_torn_row_goes(folder: RunFolder) -> No
         folder.append_row({"step": step, "loss": 0.1 * step})
     with folder.metrics_file.open("a") as file:
         file.write('{"step": 2, "lo')
-    folder.cut_rows(2)
+    folder.cut_rows(2, 0)
     rows = [json.loads(line) for line in folder.metrics_file.read_text().splitlines()]
     assert rows == [{"step": 1, "loss": 0.1}, {"step": 2, "loss": 0.2}]
 
@@ -61,6 +63,18 @@ def test_newest_is_the_last_started_run_with_weights(tmp_path: Path, monkeypatch
         if name != "untrained":
             run.best_weights.touch()
     assert RunFolder.newest().path == Path("runs/b")
+
+
+def test_second_writer_is_refused_and_a_killed_first_leaves_no_lock(folder: RunFolder) -> None:
+    hold = "import sys, time; from fcn.run import RunFolder; from pathlib import Path\n"
+    hold += "with RunFolder(Path(sys.argv[1])).locked(): print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", hold, folder.path], stdout=subprocess.PIPE) as first:
+        assert first.stdout.readline() == b"held\n"
+        with pytest.raises(UserError, match="another process trains in it"), folder.locked():
+            pass
+        first.kill()
+    with folder.locked():
+        pass
 
 
 def test_environment_names_versions_and_cores(folder: RunFolder) -> None:

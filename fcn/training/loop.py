@@ -5,18 +5,20 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
 from fcn.config import Config
 from fcn.datasets.dataset import Dataset, spread
-from fcn.errors import RunStoppedError
+from fcn.errors import RunInterruptedError, RunStoppedError
 from fcn.evaluation.evaluate import evaluate, evaluate_colour_table, shown
 from fcn.files import whole_file
-from fcn.images import write_image
+from fcn.images import Array, write_image
 from fcn.inference.predictor import Predictor, use_gpu_memory_as_needed
 from fcn.model.fcn import build_fcn
 from fcn.model.weights import save_weights
@@ -26,6 +28,7 @@ from fcn.run import RunFolder
 from fcn.training.checkpoint import RunState, restore, save
 from fcn.training.loss import pixel_loss
 from fcn.training.optimizer import build_optimizer
+from fcn.training.signals import polled_signals
 
 
 def train(config: Config, folder: RunFolder, training: Dataset, validation: Dataset) -> None:
@@ -39,6 +42,7 @@ def train(config: Config, folder: RunFolder, training: Dataset, validation: Data
 
     Raises:
         RunStoppedError: the loss or a gradient was not finite; the weights are those before that step.
+        RunInterruptedError: SIGTERM or Ctrl-C came; the state is saved.
     """
     recipe = config.train
     prepare_tensorflow(recipe.seed, recipe.deterministic)
@@ -47,50 +51,56 @@ def train(config: Config, folder: RunFolder, training: Dataset, validation: Data
 
     model = build_fcn(config.model, len(training.classes))
     optimizer = build_optimizer(recipe, model.trainable_variables)
-    state = RunState(model, optimizer, tf.Variable(0, dtype=tf.int64), tf.Variable(-1.0, dtype=tf.float64))
+    state = RunState.start(model, optimizer)
     restore(state, folder.checkpoints)
-    folder.cut_rows(int(state.step))
+    folder.cut_rows(int(state.step), int(state.evaluated))
     predictor = Predictor(model, training.classes)
     train_step = compile_train_step(model, optimizer, recipe.clip_norm, recipe.seed)
     steps = range(int(state.step), recipe.steps)
-    batches = training_batches(training.read, len(training), config.augment, recipe.batch_size, recipe.seed, steps)
+    batches = iter(
+        training_batches(training.read, len(training), config.augment, recipe.batch_size, recipe.seed, steps)
+    )
 
-    progress = tqdm(total=recipe.steps, initial=steps.start, desc="train", unit="step", disable=None)
+    def due(every: int) -> bool:
+        step = int(state.step)
+        return step > 0 and (step % every == 0 or step == recipe.steps)
+
+    bar = tqdm(total=recipe.steps, initial=steps.start, desc="train", unit="step", disable=None)
     measured, clock = steps.start, time.perf_counter()
-    for step, (images, labels) in zip(steps, batches, strict=True):
-        rate = float(optimizer.learning_rate)
-        loss, finite = train_step(images, labels, state.step)
-        if not finite:
-            slots = range(step * recipe.batch_size, (step + 1) * recipe.batch_size)
-            names = [training.names[frame_of_slot(slot, len(training), recipe.seed)] for slot in slots]
-            raise RunStoppedError(
-                f"step {step + 1}: the loss ({float(loss)}) or a gradient is not finite at learning rate {rate:.3g}, "
-                f"frames {', '.join(names)}; the weights were not touched: lower train.learning_rate in a new run"
-            )
-        done = step + 1
-        state.step.assign(done)
-        progress.update()
-        log, evaluation, checkpoint = (
-            done % every == 0 or done == recipe.steps
-            for every in (recipe.log_steps, recipe.evaluate_steps, recipe.checkpoint_steps)
-        )
-        if log:
-            speed = (done - measured) * recipe.batch_size / (time.perf_counter() - clock)
-            report(folder, progress, step=done, loss=float(loss), learning_rate=rate, images_per_second=speed)
-        if evaluation:
-            started = time.perf_counter()
-            scores = evaluate(validation, predictor.labels)
-            seconds = time.perf_counter() - started
-            if (scores["miou"] or 0.0) > float(state.best_score):
-                keep_best(state, {**scores, "colour_table": baseline}, folder)
-                draw_comparisons(validation, predictor, recipe.pictures, folder)
-            table = baseline["miou"]
-            report(folder, progress, step=done, **scores, colour_table_miou=table, evaluate_seconds=seconds)
-        if checkpoint:
-            save(state, folder.checkpoints, recipe.keep_checkpoints)
-        if log or evaluation or checkpoint:
-            measured, clock = done, time.perf_counter()
-    progress.close()
+    with bar as progress, polled_signals() as poll:
+        while True:
+            step = int(state.step)
+            try:
+                if due(recipe.evaluate_steps) and int(state.evaluated) < step:
+                    evaluate_run(state, predictor, validation, baseline, recipe.pictures, folder, progress, poll)
+                    measured, clock = step, time.perf_counter()
+                poll()
+            except RunInterruptedError:
+                save(state, folder.checkpoints, recipe.keep_checkpoints)
+                raise
+            if step > steps.start and due(recipe.checkpoint_steps):
+                save(state, folder.checkpoints, recipe.keep_checkpoints)
+                measured, clock = step, time.perf_counter()
+            if step == recipe.steps:
+                return
+            images, labels = next(batches)
+            rate = float(optimizer.learning_rate)
+            loss, finite = train_step(images, labels, state.step)
+            if not finite:
+                slots = range(step * recipe.batch_size, (step + 1) * recipe.batch_size)
+                names = [training.names[frame_of_slot(slot, len(training), recipe.seed)] for slot in slots]
+                picture = draw_batch(images.numpy(), labels.numpy(), training, folder, step + 1)
+                raise RunStoppedError(
+                    f"step {step + 1}: the loss ({float(loss)}) or a gradient is not finite at learning rate "
+                    f"{rate:.3g}, frames {', '.join(names)}, drawn in {picture}; the weights were not touched: lower "
+                    "train.learning_rate in a new run"
+                )
+            state.step.assign_add(1)
+            progress.update()
+            if due(recipe.log_steps):
+                speed = (step + 1 - measured) * recipe.batch_size / (time.perf_counter() - clock)
+                report(folder, progress, step=step + 1, loss=float(loss), learning_rate=rate, images_per_second=speed)
+                measured, clock = step + 1, time.perf_counter()
 
 
 def prepare_tensorflow(seed: int, deterministic: bool) -> None:
@@ -140,12 +150,39 @@ def compile_train_step(
     return train_step
 
 
-def keep_best(state: RunState, scores: dict[str, Any], folder: RunFolder) -> None:
-    """Keeps the weights, and their scores beside them, as the best so far."""
-    state.best_score.assign(scores["miou"] or 0.0)
-    with whole_file(folder.best_weights) as temporary:
-        save_weights(state.model, temporary)
-    folder.record_best({"step": int(state.step), "parameters": state.model.count_params(), **scores})
+def evaluate_run(
+    state: RunState,
+    predictor: Predictor,
+    validation: Dataset,
+    baseline: dict[str, Any],
+    pictures: int,
+    folder: RunFolder,
+    progress: tqdm,
+    poll: Callable[[], None],
+) -> None:
+    """Scores the weights of a step on the whole split; keeps them, with pictures, where they are the best so far.
+
+    Raises:
+        RunInterruptedError: a signal came between two frames; nothing was written.
+    """
+
+    def predict(image: Array) -> Array:
+        poll()
+        return predictor.labels(image)
+
+    started = time.perf_counter()
+    scores = evaluate(validation, predict)
+    seconds = time.perf_counter() - started
+    if (scores["miou"] or 0.0) > float(state.best_score):
+        state.best_score.assign(scores["miou"] or 0.0)
+        with whole_file(folder.best_weights) as temporary:
+            save_weights(state.model, temporary)
+        parameters = state.model.count_params()
+        folder.record_best({"step": int(state.step), "parameters": parameters, **scores, "colour_table": baseline})
+        draw_comparisons(validation, predictor, pictures, folder)
+    state.evaluated.assign(state.step)
+    table = baseline["miou"]
+    report(folder, progress, step=int(state.step), **scores, colour_table_miou=table, evaluate_seconds=seconds)
 
 
 def draw_comparisons(dataset: Dataset, predictor: Predictor, count: int, folder: RunFolder) -> None:
@@ -154,6 +191,14 @@ def draw_comparisons(dataset: Dataset, predictor: Predictor, count: int, folder:
         image, truth = dataset.read(index)
         picture = comparison(image, truth, predictor.labels(image), dataset.classes)
         write_image(folder.pictures / f"{dataset.names[index]}.png", picture)
+
+
+def draw_batch(images: Array, labels: Array, dataset: Dataset, folder: RunFolder, step: int) -> Path:
+    """Writes what a step was given, image beside label, frame below frame; returns where."""
+    rows = [comparison(image, label, label, dataset.classes) for image, label in zip(images, labels, strict=True)]
+    path = folder.pictures / f"not_finite_step_{step}.png"
+    write_image(path, np.concatenate(rows))
+    return path
 
 
 def report(folder: RunFolder, progress: tqdm, **row: Any) -> None:
