@@ -102,26 +102,35 @@ class RunFolder:
             changed = ", ".join(keys)
             raise UserError(f"{self.path}: was started with another {changed}; change it back, or start a new run")
 
-    def start(self, devices: list[str]) -> None:
+    def start(self, devices: list[str], data_fingerprint: str) -> list[str]:
         """Makes the folders in it and records what the bits of a run depend on beside its config.
 
         Args:
             devices: names of those that TensorFlow sees.
+            data_fingerprint: of the frames, as `datasets.open_for_training` gives it.
+
+        Returns:
+            What a run that is continued was started with another of; its bits will not be those of a straight run.
         """
         for folder in (self.checkpoints, self.pictures):
             folder.mkdir(exist_ok=True)
         record = {
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in PACKAGES},
-            "machine": platform.machine(),
+            "processor": _processor(),
             "system": platform.platform(),
             "cores": os.cpu_count(),
             "threads": len(os.sched_getaffinity(0)),
             "devices": devices,
+            "data_fingerprint": data_fingerprint,
             "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
             "commit": _commit(),
         }
+        if self.environment_file.is_file():
+            first = json.loads(self.environment_file.read_text(encoding="utf-8"))
+            return [key for key in record if key != "commit" and first.get(key) != record[key]]
         write_file(self.environment_file, json.dumps(record, indent=2) + "\n")
+        return []
 
     def append_row(self, row: dict[str, Any]) -> None:
         """Adds a row to metrics.jsonl; fields that depend on the clock end in `_seconds` or `_per_second`."""
@@ -155,6 +164,13 @@ class RunFolder:
                 f"{self.best_weights}: is damaged (its SHA-256 is not the one in best.json); resume or repeat the run"
             )
         return record
+
+
+def _processor() -> str:
+    """Model name of the processor; oneDNN chooses its kernels, and so the last bits, by it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _commit() -> str | None:

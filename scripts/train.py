@@ -66,14 +66,14 @@ def main() -> None:
     with ExitStack() as held:
         if continued:
             held.enter_context(folder.locked())
-        training, validation = open_for_training(config.data)
+        training, validation, fingerprint = open_for_training(config.data)
         if not continued:
             folder.create(config)
             held.enter_context(folder.locked())
 
         from fcn.training.loop import train  # TensorFlow: only now that nothing is known to be wrong
 
-        train(config, folder, training, validation)
+        train(config, folder, training, validation, fingerprint)
     best = folder.best()
     place = f"{best['split']} ({best['frames']} frames)"
     print(f"{best['parameters']:,} parameters; best on {place} at step {best['step']}:")

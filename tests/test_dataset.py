@@ -87,6 +87,19 @@ def test_check_names_every_bad_frame_of_every_split() -> None:
     assert str(caught.value) == "frame 2: is bad\nframe 2: is bad"
 
 
+def test_fingerprint_sees_pixels_labels_names_and_order() -> None:
+    def make_one(names: str = "ab", image: int = 0, label: int = 0, swap: bool = False) -> Dataset:
+        def read(index: int) -> tuple[Array, Array]:
+            index = 1 - index if swap else index
+            return np.full((2, 2, 3), index + image, np.uint8), np.full((2, 2), label, np.uint8)
+
+        return Dataset("val", CLASSES, tuple(names), read)
+
+    changed = [make_one(), make_one("ac"), make_one(image=1), make_one(label=1), make_one(swap=True)]
+    assert len({check_frames([dataset]) for dataset in changed}) == len(changed)
+    assert check_frames([make_one()]) == check_frames([make_one()])
+
+
 def test_unknown_splits_are_refused() -> None:
     with pytest.raises(UserError, match="split 'dev': is none of train, val, test"):
         open_split(DataConfig(), "dev")

@@ -78,9 +78,16 @@ def test_second_writer_is_refused_and_a_killed_first_leaves_no_lock(folder: RunF
 
 
 def test_environment_names_versions_and_cores(folder: RunFolder) -> None:
-    folder.start(["CPU:0"])
+    assert folder.start(["CPU:0"], "abc") == []
     record = json.loads(folder.environment_file.read_text())
-    assert set(record) >= {"python", "tensorflow", "keras", "numpy", "threads", "commit", "devices"}
+    assert set(record) >= {"python", "tensorflow", "keras", "numpy", "threads", "commit", "devices", "processor"}
+
+
+def test_what_changed_since_the_start_is_named_and_the_record_stays(folder: RunFolder) -> None:
+    folder.start(["CPU:0"], "abc")
+    assert folder.start(["CPU:0"], "abc") == []
+    assert folder.start(["CPU:0", "GPU:0"], "abd") == ["devices", "data_fingerprint"]
+    assert json.loads(folder.environment_file.read_text())["data_fingerprint"] == "abc"
 
 
 def test_weights_that_are_not_those_recorded_are_refused(folder: RunFolder) -> None:

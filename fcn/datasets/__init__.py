@@ -27,15 +27,17 @@ def open_split(config: DataConfig, split: str) -> Dataset:
     return cached(dataset, config.cache_megabytes)
 
 
-def open_for_training(config: DataConfig) -> tuple[Dataset, Dataset]:
+def open_for_training(config: DataConfig) -> tuple[Dataset, Dataset, str]:
     """Opens the splits train and val and reads every frame once.
+
+    Returns:
+        Both splits and the fingerprint of their frames, as `check_frames` gives it.
 
     Raises:
         UserError: as `open_split`; a frame is not sound, with a line for each.
     """
     training, validation = open_split(config, "train"), open_split(config, "val")
-    check_frames([training, validation])
-    return training, validation
+    return training, validation, check_frames([training, validation])
 
 
 def classes_of(config: DataConfig) -> tuple[SegmentationClass, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -121,23 +122,29 @@ def spread(count: int, wanted: int) -> list[int]:
     return [int(index) for index in np.linspace(0, count - 1, min(wanted, count)).round()]
 
 
-def check_frames(datasets: Iterable[Dataset]) -> None:
+def check_frames(datasets: Iterable[Dataset]) -> str:
     """Reads every frame once, on all cores, so that a broken one is found before work is lost to it.
+
+    Returns:
+        The fingerprint of the data: hexadecimal SHA-256 over the names, pixels and labels of the frames in their order.
 
     Raises:
         UserError: a line for every frame that is not sound.
     """
 
-    def mistake(frame: tuple[Dataset, int]) -> str | None:
+    def digest(frame: tuple[Dataset, int]) -> bytes | UserError:
         dataset, index = frame
         try:
-            dataset.read(index)
+            image, label = dataset.read(index)
         except UserError as error:
-            return str(error)
-        return None
+            return error
+        head = f"{dataset.split}/{dataset.names[index]} {image.shape}\n".encode()
+        return hashlib.sha256(head + image.tobytes() + label.tobytes()).digest()
 
     frames = [(dataset, index) for dataset in datasets for index in range(len(dataset))]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        mistakes = [text for text in pool.map(mistake, frames) if text]
+        results = list(pool.map(digest, frames))
+    mistakes = [str(result) for result in results if isinstance(result, UserError)]
     if mistakes:
         raise UserError("\n".join(mistakes))
+    return hashlib.sha256(b"".join(result for result in results if isinstance(result, bytes))).hexdigest()

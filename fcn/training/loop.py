@@ -31,7 +31,7 @@ from fcn.training.optimizer import build_optimizer
 from fcn.training.signals import polled_signals
 
 
-def train(config: Config, folder: RunFolder, training: Dataset, validation: Dataset) -> None:
+def train(config: Config, folder: RunFolder, training: Dataset, validation: Dataset, data_fingerprint: str) -> None:
     """Trains a network and leaves weights, scores and pictures in the run's folder.
 
     Args:
@@ -39,16 +39,17 @@ def train(config: Config, folder: RunFolder, training: Dataset, validation: Data
         folder: of the run, with its config; a checkpoint in it is continued.
         training: frames to learn from, known to be sound.
         validation: frames to score, known to be sound.
+        data_fingerprint: of both, to see that a continued run has the data it was started with.
 
     Raises:
-        RunStoppedError: the loss or a gradient was not finite; the weights are those before that step.
+        RunStoppedError: the loss or a gradient was not finite, and no weight was touched; or the disk is full.
         RunInterruptedError: SIGTERM or Ctrl-C came; the state is saved.
     """
     recipe = config.train
     prepare_tensorflow(recipe.seed, recipe.deterministic)
-    folder.start([device.name for device in tf.config.list_physical_devices()])
+    for key in folder.start([device.name for device in tf.config.list_physical_devices()], data_fingerprint):
+        print(f"{folder.path}: continued with another {key}; its bits will not be a straight run's", file=sys.stderr)
     baseline = evaluate_colour_table(training, validation)
-
     model = build_fcn(config.model, len(training.classes))
     optimizer = build_optimizer(recipe, model.trainable_variables)
     state = RunState.start(model, optimizer)
@@ -91,9 +92,8 @@ def train(config: Config, folder: RunFolder, training: Dataset, validation: Data
                 names = [training.names[frame_of_slot(slot, len(training), recipe.seed)] for slot in slots]
                 picture = draw_batch(images.numpy(), labels.numpy(), training, folder, step + 1)
                 raise RunStoppedError(
-                    f"step {step + 1}: the loss ({float(loss)}) or a gradient is not finite at learning rate "
-                    f"{rate:.3g}, frames {', '.join(names)}, drawn in {picture}; the weights were not touched: lower "
-                    "train.learning_rate in a new run"
+                    f"step {step + 1}: the loss ({float(loss)}) or a gradient is not finite at rate {rate:.3g}, frames "
+                    f"{', '.join(names)} ({picture}); no weight was touched: lower train.learning_rate in a new run"
                 )
             state.step.assign_add(1)
             progress.update()
@@ -214,7 +214,7 @@ def report(folder: RunFolder, progress: tqdm, **row: Any) -> None:
             f"lowest {lowest} {shown(known.get(lowest))}, {row['evaluate_seconds']:.1f} s"
         )
     if progress.disable:
-        print(f"step {row['step']}/{progress.total}: {text}", file=sys.stderr, flush=True)  # noqa: T201
+        print(f"step {row['step']}/{progress.total}: {text}", file=sys.stderr, flush=True)
     elif "loss" in row:
         progress.set_postfix_str(text)
     else:
