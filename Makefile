@@ -4,7 +4,7 @@ BIN := .venv/bin
 # what TensorFlow says of the machine would hide what matters
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test lint clean
+.PHONY: demo test drill lint clean
 
 demo: .venv/demo.installed
 	$(BIN)/python scripts/train.py
@@ -12,6 +12,9 @@ demo: .venv/demo.installed
 
 test: .venv/test.installed
 	$(BIN)/python -m pytest -q
+
+drill: .venv/demo.installed
+	$(BIN)/python tests/drill.py
 
 lint: .venv/test.installed
 	$(BIN)/ruff check
