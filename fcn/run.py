@@ -138,11 +138,14 @@ class RunFolder:
             file.write(json.dumps(row) + "\n")
 
     def rows(self) -> list[dict[str, Any]]:
-        """The whole rows of metrics.jsonl; one that an interruption cut off is left out."""
+        """The whole rows of metrics.jsonl; one cut off at the end is left out. UserError for a damaged one."""
         if not self.metrics_file.is_file():
             return []
         lines = self.metrics_file.read_text(encoding="utf-8").splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        try:
+            return [json.loads(line) for line in lines if line.endswith("\n")]
+        except ValueError as error:
+            raise UserError(f"{self.metrics_file}: holds a damaged row ({error}); remove that line") from error
 
     def cut_rows(self, step: int, evaluated: int) -> None:
         """Removes the rows beyond a step, and the evaluations beyond another: a resumed run writes them again."""
@@ -158,8 +161,12 @@ class RunFolder:
         """What best.json says, once the weights are known to be those. Raises UserError where they are not."""
         if not self.best_weights.is_file() or not self.best_file.is_file():
             raise UserError(f"{self.path}: has no weights yet; train until the first evaluation (train.evaluate_steps)")
-        record: dict[str, Any] = json.loads(self.best_file.read_text(encoding="utf-8"))
-        if sha256(self.best_weights) != record["sha256"]:
+        try:
+            record: dict[str, Any] = json.loads(self.best_file.read_bytes())
+            expected = record["sha256"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{self.best_file}: is damaged ({error}); resume or repeat the run") from error
+        if sha256(self.best_weights) != expected:
             raise UserError(
                 f"{self.best_weights}: is damaged (its SHA-256 is not the one in best.json); resume or repeat the run"
             )

@@ -54,6 +54,13 @@ def test_rows_beyond_a_step_are_cut_and_a_torn_row_goes(folder: RunFolder) -> No
     assert rows == [{"step": 1, "loss": 0.1}, {"step": 2, "loss": 0.2}]
 
 
+def test_a_damaged_row_is_named_before_anything_is_cut(folder: RunFolder) -> None:
+    folder.metrics_file.write_text('{"step": 1}\n{"step\n')
+    with pytest.raises(UserError, match=r"metrics.jsonl: holds a damaged row"):
+        folder.cut_rows(1, 1)
+    assert folder.metrics_file.read_text() == '{"step": 1}\n{"step\n'
+
+
 def test_newest_is_the_last_started_run_with_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for age, name in enumerate(("a", "c", "b", "untrained")):
@@ -96,6 +103,11 @@ def test_weights_that_are_not_those_recorded_are_refused(folder: RunFolder) -> N
     folder.best_weights.write_bytes(b"weights")
     folder.record_best({"step": 3, "miou": 0.5})
     assert folder.best()["step"] == 3
+    for damaged in ('{"step": 3', "{}", "[]", ""):
+        folder.best_file.write_text(damaged)
+        with pytest.raises(UserError, match=r"best.json: is damaged"):
+            folder.best()
+    folder.record_best({"step": 3, "miou": 0.5})
     folder.best_weights.write_bytes(b"weightz")
     with pytest.raises(UserError, match="is damaged"):
         folder.best()
