@@ -28,7 +28,7 @@ class ConfigError(UserError):
 
 
 class RunStoppedError(Exception):
-    """A run that cannot go on (non-finite numbers), though nobody made a mistake on the command line."""
+    """A run that cannot go on: non-finite numbers, a full disk, no whole checkpoint."""
 
 
 class RunInterruptedError(Exception):

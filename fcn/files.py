@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PART = ".part-"  # begins the temporary names, also of what a killed process leaves behind
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -18,7 +20,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         OSError: as the writer or the renaming raised it; the temporary file is gone, an older `path` untouched.
     """
-    temporary = path.with_name(f".part-{os.getpid()}-{path.name}")
+    temporary = path.with_name(f"{PART}{os.getpid()}-{path.name}")
     try:
         yield temporary
         flush(temporary)

@@ -64,7 +64,6 @@ def training_batches(
         return augment_frame(image, label, config, tf.stack([tf.constant(seed, tf.int64), slot]))
 
     slots = tf.data.Dataset.range(steps.start * batch_size, steps.stop * batch_size)
-    frames = slots.map(
-        prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )  # one slot may not overtake another
+    # deterministic: one slot may not overtake another
+    frames = slots.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return frames.batch(batch_size, drop_remainder=True).prefetch(PREFETCHED_BATCHES)

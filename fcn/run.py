@@ -16,7 +16,7 @@ from typing import Any
 from fcn.config import Config
 from fcn.configfile import changed_keys, dump_config, load_config
 from fcn.errors import UserError
-from fcn.files import sha256, write_file
+from fcn.files import PART, sha256, write_file
 
 RUNS = Path("runs")
 PACKAGES = ("tensorflow", "keras", "numpy", "pillow")
@@ -27,7 +27,8 @@ class RunFolder:
 
     path/
         config.yaml           effective config, written before the first step
-        environment.json      versions, threads, commit
+        environment.json      versions, processor, threads, fingerprint of the data, commit: those of the start
+        lock                  held by the process that trains
         metrics.jsonl         a row a log or evaluation, each with `step`
         checkpoints/          what `--resume` continues from
         best.weights.h5       weights of the best evaluation
@@ -64,8 +65,10 @@ class RunFolder:
         return max(found, key=lambda folder: (folder.config_file.stat().st_mtime_ns, folder.path.name))
 
     def require_new(self) -> None:
-        """Raises UserError where the path is taken: no run is overwritten. An empty folder is free."""
-        if self.path.exists() and not (self.path.is_dir() and not any(self.path.iterdir())):
+        """Raises UserError where the path is taken: no run is overwritten. A folder with nothing in it is free."""
+        if not self.path.exists():
+            return
+        if not self.path.is_dir() or any(not one.name.startswith(PART) for one in self.path.iterdir()):
             raise UserError(f"{self.path}: exists; continue it with --resume or name another --run-dir")
 
     def create(self, config: Config) -> None:

@@ -30,6 +30,7 @@ def test_existing_path_is_refused_unless_it_is_an_empty_folder(folder: RunFolder
     with pytest.raises(UserError, match="exists; continue it with --resume"):
         folder.create(Config())
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / ".part-1-config.yaml").touch()  # a process was killed as it made the run
     RunFolder(tmp_path / "empty").create(Config())
     assert RunFolder.open(tmp_path / "empty").config() == Config()
     assert {path.name for path in tmp_path.iterdir()} == {"runs", "empty"}

@@ -101,7 +101,7 @@ def restore(state: RunState, folder: Path) -> bool:
             return True
         shutil.rmtree(path.with_name(f"{BAD}{path.name}"), ignore_errors=True)
         path.rename(path.with_name(f"{BAD}{path.name}"))
-        print(f"{path}: {damage}; set aside as {BAD}{path.name}, going back to an older one", file=sys.stderr)
+        print(f"{path}: {damage}; set aside as {BAD}{path.name}", file=sys.stderr)
     if found:
         raise RunStoppedError(f"{folder}: no checkpoint is whole; start a new run")
     return False
