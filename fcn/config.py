@@ -6,7 +6,8 @@ The text under a field is its documentation, shown by `--print-config`. Rules st
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Literal
 
 from fcn.section import Rule, Section, above, at_least, below
@@ -132,6 +133,12 @@ class TrainConfig(Section):
     deterministic: bool = True
     """Only ops whose result is the same in each run on the same machine; False may be faster on a GPU."""
 
+    intra_op_threads: Annotated[int | None, at_least(1), below(2**10)] = None
+    """Threads that share the work of one op; null: the cores that the process may use. The last bits depend on it."""
+
+    inter_op_threads: Annotated[int | None, at_least(1), below(2**10)] = None
+    """Threads that run ops beside each other; null: the cores that the process may use."""
+
     log_steps: Annotated[int, at_least(1)] = 20
     """Steps between two rows of loss, learning rate and speed in metrics.jsonl."""
 
@@ -140,6 +147,9 @@ class TrainConfig(Section):
 
     checkpoint_steps: Annotated[int, at_least(1)] = 100
     """Steps between two checkpoints to resume from."""
+
+    checkpoint_minutes: Annotated[float, above(0.0)] = 10.0
+    """A step is also saved where the last checkpoint is older than this."""
 
     keep_checkpoints: Annotated[int, at_least(1)] = 2
     """Newest checkpoints that are kept."""
@@ -156,6 +166,21 @@ class Config:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def resolved(config: Config, like: Config | None = None) -> Config:
+    """`null` threads become numbers: those of `like`, else the number of cores that the process may use.
+
+    So what is decided at the start of a run is stored with it, and holds on another machine.
+    """
+    cores = len(os.sched_getaffinity(0))
+    recipe, before = config.train, like.train if like else config.train
+    recipe = replace(
+        recipe,
+        intra_op_threads=recipe.intra_op_threads or before.intra_op_threads or cores,
+        inter_op_threads=recipe.inter_op_threads or before.inter_op_threads or cores,
+    )
+    return replace(config, train=recipe)
 
 
 SECTIONS: dict[str, type[Section]] = {

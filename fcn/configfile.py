@@ -98,6 +98,13 @@ def changed_keys(one: Config, other: Config) -> list[str]:
     ]
 
 
+def require_setting(key: str, source: str) -> None:
+    """Raises UserError, which names `source`, where a dotted key is no setting."""
+    section, _, name = key.partition(".")
+    if section not in SECTIONS or name not in field_types(SECTIONS[section]):
+        raise UserError(f"{source} {key}: is no setting; {_hint(key)}")
+
+
 def _dump_value(value: Any) -> str:
     plain = list(value) if isinstance(value, tuple) else value
     return yaml.safe_dump(plain, default_flow_style=True, width=1000).removesuffix("\n").removesuffix("\n...")

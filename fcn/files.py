@@ -26,6 +26,9 @@ def whole_file(path: Path) -> Iterator[Path]:
         flush(temporary)
         temporary.replace(path)
         flush(path.parent)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write to an open file does not know its name
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

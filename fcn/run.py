@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
-import platform
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from fcn.config import Config
 from fcn.configfile import changed_keys, dump_config, load_config
-from fcn.errors import UserError
-from fcn.files import PART, sha256, write_file
+from fcn.errors import RunStoppedError, UserError
+from fcn.files import PART, flush, sha256, write_file
 
 RUNS = Path("runs")
-PACKAGES = ("tensorflow", "keras", "numpy", "pillow")
+
+FREE_TO_CHANGE = {  # in a continued run: neither weights nor scores depend on them
+    "data.root",  # the frames themselves are compared
+    "data.cache_megabytes",
+    "train.log_steps",
+    "train.checkpoint_steps",
+    "train.checkpoint_minutes",
+    "train.keep_checkpoints",
+    "train.pictures",
+}
 
 
 class RunFolder:
@@ -95,66 +100,55 @@ class RunFolder:
             yield
 
     def config(self) -> Config:
-        """The config that the run was started with."""
+        """The config of the run."""
         return load_config(self.config_file)
 
-    def require(self, config: Config) -> None:
-        """Raises UserError where `config` is not the run's own: what was trained so far would be something else."""
-        keys = changed_keys(self.config(), config)
-        if keys:
-            changed = ", ".join(keys)
-            raise UserError(f"{self.path}: was started with another {changed}; change it back, or start a new run")
+    def store(self, config: Config) -> None:
+        """Writes the config of a continued run, where it is another than before."""
+        if changed_keys(self.config(), config):
+            write_file(self.config_file, dump_config(config))
 
-    def start(self, devices: list[str], data_fingerprint: str) -> list[str]:
-        """Makes the folders in it and records what the bits of a run depend on beside its config.
-
-        Args:
-            devices: names of those that TensorFlow sees.
-            data_fingerprint: of the frames, as `datasets.open_for_training` gives it.
-
-        Returns:
-            What a run that is continued was started with another of; its bits will not be those of a straight run.
-        """
-        for folder in (self.checkpoints, self.pictures):
-            folder.mkdir(exist_ok=True)
-        record = {
-            "python": platform.python_version(),
-            **{name: metadata.version(name) for name in PACKAGES},
-            "processor": _processor(),
-            "system": platform.platform(),
-            "cores": os.cpu_count(),
-            "threads": len(os.sched_getaffinity(0)),
-            "devices": devices,
-            "data_fingerprint": data_fingerprint,
-            "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
-            "commit": _commit(),
-        }
-        if self.environment_file.is_file():
-            first = json.loads(self.environment_file.read_text(encoding="utf-8"))
-            return [key for key in record if key != "commit" and first.get(key) != record[key]]
-        write_file(self.environment_file, json.dumps(record, indent=2) + "\n")
-        return []
+    def record_environment(self, environment: dict[str, Any]) -> None:
+        """Writes what the bits of the run depend on beside its config."""
+        write_file(self.environment_file, json.dumps(environment, indent=2) + "\n")
 
     def append_row(self, row: dict[str, Any]) -> None:
         """Adds a row to metrics.jsonl; fields that depend on the clock end in `_seconds` or `_per_second`."""
-        with self.metrics_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        line = (json.dumps(row) + "\n").encode()
+        try:
+            with self.metrics_file.open("ab", buffering=0) as file:
+                complete = file.write(line) == len(line)
+        except OSError as error:
+            raise RunStoppedError(
+                f"{self.metrics_file}: cannot be written: {error.strerror}; resume the run"
+            ) from error
+        if not complete:
+            raise RunStoppedError(f"{self.metrics_file}: the disk is full; free some space and resume")
 
     def rows(self) -> list[dict[str, Any]]:
         """The whole rows of metrics.jsonl; one cut off at the end is left out. UserError for a damaged one."""
         if not self.metrics_file.is_file():
             return []
-        lines = self.metrics_file.read_text(encoding="utf-8").splitlines(keepends=True)
-        try:
-            return [json.loads(line) for line in lines if line.endswith("\n")]
-        except ValueError as error:
-            raise UserError(f"{self.metrics_file}: holds a damaged row ({error}); remove that line") from error
+        lines = self.metrics_file.read_bytes().splitlines(keepends=True)
+        rows = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                row = json.loads(line) if line.endswith(b"\n") else {"step": -1}
+                if row["step"] >= 0:
+                    rows.append(row)
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(f"{self.metrics_file}:{number}: is a damaged row ({error}); remove the line") from error
+        return rows
 
     def cut_rows(self, step: int, evaluated: int) -> None:
         """Removes the rows beyond a step, and the evaluations beyond another: a resumed run writes them again."""
         rows = (row for row in self.rows() if row["step"] <= (evaluated if "miou" in row else step))
         kept = [json.dumps(row) + "\n" for row in rows]
         write_file(self.metrics_file, "".join(kept))
+
+    def flush_rows(self) -> None:
+        """Waits until the disk has the rows: a checkpoint must not be older than what it cuts to."""
+        flush(self.metrics_file)
 
     def record_best(self, record: dict[str, Any]) -> None:
         """Writes best.json for the weights just saved: step, split and scores, with the weights' SHA-256."""
@@ -176,18 +170,21 @@ class RunFolder:
         return record
 
 
-def _processor() -> str:
-    """Model name of the processor; oneDNN chooses its kernels, and so the last bits, by it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+def require_unchanged(source: Path, before: Config, now: Config, allowed: Sequence[str]) -> None:
+    """Refuses to continue what `source` holds with a config that would make something else of it.
 
+    Args:
+        source: named in the error.
+        before: config that it was made with.
+        now: config that it is to be continued with.
+        allowed: dotted keys that may differ, beside those that no weight and no score depends on.
 
-def _commit() -> str | None:
-    """Commit of the checkout that this file lies in, None outside of one."""
-    git = ("git", "rev-parse", "HEAD")
-    try:
-        done = subprocess.run(git, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)  # noqa: S603
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
+    Raises:
+        UserError: other keys differ.
+    """
+    keys = [key for key in changed_keys(before, now) if key not in FREE_TO_CHANGE and key not in allowed]
+    if keys:
+        raise UserError(
+            f"{source}: was made with another {', '.join(keys)}; change it back, start a new run, or add "
+            f"--allow-changed {keys[0]} for a run that is neither"
+        )

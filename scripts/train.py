@@ -8,11 +8,12 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from fcn.configfile import dump_config, load_config
+from fcn.config import resolved
+from fcn.configfile import dump_config, load_config, require_setting
 from fcn.datasets import open_for_training
 from fcn.errors import UserError, exit_with
 from fcn.evaluation.evaluate import score_table
-from fcn.run import RUNS, RunFolder
+from fcn.run import RUNS, RunFolder, require_unchanged
 
 DEFAULT = Path(__file__).parents[1] / "configs" / "synthetic.yaml"
 
@@ -35,6 +36,13 @@ def parser() -> argparse.ArgumentParser:
         "--resume", action="store_true", help="continue the run in --run-dir; start it where there is none"
     )
     command.add_argument(
+        "--allow-changed",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="continue although this setting is another one than before",
+    )
+    command.add_argument(
         "--print-config",
         action="store_true",
         help="print the effective config with each setting's meaning, and end",
@@ -47,18 +55,21 @@ def main() -> None:
     arguments = parser().parse_args()
     if arguments.resume and arguments.run_dir is None:
         raise UserError("--resume: needs the folder to continue; name it with --run-dir")
+    for key in arguments.allow_changed:
+        require_setting(key, "--allow-changed")
     given = arguments.config or DEFAULT
     folder = RunFolder(arguments.run_dir or RUNS / f"{given.stem}-{time.strftime('%Y%m%d-%H%M%S')}")
-    if arguments.resume and folder.config_file.is_file() and arguments.config is None:
+    continued = arguments.resume and folder.config_file.is_file()
+    if continued and arguments.config is None:
         given = folder.config_file
     config = load_config(given, arguments.set)
     if arguments.print_config:
         print(dump_config(config), end="")
         return
 
-    continued = arguments.resume and folder.config_file.is_file()
+    config = resolved(config, folder.config() if continued else None)
     if continued:
-        folder.require(config)
+        require_unchanged(folder.config_file, folder.config(), config, arguments.allow_changed)
     else:
         folder.require_new()
         if arguments.resume:
@@ -67,13 +78,15 @@ def main() -> None:
         if continued:
             held.enter_context(folder.locked())
         training, validation, fingerprint = open_for_training(config.data)
-        if not continued:
+        if continued:
+            folder.store(config)
+        else:
             folder.create(config)
             held.enter_context(folder.locked())
 
         from fcn.training.loop import train  # TensorFlow: only now that nothing is known to be wrong
 
-        train(config, folder, training, validation, fingerprint)
+        train(config, folder, training, validation, fingerprint, arguments.allow_changed)
     best = folder.best()
     place = f"{best['split']} ({best['frames']} frames)"
     print(f"{best['parameters']:,} parameters; best on {place} at step {best['step']}:")

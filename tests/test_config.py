@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fcn.config import SECTIONS, DataConfig, ModelConfig, TrainConfig
+from fcn.config import SECTIONS, Config, DataConfig, ModelConfig, TrainConfig, resolved
 from fcn.datasets import DATASETS
 from fcn.errors import ConfigError
 from fcn.section import field_docs, field_rules, field_types
@@ -51,6 +53,15 @@ def test_types_are_checked_in_python_too(changed: dict[str, object], expected: s
         ModelConfig(**changed)
     assert str(caught.value).startswith(expected)
     assert ModelConfig(width=1).width == 1
+
+
+def test_threads_are_settled_once_and_stay() -> None:
+    settled = resolved(Config()).train
+    assert settled.intra_op_threads == settled.inter_op_threads == len(os.sched_getaffinity(0))
+    given = Config(train=TrainConfig(intra_op_threads=7))
+    assert resolved(given) == replace(given, train=replace(given.train, inter_op_threads=settled.inter_op_threads))
+    assert resolved(Config(), like=given).train.intra_op_threads == 7
+    assert resolved(Config(train=TrainConfig(intra_op_threads=3)), like=given).train.intra_op_threads == 3
 
 
 def test_kinds_in_the_config_are_the_data_sets_there_are() -> None:

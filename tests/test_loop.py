@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +21,9 @@ from fcn.images import IGNORE, read_image
 from fcn.model.fcn import build_fcn
 from fcn.run import RunFolder
 from fcn.training import loop
-from fcn.training.checkpoint import STATE, RunState, checkpoints, find_damage, restore, save
+from fcn.training.checkpoint import STATE
 from fcn.training.loop import compile_train_step
+from fcn.training.manifest import checkpoints
 from fcn.training.optimizer import build_optimizer
 
 MODEL = ModelConfig(encoder="vgg11", width=1 / 16, head_units=16, dropout=0.5)
@@ -63,13 +62,6 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     folder = RunFolder(tmp_path_factory.mktemp("straight") / "run")
     train(tiny(), folder)
     return folder
-
-
-@pytest.fixture(scope="module")
-def fresh() -> RunState:
-    """The state of a run before its first step."""
-    model = build_fcn(MODEL, 2)
-    return RunState.start(model, build_optimizer(TrainConfig(), model.trainable_variables))
 
 
 @pytest.fixture
@@ -125,25 +117,6 @@ def test_damaged_checkpoints_are_set_aside_and_the_run_is_the_same(
     assert_same_run(folder, straight)
 
 
-@pytest.mark.parametrize("damage", ["empty", "truncated", "missing", "no manifest", "garbage manifest"])
-def test_no_whole_checkpoint_is_an_error_never_a_fresh_start(
-    damage: str, straight: RunFolder, fresh: RunState, tmp_path: Path
-) -> None:
-    folder = tmp_path / "checkpoints"
-    shutil.copytree(straight.checkpoints, folder)
-    for path in checkpoints(folder):
-        assert find_damage(path) is None
-        victim = path / "manifest.json" if "manifest" in damage else next(path.glob("*.index"))
-        if damage in ("missing", "no manifest"):
-            victim.unlink()
-        else:
-            victim.write_bytes({"truncated": victim.read_bytes()[:-1], "garbage manifest": b"{]"}.get(damage, b""))
-    with pytest.raises(RunStoppedError, match="no checkpoint is whole; start a new run"):
-        restore(fresh, folder)
-    assert [path.name for path in sorted(folder.iterdir())] == ["bad-step-00000004", "bad-step-00000006"]
-    assert int(fresh.step) == 0
-
-
 def test_signals_save_the_run_which_then_goes_on_to_the_same_end(
     straight: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,21 +146,6 @@ def test_signals_save_the_run_which_then_goes_on_to_the_same_end(
     monkeypatch.setattr(loop.Predictor, "labels", labels)
     train(tiny(), folder)
     assert_same_run(folder, straight)
-
-
-def test_full_disk_keeps_the_earlier_checkpoint_and_leaves_no_torn_one(fresh: RunState, tmp_path: Path) -> None:
-    save(fresh, tmp_path, 2)
-    before = [(path, find_damage(path)) for path in tmp_path.iterdir()]
-    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing beyond the limit is then an error, EFBIG
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    try:
-        with pytest.raises(RunStoppedError, match="; free some space and resume"):
-            save(fresh, tmp_path, 2)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, previous)
-    assert [(path, find_damage(path)) for path in tmp_path.iterdir()] == before == [(tmp_path / "step-00000000", None)]
 
 
 def test_resuming_a_finished_run_changes_nothing(straight: RunFolder) -> None:
@@ -320,25 +278,3 @@ def test_dropouts_of_one_step_draw_differently() -> None:
     step(tf.zeros((1, 32, 32, 3), tf.uint8), tf.zeros((1, 32, 32), tf.uint8), tf.constant(3, tf.int64))
     states = {tuple(model.get_layer(f"{name}_dropout").seed_generator.state.numpy()) for name in ("fc6", "fc7")}
     assert len(states) == 2
-
-
-def test_checkpoints_are_kept_and_restored_newest_first(tmp_path: Path) -> None:
-    def state(step: int, score: float) -> RunState:
-        model = build_fcn(MODEL, 2)
-        optimizer = build_optimizer(TrainConfig(), model.trainable_variables)
-        made = RunState.start(model, optimizer)
-        made.step.assign(step)
-        made.best_score.assign(score)
-        return made
-
-    saved = [state(step, step / 10) for step in (2, 9, 10)]
-    for one in saved:
-        save(one, tmp_path, keep_checkpoints=2)
-    assert [path.name for path in checkpoints(tmp_path)] == ["step-00000009", "step-00000010"]
-    (tmp_path / "part-step-00000011").mkdir()  # what an interrupted save leaves
-    fresh = state(0, -1.0)
-    assert restore(fresh, tmp_path)
-    assert (int(fresh.step), float(fresh.best_score)) == (10, 1.0)
-    for variable, other in zip(fresh.model.weights, saved[2].model.weights, strict=True):
-        np.testing.assert_array_equal(variable.numpy(), other.numpy())
-    assert not restore(fresh, tmp_path / "empty")

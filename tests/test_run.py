@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fcn.config import Config, TrainConfig
-from fcn.errors import UserError
-from fcn.run import RunFolder
+from fcn.config import Config, DataConfig, TrainConfig
+from fcn.configfile import changed_keys
+from fcn.errors import RunStoppedError, UserError
+from fcn.run import FREE_TO_CHANGE, RunFolder, require_unchanged
 
 
 @pytest.fixture
@@ -39,10 +42,33 @@ def test_existing_path_is_refused_unless_it_is_an_empty_folder(folder: RunFolder
         RunFolder(tmp_path / "file" / "run").create(Config())
 
 
-def test_other_config_is_refused_with_its_keys(folder: RunFolder) -> None:
-    folder.require(Config(train=TrainConfig(steps=7)))
-    with pytest.raises(UserError, match=r"another train\.steps, train\.seed"):
-        folder.require(Config(train=TrainConfig(steps=8, seed=1)))
+def test_other_config_is_refused_with_its_keys_unless_they_are_allowed() -> None:
+    before, now = Config(), Config(train=TrainConfig(steps=8, seed=1))
+    file = Path("config.yaml")
+    with pytest.raises(
+        UserError, match=r"config.yaml: was made with another train\.steps, train\.seed; change it back"
+    ):
+        require_unchanged(file, before, now, [])
+    with pytest.raises(UserError, match=r"another train\.seed; .* --allow-changed train\.seed"):
+        require_unchanged(file, before, now, ["train.steps"])
+    require_unchanged(file, before, now, ["train.seed", "train.steps"])
+
+
+def test_settings_that_no_score_depends_on_are_free_to_change() -> None:
+    quiet = replace(
+        TrainConfig(), log_steps=7, checkpoint_steps=7, checkpoint_minutes=7, keep_checkpoints=7, pictures=7
+    )
+    moved = replace(DataConfig(), root="elsewhere", cache_megabytes=7)
+    require_unchanged(Path("config.yaml"), Config(), Config(train=quiet, data=moved), [])
+    assert set(changed_keys(Config(), Config(train=quiet, data=moved))) == FREE_TO_CHANGE
+
+
+def test_config_of_a_continued_run_is_stored_where_it_changed(folder: RunFolder) -> None:
+    before = folder.config_file.stat().st_mtime_ns
+    folder.store(Config(train=TrainConfig(steps=7)))
+    assert folder.config_file.stat().st_mtime_ns == before
+    folder.store(Config(train=TrainConfig(steps=7, log_steps=3)))
+    assert folder.config().train.log_steps == 3
 
 
 def test_rows_beyond_a_step_are_cut_and_a_torn_row_goes(folder: RunFolder) -> None:
@@ -56,10 +82,26 @@ def test_rows_beyond_a_step_are_cut_and_a_torn_row_goes(folder: RunFolder) -> No
 
 
 def test_a_damaged_row_is_named_before_anything_is_cut(folder: RunFolder) -> None:
-    folder.metrics_file.write_text('{"step": 1}\n{"step\n')
-    with pytest.raises(UserError, match=r"metrics.jsonl: holds a damaged row"):
+    for damaged in (b'{"step', b"{}", b"[]", b"3", b'{"step": "1"}', b"\xff", b""):
+        folder.metrics_file.write_bytes(b'{"step": 1}\n' + damaged + b"\n")
+        with pytest.raises(UserError, match=r"metrics.jsonl:2: is a damaged row .*; remove the line"):
+            folder.cut_rows(1, 1)
+        assert folder.metrics_file.read_bytes() == b'{"step": 1}\n' + damaged + b"\n"
+
+
+def test_full_disk_stops_a_run_at_its_row_which_a_resumed_one_cuts(folder: RunFolder) -> None:
+    folder.append_row({"step": 1})
+    size = folder.metrics_file.stat().st_size
+    for limit in (size + 5, size):  # room for a part of the row, and for none
+        previous = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, previous[1]))
+        try:
+            with pytest.raises(RunStoppedError, match=r"metrics.jsonl: the disk is full|File too large"):
+                folder.append_row({"step": 2})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, previous)
+        assert folder.rows() == [{"step": 1}]
         folder.cut_rows(1, 1)
-    assert folder.metrics_file.read_text() == '{"step": 1}\n{"step\n'
 
 
 def test_newest_is_the_last_started_run_with_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,19 +125,6 @@ def test_second_writer_is_refused_and_a_killed_first_leaves_no_lock(folder: RunF
         first.kill()
     with folder.locked():
         pass
-
-
-def test_environment_names_versions_and_cores(folder: RunFolder) -> None:
-    assert folder.start(["CPU:0"], "abc") == []
-    record = json.loads(folder.environment_file.read_text())
-    assert set(record) >= {"python", "tensorflow", "keras", "numpy", "threads", "commit", "devices", "processor"}
-
-
-def test_what_changed_since_the_start_is_named_and_the_record_stays(folder: RunFolder) -> None:
-    folder.start(["CPU:0"], "abc")
-    assert folder.start(["CPU:0"], "abc") == []
-    assert folder.start(["CPU:0", "GPU:0"], "abd") == ["devices", "data_fingerprint"]
-    assert json.loads(folder.environment_file.read_text())["data_fingerprint"] == "abc"
 
 
 def test_weights_that_are_not_those_recorded_are_refused(folder: RunFolder) -> None:

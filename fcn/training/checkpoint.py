@@ -1,29 +1,25 @@
 """All the state of a run: saved as a whole, restored as a whole.
 
-A checkpoint is a folder with TensorFlow's files and a manifest of their sizes and SHA-256, which is written last. Only
-what its manifest vouches for is restored. There is no iterator and no generator to save: what a step sees and draws is
-a function of (seed, step).
+A checkpoint is a folder with TensorFlow's files, the config and a manifest, and only what its manifest vouches for is
+restored. There is no iterator and no generator to save: what a step sees and draws is a function of (seed, step).
 """
 
 from __future__ import annotations
 
-import json
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from fcn.errors import RunStoppedError
-from fcn.files import flush, sha256, write_file
+from fcn.errors import RunStoppedError, UserError
+from fcn.files import flush
+from fcn.training.manifest import NAME, PART, checkpoints, find_damage, write_manifest
 
-NAME = "step-{:08d}"
-PART = "part-"
-BAD = "bad-"
 STATE = "state-1"  # TensorFlow adds the number of the save
-MANIFEST = "manifest.json"
+CONFIG = "config.yaml"
 
 
 @dataclass
@@ -55,71 +51,54 @@ class RunState:
         return tf.train.Checkpoint(**vars(self))
 
 
-def save(state: RunState, folder: Path, keep_checkpoints: int) -> None:
-    """Saves the state of a step and removes all but the newest checkpoints.
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of a run.
 
-    Raises:
-        RunStoppedError: the disk does not take it; the earlier checkpoints are as they were.
+    Attributes:
+        folder: that holds them.
+        keep: how many of the newest stay.
+        config: YAML text of the run's config, saved with each.
+        environment: what the bits of a run depend on beside its config; in the manifest of each.
     """
-    name = NAME.format(int(state.step.numpy()))
-    temporary = folder / f"{PART}{name}"
-    for torn in folder.glob(f"{PART}*"):
-        shutil.rmtree(torn)
+
+    folder: Path
+    keep: int
+    config: str
+    environment: dict[str, Any]
+
+    def save(self, state: RunState) -> None:
+        """Saves the state of a step, unless a whole checkpoint of the step is there, and removes the oldest ones.
+
+        Raises:
+            RunStoppedError: the disk does not take it; the earlier checkpoints are as they were.
+        """
+        step = int(state.step)
+        path = self.folder / NAME.format(step)
+        if find_damage(path) is None:  # no moment without it; only a repeated evaluation may be new in the state
+            return
+        temporary = path.with_name(f"{PART}{path.name}")
+        for torn in self.folder.glob(f"{PART}*"):
+            shutil.rmtree(torn)
+        try:
+            temporary.mkdir()
+            state.checkpoint().save(str(temporary / "state"))
+            (temporary / CONFIG).write_text(self.config, encoding="utf-8")
+            write_manifest(temporary, {"step": step, "environment": self.environment})
+            shutil.rmtree(path, ignore_errors=True)
+            temporary.rename(path)
+            flush(self.folder)
+        except (OSError, tf.errors.OpError) as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            reason = str(error).splitlines()[0]
+            raise RunStoppedError(f"{path}: cannot be written: {reason}; free some space and resume") from error
+        for old in checkpoints(self.folder)[: -self.keep]:
+            shutil.rmtree(old)
+
+
+def restore(state: RunState, path: Path) -> None:
+    """Brings `state` to a whole checkpoint. Raises UserError where it is the state of another network."""
     try:
-        temporary.mkdir()
-        state.checkpoint().save(str(temporary / "state"))
-        files = sorted(temporary.iterdir())
-        for file in files:
-            flush(file)
-        contents = {file.name: {"bytes": file.stat().st_size, "sha256": sha256(file)} for file in files}
-        write_file(temporary / MANIFEST, json.dumps({"step": int(state.step.numpy()), "files": contents}, indent=2))
-        shutil.rmtree(folder / name, ignore_errors=True)
-        temporary.rename(folder / name)
-        flush(folder)
-    except (OSError, tf.errors.OpError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        reason = str(error).splitlines()[0]
-        raise RunStoppedError(f"{folder / name}: cannot be written: {reason}; free some space and resume") from error
-    for old in checkpoints(folder)[:-keep_checkpoints]:
-        shutil.rmtree(old)
-
-
-def restore(state: RunState, folder: Path) -> bool:
-    """Restores the newest whole checkpoint into `state`; sets damaged ones aside and says so.
-
-    Returns:
-        False, with nothing changed, where no checkpoint was ever saved.
-
-    Raises:
-        RunStoppedError: checkpoints were saved, and none of them is whole.
-    """
-    found = checkpoints(folder)
-    for path in reversed(found):
-        damage = find_damage(path)
-        if damage is None:
-            state.checkpoint().restore(str(path / STATE)).assert_consumed()
-            return True
-        shutil.rmtree(path.with_name(f"{BAD}{path.name}"), ignore_errors=True)
-        path.rename(path.with_name(f"{BAD}{path.name}"))
-        print(f"{path}: {damage}; set aside as {BAD}{path.name}", file=sys.stderr)
-    if found:
-        raise RunStoppedError(f"{folder}: no checkpoint is whole; start a new run")
-    return False
-
-
-def find_damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint by its manifest; None where it is whole."""
-    try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
-        for name, expected in manifest["files"].items():
-            file = path / name
-            if file.stat().st_size != expected["bytes"] or sha256(file) != expected["sha256"]:
-                return f"{name} is not what was saved"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"its manifest or a file of it cannot be read ({error})"
-    return None
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """Saved checkpoints, oldest first."""
-    return sorted(folder.glob(NAME.partition("{")[0] + "*"))
+        state.checkpoint().restore(str(path / STATE)).assert_consumed()
+    except (AssertionError, ValueError, tf.errors.OpError) as error:
+        raise UserError(f"{path}: holds another network than the config's; start a new run with it") from error

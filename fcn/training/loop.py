@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -13,25 +12,33 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from fcn.config import Config
+from fcn.config import Config, TrainConfig
 from fcn.datasets.dataset import Dataset, spread
 from fcn.errors import RunInterruptedError, RunStoppedError
 from fcn.evaluation.evaluate import evaluate, evaluate_colour_table, shown
 from fcn.files import whole_file
 from fcn.images import Array, write_image
-from fcn.inference.predictor import Predictor, use_gpu_memory_as_needed
+from fcn.inference.predictor import Predictor
 from fcn.model.fcn import build_fcn
 from fcn.model.weights import save_weights
 from fcn.pictures import comparison
 from fcn.pipeline import frame_of_slot, training_batches
 from fcn.run import RunFolder
-from fcn.training.checkpoint import RunState, restore, save
+from fcn.training.checkpoint import RunState
 from fcn.training.loss import pixel_loss
 from fcn.training.optimizer import build_optimizer
 from fcn.training.signals import polled_signals
+from fcn.training.start import prepare_tensorflow, start_or_continue
 
 
-def train(config: Config, folder: RunFolder, training: Dataset, validation: Dataset, data_fingerprint: str) -> None:
+def train(
+    config: Config,
+    folder: RunFolder,
+    training: Dataset,
+    validation: Dataset,
+    data_fingerprint: str,
+    allow_changed: Sequence[str] = (),
+) -> None:
     """Trains a network and leaves weights, scores and pictures in the run's folder.
 
     Args:
@@ -40,21 +47,20 @@ def train(config: Config, folder: RunFolder, training: Dataset, validation: Data
         training: frames to learn from, known to be sound.
         validation: frames to score, known to be sound.
         data_fingerprint: of both, to see that a continued run has the data it was started with.
+        allow_changed: keys of the config that may be others than the checkpoint's.
 
     Raises:
+        UserError: the checkpoint is of another config.
         RunStoppedError: the loss or a gradient was not finite, and no weight was touched; or the disk is full.
         RunInterruptedError: SIGTERM or Ctrl-C came; the state is saved.
     """
     recipe = config.train
-    prepare_tensorflow(recipe.seed, recipe.deterministic)
-    for key in folder.start([device.name for device in tf.config.list_physical_devices()], data_fingerprint):
-        print(f"{folder.path}: continued with another {key}; its bits will not be a straight run's", file=sys.stderr)
+    prepare_tensorflow(recipe.seed, recipe.deterministic, recipe.intra_op_threads, recipe.inter_op_threads)
     baseline = evaluate_colour_table(training, validation)
     model = build_fcn(config.model, len(training.classes))
     optimizer = build_optimizer(recipe, model.trainable_variables)
     state = RunState.start(model, optimizer)
-    restore(state, folder.checkpoints)
-    folder.cut_rows(int(state.step), int(state.evaluated))
+    save = start_or_continue(state, config, folder, data_fingerprint, allow_changed)
     predictor = Predictor(model, training.classes)
     train_step = compile_train_step(model, optimizer, recipe.clip_norm, recipe.seed)
     steps = range(int(state.step), recipe.steps)
@@ -67,7 +73,7 @@ def train(config: Config, folder: RunFolder, training: Dataset, validation: Data
         return step > 0 and (step % every == 0 or step == recipe.steps)
 
     bar = tqdm(total=recipe.steps, initial=steps.start, desc="train", unit="step", disable=None)
-    measured, clock = steps.start, time.perf_counter()
+    measured, clock = steps.start, (saved := time.perf_counter())
     with bar as progress, polled_signals() as poll:
         while True:
             step = int(state.step)
@@ -77,38 +83,24 @@ def train(config: Config, folder: RunFolder, training: Dataset, validation: Data
                     measured, clock = step, time.perf_counter()
                 poll()
             except RunInterruptedError:
-                save(state, folder.checkpoints, recipe.keep_checkpoints)
+                save()
                 raise
-            if step > steps.start and due(recipe.checkpoint_steps):
-                save(state, folder.checkpoints, recipe.keep_checkpoints)
-                measured, clock = step, time.perf_counter()
+            if due(recipe.checkpoint_steps) or time.perf_counter() > saved + 60 * recipe.checkpoint_minutes:
+                save()
+                measured, clock = step, (saved := time.perf_counter())
             if step == recipe.steps:
                 return
             images, labels = next(batches)
             rate = float(optimizer.learning_rate)
             loss, finite = train_step(images, labels, state.step)
             if not finite:
-                slots = range(step * recipe.batch_size, (step + 1) * recipe.batch_size)
-                names = [training.names[frame_of_slot(slot, len(training), recipe.seed)] for slot in slots]
-                picture = draw_batch(images.numpy(), labels.numpy(), training, folder, step + 1)
-                raise RunStoppedError(
-                    f"step {step + 1}: the loss ({float(loss)}) or a gradient is not finite at rate {rate:.3g}, frames "
-                    f"{', '.join(names)} ({picture}); no weight was touched: lower train.learning_rate in a new run"
-                )
+                raise not_finite(step, float(loss), rate, images.numpy(), labels.numpy(), training, recipe, folder)
             state.step.assign_add(1)
             progress.update()
             if due(recipe.log_steps):
                 speed = (step + 1 - measured) * recipe.batch_size / (time.perf_counter() - clock)
                 report(folder, progress, step=step + 1, loss=float(loss), learning_rate=rate, images_per_second=speed)
                 measured, clock = step + 1, time.perf_counter()
-
-
-def prepare_tensorflow(seed: int, deterministic: bool) -> None:
-    """Seeds what Keras draws initial weights from, and sets what must be set before the first op."""
-    use_gpu_memory_as_needed()
-    keras.utils.set_random_seed(seed)
-    if deterministic:
-        tf.config.experimental.enable_op_determinism()
 
 
 def compile_train_step(
@@ -193,12 +185,26 @@ def draw_comparisons(dataset: Dataset, predictor: Predictor, count: int, folder:
         write_image(folder.pictures / f"{dataset.names[index]}.png", picture)
 
 
-def draw_batch(images: Array, labels: Array, dataset: Dataset, folder: RunFolder, step: int) -> Path:
-    """Writes what a step was given, image beside label, frame below frame; returns where."""
+def not_finite(
+    step: int,
+    loss: float,
+    rate: float,
+    images: Array,
+    labels: Array,
+    dataset: Dataset,
+    recipe: TrainConfig,
+    folder: RunFolder,
+) -> RunStoppedError:
+    """What there is to say of a step, counted from 0, that would have spoilt the weights; draws image beside label."""
+    slots = range(step * recipe.batch_size, (step + 1) * recipe.batch_size)
+    names = [dataset.names[frame_of_slot(slot, len(dataset), recipe.seed)] for slot in slots]
     rows = [comparison(image, label, label, dataset.classes) for image, label in zip(images, labels, strict=True)]
-    path = folder.pictures / f"not_finite_step_{step}.png"
-    write_image(path, np.concatenate(rows))
-    return path
+    picture = folder.pictures / f"not_finite_step_{step + 1}.png"
+    write_image(picture, np.concatenate(rows))
+    return RunStoppedError(
+        f"step {step + 1}: the loss ({loss}) or a gradient is not finite at rate {rate:.3g}, frames {', '.join(names)} "
+        f"({picture}); no weight was touched: lower train.learning_rate in a new run"
+    )
 
 
 def report(folder: RunFolder, progress: tqdm, **row: Any) -> None:

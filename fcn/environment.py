@@ -1,0 +1,58 @@
+"""What the bits of a run depend on beside its config: versions, processor, threads, data, code."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("tensorflow", "keras", "numpy", "pillow")
+NOT_COMPARED = {"cores", "system"}  # told, and without effect on the bits
+
+
+def describe_environment(devices: Sequence[str], threads: Sequence[int], data_fingerprint: str) -> dict[str, Any]:
+    """What the bits of a run depend on beside its config.
+
+    Args:
+        devices: names of those that TensorFlow sees.
+        threads: inside an op and between ops, as TensorFlow has them; 0 is its own choice.
+        data_fingerprint: of the frames, as `datasets.open_for_training` gives it.
+    """
+    return {
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in PACKAGES},
+        "processor": _processor(),
+        "system": platform.platform(),
+        "cores": len(os.sched_getaffinity(0)),
+        "threads": list(threads),
+        "devices": list(devices),
+        "data_fingerprint": data_fingerprint,
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+        "commit": _commit(),
+    }
+
+
+def changed_environment(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Names of what a straight run would have had the same of."""
+    return [name for name in now if name not in NOT_COMPARED and before.get(name) != now[name]]
+
+
+def _processor() -> str:
+    """Model name of the processor; oneDNN chooses its kernels, and so the last bits, by it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _commit() -> str | None:
+    """Commit of the checkout that this file lies in, None outside of one."""
+    git = ("git", "rev-parse", "HEAD")
+    try:
+        done = subprocess.run(git, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

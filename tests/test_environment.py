@@ -1,0 +1,22 @@
+"""What the bits of a run depend on is recorded, and named where it changed."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from fcn.environment import changed_environment, describe_environment
+
+
+def test_versions_processor_threads_and_data_are_described() -> None:
+    described = describe_environment(["CPU:0"], (2, 1), "abc")
+    assert described["tensorflow"] == tf.__version__
+    assert (described["devices"], described["threads"], described["data_fingerprint"]) == (["CPU:0"], [2, 1], "abc")
+    assert set(described) >= {"python", "keras", "numpy", "pillow", "processor", "cores", "onednn", "commit"}
+
+
+def test_changes_are_named_but_not_those_without_effect_on_the_bits() -> None:
+    before = describe_environment(["CPU:0"], (2, 2), "abc")
+    assert changed_environment(before, before) == []
+    now = {**before, "data_fingerprint": "abd", "numpy": "1", "threads": [1, 2], "cores": 64, "system": "another"}
+    assert changed_environment(before, now) == ["numpy", "threads", "data_fingerprint"]
+    assert changed_environment({}, {"python": "3"}) == ["python"]

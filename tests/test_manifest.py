@@ -1,0 +1,127 @@
+"""Only what a manifest vouches for counts, and a run that has lost every checkpoint never starts again in silence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fcn.errors import RunStoppedError
+from fcn.training.manifest import NAME, checkpoints, find_damage, newest_whole, read_manifest, write_manifest
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[[int], Path]:
+    def make(step: int) -> Path:
+        path = tmp_path / NAME.format(step)
+        path.mkdir()
+        (path / "a.data").write_bytes(b"numbers")
+        (path / "b.index").write_bytes(b"names")
+        write_manifest(path, {"step": step, "environment": {"python": "3"}})
+        return path
+
+    return make
+
+
+def test_manifest_holds_the_record_and_what_every_file_is(make: Callable[[int], Path]) -> None:
+    assert read_manifest(make(3)) == {
+        "step": 3,
+        "environment": {"python": "3"},
+        "files": {  # of `printf numbers | sha256sum`, and names
+            "a.data": {
+                "bytes": 7,
+                "sha256": "f3c7807d475073ba009bf4801b2d934e9f0126cb96dd19a27dbffcae23a7f5a3",
+            },
+            "b.index": {
+                "bytes": 5,
+                "sha256": "aeb24056810d3d1f1e8afee61a0bc0028556eb0fb49a215ae5eb1b970cad0315",
+            },
+        },
+    }
+
+
+def spoil(path: Path, damage: str) -> None:
+    data, manifest = path / "a.data", path / "manifest.json"
+    record = json.loads(manifest.read_bytes())
+    if damage == "flipped":
+        data.write_bytes(b"nvmbers")
+    elif damage == "longer":
+        data.write_bytes(b"numbers\0")
+    elif damage == "empty":
+        data.write_bytes(b"")
+    elif damage == "missing":
+        data.unlink()
+    elif damage == "added":
+        (path / "c").touch()
+    elif damage == "no manifest":
+        manifest.unlink()
+    elif damage == "deep manifest":
+        manifest.write_text("[" * 100_000)
+    elif damage == "other size":
+        record["files"]["a.data"]["bytes"] = 8
+        manifest.write_text(json.dumps(record))
+    else:
+        del record[damage.removeprefix("no ")]
+        manifest.write_text(json.dumps(record))
+
+
+DAMAGES = {
+    "flipped": "a.data is not what was saved",
+    "longer": "a.data is not what was saved",
+    "empty": "a.data is not what was saved",
+    "other size": "a.data is not what was saved",
+    "missing": "a.data is missing or was added",
+    "added": "c is missing or was added",
+    "no manifest": "its manifest or a file of it cannot be read",
+    "deep manifest": "its manifest or a file of it cannot be read",
+    "no files": "its manifest or a file of it cannot be read",
+    "no environment": "its manifest or a file of it cannot be read",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_found_and_named(damage: str, make: Callable[[int], Path]) -> None:
+    path = make(1)
+    assert find_damage(path) is None
+    spoil(path, damage)
+    assert find_damage(path).startswith(DAMAGES[damage])
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{]", "[]", "3", "null", '{"files": 3, "environment": {}}', '{"files": {"a.data": 1}}']
+)
+def test_garbage_for_a_manifest_is_damage(text: str, make: Callable[[int], Path]) -> None:
+    path = make(1)
+    (path / "manifest.json").write_text(text)
+    assert find_damage(path) is not None
+
+
+def test_newest_whole_one_is_found_and_the_damaged_before_it_set_aside(
+    make: Callable[[int], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, third, fourth = (make(step) for step in (9, 10, 100, 1000))
+    (tmp_path / "bad-step-00001000").mkdir()  # of an earlier accident with this step
+    spoil(third, "flipped")
+    spoil(fourth, "no manifest")
+    assert newest_whole(tmp_path) == second
+    assert checkpoints(tmp_path) == [first, second]
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith(f"{fourth}: its manifest or a file of it cannot be read (")
+    assert lines[0].endswith("; set aside as bad-step-00001000")
+    assert lines[1:] == [f"{third}: a.data is not what was saved; set aside as bad-step-00000100"]
+    assert find_damage(tmp_path / "bad-step-00000100") is not None  # as it was, to be looked at
+
+
+def test_no_whole_checkpoint_is_an_error_each_time_never_a_fresh_start(
+    make: Callable[[int], Path], tmp_path: Path
+) -> None:
+    assert newest_whole(tmp_path) is None
+    (tmp_path / "part-step-00000005").mkdir()  # a first save that was broken off
+    assert newest_whole(tmp_path) is None
+    for step in (1, 2):
+        spoil(make(step), "empty")
+    for _ in range(2):
+        with pytest.raises(RunStoppedError, match="no checkpoint is whole; start a new run"):
+            newest_whole(tmp_path)

@@ -1,0 +1,103 @@
+"""A continued run is the run that was started, or says what is not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fcn.config import Config, ModelConfig, TrainConfig
+from fcn.errors import UserError
+from fcn.model.fcn import build_fcn
+from fcn.run import RunFolder
+from fcn.training.checkpoint import RunState
+from fcn.training.manifest import checkpoints
+from fcn.training.optimizer import build_optimizer
+from fcn.training.start import start_or_continue
+
+CONFIG = Config(model=ModelConfig(encoder="vgg11", width=1 / 64, head_units=4, stride=32), train=TrainConfig(steps=9))
+
+
+@pytest.fixture(scope="module")
+def state() -> RunState:
+    model = build_fcn(CONFIG.model, 2)
+    return RunState.start(model, build_optimizer(CONFIG.train, model.trainable_variables))
+
+
+@pytest.fixture
+def folder(state: RunState, tmp_path: Path) -> RunFolder:
+    """Of a run that was broken off after 3 steps: saved at step 2, evaluated at step 1."""
+    made = RunFolder(tmp_path / "run")
+    made.create(CONFIG)
+    set_state(state, 0, 0)
+    save = start_or_continue(state, CONFIG, made, "abc", ())
+    made.append_row({"step": 1, "loss": 0.5})
+    made.append_row({"step": 1, "miou": 0.5})
+    made.append_row({"step": 2, "loss": 0.4})
+    set_state(state, 2, 1)
+    save()
+    made.append_row({"step": 2, "miou": 0.6})
+    made.append_row({"step": 3, "loss": 0.3})
+    set_state(state, 0, 0)
+    return made
+
+
+def set_state(state: RunState, step: int, evaluated: int) -> None:
+    state.step.assign(step)
+    state.evaluated.assign(evaluated)
+
+
+def changed(**recipe: Any) -> Config:
+    return replace(CONFIG, train=replace(CONFIG.train, **recipe))
+
+
+def test_state_and_rows_are_those_of_the_checkpoint(
+    state: RunState, folder: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder.environment_file.write_text("{")  # told to people, read by nobody
+    start_or_continue(state, CONFIG, folder, "abc", ())
+    assert (int(state.step), int(state.evaluated)) == (2, 1)
+    assert [(row["step"], "miou" in row) for row in folder.rows()] == [(1, False), (1, True), (2, False)]
+    assert capsys.readouterr().err == ""
+
+
+def test_before_the_first_checkpoint_a_run_starts_anew(state: RunState, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.create(CONFIG)
+    folder.append_row({"step": 1, "loss": 0.5})
+    folder.environment_file.write_text("{")
+    set_state(state, 0, 0)
+    start_or_continue(state, CONFIG, folder, "abc", ())
+    assert int(state.step) == 0
+    assert folder.rows() == []
+    assert json.loads(folder.environment_file.read_text())["data_fingerprint"] == "abc"
+
+
+def test_config_edited_by_hand_is_refused_with_its_keys(state: RunState, folder: RunFolder) -> None:
+    edited = changed(learning_rate=0.5, log_steps=3)
+    (checkpoint,) = checkpoints(folder.checkpoints)
+    with pytest.raises(UserError) as caught:
+        start_or_continue(state, edited, folder, "abc", ())
+    assert str(caught.value).startswith(f"{checkpoint}: was made with another train.learning_rate; change it back")
+    assert int(state.step) == 0
+    start_or_continue(state, edited, folder, "abc", ["train.learning_rate"])
+    assert int(state.step) == 2
+
+
+def test_fewer_steps_than_were_done_are_refused(state: RunState, folder: RunFolder) -> None:
+    with pytest.raises(UserError, match=r"train.steps: 1 is below the 2 of .*step-00000002; raise it"):
+        start_or_continue(state, changed(steps=1), folder, "abc", ["train.steps"])
+
+
+def test_another_environment_is_named_and_the_run_goes_on(
+    state: RunState, folder: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start_or_continue(state, CONFIG, folder, "other frames", ())
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "continued with another data_fingerprint; its bits may not be a straight run's" in error
+    assert int(state.step) == 2
+    assert json.loads(folder.environment_file.read_text())["data_fingerprint"] == "abc"
