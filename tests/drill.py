@@ -1,8 +1,8 @@
-"""The drill: a run that is killed, terminated and damaged at random moments must end with the straight run's bits.
+"""The drill: a run that is broken off and damaged at random moments must end with the straight run's bits.
 
     python tests/drill.py [--faults 20] [--seed 0]
 
-Prints a line a fault and a closing line with the count; exit status 1 where a bit differs.
+Prints a line a fault and a closing line with the count; exit status 1 where a bit or an exit status is not as promised.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -31,14 +32,49 @@ SETTINGS = (
     "train.evaluate_steps=25",
     "train.checkpoint_steps=10",
 )
-FAULTS = ("kill", "kill early", "terminate", "flip", "kill", "truncate", "empty")  # by turns
+FAULTS = (
+    "kill",
+    "kill early",
+    "terminate",
+    "flip",
+    "full disk",
+    "kill",
+    "interrupt",
+    "truncate",
+    "kill",
+    "empty",
+)  # by turns
+STATUS = {  # of a process that was broken off; SIGTERM that comes before the first step needs nothing saved
+    "terminate": {143, -signal.SIGTERM},
+    "interrupt": {130},
+    "full disk": {3},
+}
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
-    """Starts or continues the run; it is over when the process ends with status 0."""
+def start(folder: Path, largest: int = resource.RLIM_INFINITY) -> subprocess.Popen[bytes]:
+    """Starts or continues the run, which may write files of up to `largest` bytes; status 0 when it is over."""
+
+    def limit() -> None:  # Python ignores the signal that comes with it: writing more is an error, as on a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
     settings = [word for setting in SETTINGS for word in ("--set", setting)]
     command = [sys.executable, ROOT / "scripts/train.py", "--run-dir", folder, "--resume", *settings]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=limit)
+
+
+def break_off(folder: Path, fault: str, seconds: float, chance: random.Random) -> int:
+    """Continues the run and breaks it off within `seconds` of training; returns the exit status, 0 if it was over."""
+    if fault == "full disk":
+        largest = max(path.stat().st_size for path in [ROOT / "README.md", *folder.rglob("*")])
+        return start(folder, int(largest ** chance.uniform(0.4, 0.9))).wait()
+    process = start(folder)
+    if fault == "kill early":
+        time.sleep(chance.uniform(0, 8))  # while TensorFlow loads, the network is built, a checkpoint restored
+    else:
+        wait_for_a_row(folder, process)
+        time.sleep(chance.uniform(0, seconds))
+    process.send_signal({"terminate": signal.SIGTERM, "interrupt": signal.SIGINT}.get(fault, signal.SIGKILL))
+    return process.wait()
 
 
 def wait_for_a_row(folder: Path, process: subprocess.Popen[bytes]) -> None:
@@ -93,15 +129,10 @@ def main() -> int:
         done = 0
         while done < arguments.faults:
             fault = FAULTS[done % len(FAULTS)]
-            process = start(drilled)
-            if fault == "kill early":
-                time.sleep(chance.uniform(0, 8))  # while TensorFlow loads, the network is built, a checkpoint restored
-            else:
-                wait_for_a_row(drilled, process)
-                time.sleep(chance.uniform(0, share))
-            process.send_signal(signal.SIGTERM if fault == "terminate" else signal.SIGKILL)
-            if process.wait() == 0:
+            status = break_off(drilled, fault, share, chance)
+            if status == 0:
                 break  # over before the fault
+            assert status in STATUS.get(fault, {-signal.SIGKILL}), f"{fault}: status {status}"
             done += 1
             what = damage(drilled, fault, chance) if fault in ("flip", "truncate", "empty") else fault
             steps = [path.name for path in sorted(drilled.glob("checkpoints/step-*"))]
