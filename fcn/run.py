@@ -185,6 +185,6 @@ def require_unchanged(source: Path, before: Config, now: Config, allowed: Sequen
     keys = [key for key in changed_keys(before, now) if key not in FREE_TO_CHANGE and key not in allowed]
     if keys:
         raise UserError(
-            f"{source}: was made with another {', '.join(keys)}; change it back, start a new run, or add "
-            f"--allow-changed {keys[0]} for a run that is neither"
+            f"{source}: was made with another {', '.join(keys)}; change that back, start a new run, or continue "
+            f"all the same with {' '.join(f'--allow-changed {key}' for key in keys)}"
         )

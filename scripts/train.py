@@ -55,6 +55,8 @@ def main() -> None:
     arguments = parser().parse_args()
     if arguments.resume and arguments.run_dir is None:
         raise UserError("--resume: needs the folder to continue; name it with --run-dir")
+    if arguments.allow_changed and not arguments.resume:
+        raise UserError("--allow-changed: a new run has no settings yet; add --resume with --run-dir")
     for key in arguments.allow_changed:
         require_setting(key, "--allow-changed")
     given = arguments.config or DEFAULT

@@ -46,10 +46,10 @@ def test_other_config_is_refused_with_its_keys_unless_they_are_allowed() -> None
     before, now = Config(), Config(train=TrainConfig(steps=8, seed=1))
     file = Path("config.yaml")
     with pytest.raises(
-        UserError, match=r"config.yaml: was made with another train\.steps, train\.seed; change it back"
+        UserError, match=r"config.yaml: was made with another train\.steps, train\.seed; change that back"
     ):
         require_unchanged(file, before, now, [])
-    with pytest.raises(UserError, match=r"another train\.seed; .* --allow-changed train\.seed"):
+    with pytest.raises(UserError, match=r"another train\.seed; .* with --allow-changed train\.seed$"):
         require_unchanged(file, before, now, ["train.steps"])
     require_unchanged(file, before, now, ["train.seed", "train.steps"])
 

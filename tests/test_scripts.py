@@ -63,6 +63,11 @@ def test_print_config_can_be_read_back(script: Script, tmp_path: Path) -> None:
     [
         (["train", "--resume"], "--resume: needs the folder to continue"),
         (["train", "--config", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+        (["train", "--allow-changed", "train.seed"], "--allow-changed: a new run has no settings yet; add --resume"),
+        (
+            ["train", "--resume", "--run-dir", "x", "--allow-changed", "train.stepps"],
+            "--allow-changed train.stepps: is no setting; did you mean train.steps?",
+        ),
         (["evaluate", "--run", "nowhere"], "nowhere: is no run folder"),
         (["infer"], "runs/: holds no trained run"),
     ],
@@ -89,8 +94,9 @@ def test_resuming_with_another_config_names_the_keys(smoke_run: Path, script: Sc
     settings = ("--set", "train.steps=9", "--set", "model.dropout=0.1")
     done = script("train", "--resume", "--run-dir", smoke_run, "--config", config, *settings)
     assert done.returncode == 2
-    assert done.stderr.endswith(
-        "was started with another model.dropout, train.steps; change it back, or start a new run\n"
+    assert done.stderr == (
+        f"{config}: was made with another model.dropout, train.steps; change that back, start a new run, or continue "
+        "all the same with --allow-changed model.dropout --allow-changed train.steps\n"
     )
 
 

@@ -81,7 +81,7 @@ def test_config_edited_by_hand_is_refused_with_its_keys(state: RunState, folder:
     (checkpoint,) = checkpoints(folder.checkpoints)
     with pytest.raises(UserError) as caught:
         start_or_continue(state, edited, folder, "abc", ())
-    assert str(caught.value).startswith(f"{checkpoint}: was made with another train.learning_rate; change it back")
+    assert str(caught.value).startswith(f"{checkpoint}: was made with another train.learning_rate; change that back")
     assert int(state.step) == 0
     start_or_continue(state, edited, folder, "abc", ["train.learning_rate"])
     assert int(state.step) == 2

@@ -90,7 +90,8 @@ class Checkpoints:
             flush(self.folder)
         except (OSError, tf.errors.OpError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            reason = str(error).splitlines()[0]
+            # TensorFlow's text names a temporary file first, the operation last
+            reason = str(error).rpartition("; ")[2].partition(" [Op:")[0]
             raise RunStoppedError(f"{path}: cannot be written: {reason}; free some space and resume") from error
         for old in checkpoints(self.folder)[: -self.keep]:
             shutil.rmtree(old)
