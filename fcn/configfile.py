@@ -70,7 +70,7 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     config = _build(reading)
     if reading.mistakes or config is None:
         ordered = sorted(reading.mistakes, key=lambda mistake: mistake.position)
-        raise UserError("\n".join(f"{mistake.where}: {mistake.text}" for mistake in ordered))
+        raise UserError(*(f"{mistake.where}: {mistake.text}" for mistake in ordered))
     return config
 
 

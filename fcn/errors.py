@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -11,8 +12,16 @@ from typing import NoReturn
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
+def printable(text: str) -> str:
+    """Text of one line: where a file's name would break it or steer the terminal, it is written with escapes."""
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
 class UserError(Exception):
-    """A mistake of the user's. The text is one line a mistake: the thing, what was got, the rule, the mend."""
+    """Mistakes of the user's, a line each: the thing, what was got, the rule, the mend."""
+
+    def __init__(self, *lines: str):
+        super().__init__("\n".join(map(printable, lines)))
 
 
 class ConfigError(UserError):
@@ -24,7 +33,7 @@ class ConfigError(UserError):
 
     def __init__(self, problems: dict[str, str]):
         self.problems = problems
-        super().__init__("\n".join(f"{key}: {text}" for key, text in problems.items()))
+        super().__init__(*(f"{key}: {text}" for key, text in problems.items()))
 
 
 class RunStoppedError(Exception):
@@ -49,6 +58,8 @@ def exit_with(main: Callable[[], int | None]) -> NoReturn:
     0 (or what `main` returns) done, 2 a mistake of the user's (a file that cannot be read or written is one), 3 the run
     cannot go on, 130 or 143 interrupted. Anything else is a bug: it keeps its traceback and Python's status 1.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for names of files that are no UTF-8; stderr is set so
     try:
         status = main() or 0
     except UserError as error:
@@ -65,10 +76,13 @@ def exit_with(main: Callable[[], int | None]) -> NoReturn:
         status = 1
     except OSError as error:
         if error.errno in DISK_FULL:
-            print(f"{error.filename or 'output'}: the disk is full; free some space and resume", file=sys.stderr)
+            print(
+                printable(f"{error.filename or 'output'}: the disk is full; free some space and resume"),
+                file=sys.stderr,
+            )
             status = 3
         elif error.filename is not None:
-            print(f"{error.filename}: {error.strerror}; check the name and its permissions", file=sys.stderr)
+            print(printable(f"{error.filename}: {error.strerror}; check the name and its permissions"), file=sys.stderr)
             status = 2
         else:
             raise

@@ -59,7 +59,7 @@ def open_split(config: DataConfig, split: str) -> Dataset:
     ]
     if missing:
         mend = "restore it, or remove its mate and its line in the list"
-        raise UserError("\n".join(f"{path}: is missing; {mend}" for path in missing))
+        raise UserError(*(f"{path}: is missing; {mend}" for path in missing))
 
     def read(index: int) -> tuple[Array, Array]:
         file = f"{names[index]}.png"

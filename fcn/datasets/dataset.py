@@ -146,5 +146,5 @@ def check_frames(datasets: Iterable[Dataset]) -> str:
         results = list(pool.map(digest, frames))
     mistakes = [str(result) for result in results if isinstance(result, UserError)]
     if mistakes:
-        raise UserError("\n".join(mistakes))
+        raise UserError(*mistakes)
     return hashlib.sha256(b"".join(result for result in results if isinstance(result, bytes))).hexdigest()

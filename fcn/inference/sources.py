@@ -55,7 +55,7 @@ def sources_of_inputs(inputs: Sequence[str], out: Path) -> tuple[list[Source], l
         for file in found:
             paths.setdefault(file.resolve(), file)
     if not paths:
-        raise UserError("\n".join(mistakes))
+        raise UserError(*mistakes)
     by_stem: dict[str, Source] = {}
     for path in paths.values():
         source = Source(str(path), path.stem, partial(read_image, path))
