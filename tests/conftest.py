@@ -9,8 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
+
+# the same examples in every run, so that a failure is seen again; tests on busy machines have no deadline
+settings.register_profile("fcn", max_examples=50, deadline=None, derandomize=True, database=None)
+settings.load_profile("fcn")
 
 Script = Callable[..., subprocess.CompletedProcess[str]]
 
