@@ -46,6 +46,9 @@ class DataConfig(Section):
     cache_megabytes: Annotated[int, at_least(0)] = 2048
     """Decoded frames of a split are kept in memory up to this many megabytes; 0 decodes each frame every time."""
 
+    max_megapixels: Annotated[int, at_least(1)] = 128
+    """Images of more than this many million pixels are refused, also by inference; decoding takes 10 bytes a pixel."""
+
     def conflicts(self) -> dict[str, str]:
         """A data set on disk needs its folder."""
         if self.kind != "synthetic" and self.root is None:

@@ -6,6 +6,11 @@ An image is uint8 RGB of shape (H, W, 3). A label map is uint8 of shape (H, W): 
 from __future__ import annotations
 
 import io
+import re
+import stat
+import struct
+import zlib
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +18,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+from PIL.Image import Transpose
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
 
+from fcn.config import DataConfig
 from fcn.errors import UserError
 from fcn.files import write_file
 
@@ -23,9 +33,28 @@ Array = npt.NDArray[Any]
 IGNORE = 255
 """Label of a pixel that counts neither in the loss nor in a score."""
 
-FORMATS = ("PNG", "JPEG")
 ENDINGS = (".png", ".jpg", ".jpeg")
-MAX_PIXELS = 89_000_000  # 267 MB as RGB, just below what Pillow warns of; judged by the header, before decoding
+PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"  # what a file begins with; its name does not count
+BYTES_PER_PIXEL = 8  # at most: four channels of 16 bits, not compressed
+MAX_SCANS = 100  # of a progressive JPEG, which has about ten; each costs a pass over all pixels and a few bytes
+PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+PNG_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""(left, top, step right, step down) of the pixels of each pass of an interlaced PNG."""
+
+JPEG_SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xda-\xfe]", re.DOTALL)  # the markers that a length follows
+JPEG_SCAN, JPEG_APP1 = 0xDA, 0xE1
+JPEG_DROPPED = {*range(0xE1, 0xEE), 0xEF, 0xFE}  # remarks; JFIF (0xE0) and Adobe (0xEE) tell what the channels are
+
+TURNS = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what makes the image upright."""
 
 
 @dataclass(frozen=True)
@@ -37,23 +66,30 @@ class SegmentationClass:
     road: bool = False
 
 
-def read_image(path: Path) -> Array:
+def read_image(path: str | Path, max_megapixels: int = DataConfig.max_megapixels, turn: bool = True) -> Array:
     """Reads an image of any 8-bit mode as uint8 RGB (H, W, 3); alpha is dropped.
 
+    A JPEG has no checksum: it may be damaged inside and still decode.
+
+    Args:
+        path: of a PNG or JPEG, by its content; of several pictures in it the first is read.
+        max_megapixels: limit in 10**6 pixels.
+        turn: makes the image upright by its EXIF orientation; False refuses one that is not.
+
     Raises:
-        UserError: the file cannot be read, is no PNG or JPEG, is cut off, too large or has 16 bits a channel.
+        UserError: the file cannot be read, is no PNG or JPEG, is broken, cut off, too large or has 16 bits a channel.
     """
-    image, _ = _decode(path)
-    return np.asarray(image.convert("RGB"))
+    image, _ = _decode(Path(path), max_megapixels, turn)
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def read_label(path: Path) -> Array:
+def read_label(path: str | Path, max_megapixels: int = DataConfig.max_megapixels) -> Array:
     """Reads a grey or palette PNG as the uint8 (H, W) values that it stores: a palette's indices, not its colours.
 
     Raises:
         UserError: as `read_image`; or the file has another mode, which does not store one value a pixel.
     """
-    image, stored = _decode(path)
+    image, stored = _decode(Path(path), max_megapixels, turn=False)
     if image.mode not in ("L", "P") or stored.startswith("L;"):  # Pillow stretches L;4 from 0..15 to 0..255
         raise UserError(f"{path}: has mode {stored}; a label map is an 8-bit grey or palette PNG of class indices")
     if image.format != "PNG":
@@ -61,27 +97,123 @@ def read_label(path: Path) -> Array:
     return np.asarray(image)
 
 
-def _decode(path: Path) -> tuple[Image.Image, str]:
-    """The image, and the mode in which the file stores its pixels, such as "L;4" for 4 bits."""
+def _decode(path: Path, max_megapixels: int, turn: bool) -> tuple[Image.Image, str]:
+    """The image, and the mode in which the file stores its pixels, such as "L;4" for 4 bits.
+
+    Pillow is given pixels only. Of texts, profiles, EXIF and animations it would unpack what may be a bomb, and warn of
+    what is broken. Its readers are called by name as `Image.open` has a limit of its own, one for the whole process.
+    """
+    data = _read(path, max_megapixels)
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise UserError(f"{path}: is larger than {MAX_PIXELS:,} pixels; cut it into tiles")
-            stored = str(image.tile[0].args) if image.format == "PNG" and image.tile else image.mode
-            if ";16" in stored or image.mode.startswith(("I", "F")):
-                raise UserError(f"{path}: has mode {stored}, over 8 bits a channel; convert it to 8 bits")
-            try:
-                image.load()
-            except (OSError, SyntaxError, ValueError) as error:
-                raise UserError(f"{path}: is broken or cut off ({error}); replace or remove the file") from error
-            return image, stored
-    except UnidentifiedImageError as error:
-        what = "is no PNG or JPEG" if path.stat().st_size else "is empty"
-        raise UserError(f"{path}: {what}; replace or remove the file") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UserError(f"{path}: is larger than {MAX_PIXELS:,} pixels; cut it into tiles") from error
+        image: ImageFile
+        if data.startswith(PNG):
+            kept, chunks = _png_parts(data)
+            image, exif = PngImageFile(io.BytesIO(kept)), bytes(chunks[b"eXIf"])
+        elif data.startswith(JPEG):
+            kept, exif = _jpeg_parts(data)
+            image, chunks = JpegImageFile(io.BytesIO(kept)), {}
+        else:
+            raise UserError(f"{path}: {'is no PNG or JPEG' if data else 'is empty'}; replace or remove the file")
+        if image.width * image.height > max_megapixels * 10**6:
+            raise UserError(
+                f"{path}: has {image.width} x {image.height} pixels, more than data.max_megapixels={max_megapixels} "
+                "allows; cut it into tiles or raise the limit"
+            )
+        stored = str(image.tile[0].args) if image.format == "PNG" and image.tile else image.mode
+        if ";16" in stored or image.mode.startswith(("I", "F")):
+            raise UserError(f"{path}: has mode {stored}, over 8 bits a channel; convert it to 8 bits")
+        if chunks:
+            _check_png(chunks)
+        image.load()
+    except (OSError, SyntaxError, ValueError, struct.error, zlib.error) as error:
+        raise UserError(f"{path}: is broken or cut off ({error}); replace or remove the file") from error
+    orientation = _orientation(exif)
+    if orientation in TURNS and not turn:
+        raise UserError(
+            f"{path}: is rotated by its EXIF orientation {orientation}; image and label map must fit as stored: "
+            "save it upright (Pillow: ImageOps.exif_transpose)"
+        )
+    return image.transpose(TURNS[orientation]) if orientation in TURNS else image, stored
+
+
+def _read(path: Path, max_megapixels: int) -> bytes:
+    try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):  # a pipe may never end, nor even begin
+            raise UserError(f"{path}: is a folder, pipe or device; name a PNG or JPEG")
+        if about.st_size > BYTES_PER_PIXEL * max_megapixels * 10**6:
+            raise UserError(
+                f"{path}: has {about.st_size:,} bytes, more than any image of data.max_megapixels={max_megapixels}; "
+                "replace it or raise the limit"
+            )
+        return path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise UserError(f"{path}: cannot be read: {error.strerror}; check the name and its permissions") from error
+
+
+def _png_parts(data: bytes) -> tuple[bytes, dict[bytes, bytearray]]:
+    """The file with its critical chunks only, and the contents of all chunks by kind, those of one kind joined."""
+    kept, chunks, here, kind = bytearray(PNG), defaultdict[bytes, bytearray](bytearray), len(PNG), b""
+    while kind != b"IEND":
+        kind, begin, end = data[here + 4 : here + 8], here + 8, here + 8 + int.from_bytes(data[here : here + 4])
+        if end + 4 > len(data):
+            raise ValueError("its end is missing")
+        if int.from_bytes(data[end : end + 4]) != zlib.crc32(data[begin:end], zlib.crc32(kind)):
+            raise ValueError(f"wrong checksum of chunk {kind!r}")
+        chunks[kind] += data[begin:end]
+        if kind in (b"IHDR", b"PLTE", b"IDAT", b"IEND"):
+            kept += data[here : end + 4]
+        elif kind[:1].isupper():
+            raise ValueError(f"unknown critical chunk {kind!r}")
+        here = end + 4
+    return bytes(kept), chunks
+
+
+def _check_png(chunks: dict[bytes, bytearray]) -> None:
+    """Raises ValueError where a PNG ends early at a row's end, which Pillow takes for black rows, or has no palette."""
+    width, height, depth, colour_type, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
+    needed = 0
+    for left, top, right, down in PNG_PASSES if interlaced else ((0, 0, 1, 1),):
+        columns, rows = len(range(left, width, right)), len(range(top, height, down))
+        needed += rows * (1 + (columns * depth * PNG_CHANNELS[colour_type] + 7) // 8) if columns else 0
+    if len(zlib.decompressobj().decompress(chunks[b"IDAT"], needed)) < needed:
+        raise ValueError("too few pixels")
+    if colour_type == 3 and not chunks[b"PLTE"]:
+        raise ValueError("no palette")
+
+
+def _jpeg_parts(data: bytes) -> tuple[bytes, bytes]:
+    """The file of the first picture without remarks, and its EXIF."""
+    kept, exif, here = bytearray(data[:2]), b"", 2
+    while segment := JPEG_SEGMENT.search(data, here):
+        begin, marker = segment.start(), data[segment.start() + 1]
+        if marker == JPEG_SCAN:
+            scans, end, _ = data[begin:].partition(b"\xff\xd9")
+            if scans.count(bytes([0xFF, JPEG_SCAN])) > MAX_SCANS:
+                raise ValueError(f"over {MAX_SCANS} scans")
+            return bytes(kept) + scans + end, exif
+        here = begin + 2 + int.from_bytes(data[begin + 2 : begin + 4])
+        if marker not in JPEG_DROPPED:
+            kept += data[begin:here]
+        elif marker == JPEG_APP1 and data.startswith(b"Exif\0\0", begin + 4):
+            exif = exif or data[begin + 10 : here]
+    raise ValueError("its pixels are missing")
+
+
+def _orientation(exif: bytes) -> int:
+    """The EXIF orientation, 2 to 8 where an image is not upright; 1 where there is none or the EXIF is broken."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
+    if order:
+        try:
+            (start,) = struct.unpack_from(f"{order}L", exif, 4)
+            (count,) = struct.unpack_from(f"{order}H", exif, start)
+            for entry in range(count):
+                tag, _, _, value = struct.unpack_from(f"{order}HHLH", exif, start + 2 + 12 * entry)
+                if tag == 0x0112:
+                    return int(value)
+        except struct.error:
+            return 1
+    return 1
 
 
 def write_image(path: Path, image: Array) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,30 @@ def test_list_may_name_frames_with_spaces_and_must_name_some(tree: Path) -> None
     assert open_split(config, "val").names == ("b 2", "a")
     (tree / "val.txt").write_text("\n")
     assert mistake(tree).startswith("val.txt: names no PNG")
+
+
+def test_list_may_name_frames_that_are_no_utf_8(tree: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    for folder in ("val", "valannot"):
+        (tree / folder / "b.png").rename(tree / folder / f"{name}.png")
+    (tree / "val.txt").write_bytes(b"/x/caf\xe9.png /y/caf\xe9.png\n")
+    split = open_split(DataConfig(kind="camvid", root=str(tree), view="full"), "val")
+    assert split.names == (name,)
+    check_frames([split])
+
+
+def test_list_that_leads_nowhere_is_not_taken_for_none(tree: Path) -> None:
+    (tree / "val.txt").unlink()
+    (tree / "val.txt").symlink_to("val.txt")
+    assert mistake(tree).startswith("val.txt: is no file, or a link to none; restore the list")
+
+
+def test_frames_over_the_configured_limit_are_named(tree: Path) -> None:
+    for folder in ("val", "valannot"):
+        Image.new("L", (1001, 1000)).save(tree / folder / "b.png")
+    config = DataConfig(kind="camvid", root=str(tree), max_megapixels=1)
+    with pytest.raises(UserError, match=r"val/b.png: has 1001 x 1000 pixels, more than data\.max_megapixels=1 allows"):
+        check_frames([open_split(config, "val")])
 
 
 def test_void_is_ignored_and_classes_stay(tree: Path) -> None:

@@ -6,10 +6,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from PIL import Image
 
 from fcn.config import DataConfig
 from fcn.datasets import SPLITS, classes_of, open_split
-from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset, cached, check_frames, label_table, map_labels, road_view
+from fcn.datasets.dataset import (
+    BACKGROUND_AND_ROAD,
+    Dataset,
+    cached,
+    check_frames,
+    label_table,
+    map_labels,
+    read_pair,
+    road_view,
+)
 from fcn.errors import UserError
 from fcn.images import IGNORE, Array, SegmentationClass
 
@@ -44,6 +57,36 @@ def test_values_outside_the_table_are_named_with_their_place() -> None:
     values[1, 0] = 12
     with pytest.raises(UserError, match=r"x.png: holds the value 12 at \(row, column\) \(1, 0\); legal are 0 to 11"):
         map_labels(values, table, Path("x.png"))
+
+
+@given(st.dictionaries(st.integers(0, 255), st.integers(0, 255), min_size=1), st.data())
+def test_labels_are_what_a_dictionary_gives(mapping: dict[int, int], data: st.DataObject) -> None:
+    shape = array_shapes(min_dims=2, max_dims=2)
+    values = data.draw(arrays(np.uint8, shape, elements=st.sampled_from(sorted(mapping))))
+    expected = [[mapping[value] for value in row] for row in values.tolist()]
+    np.testing.assert_array_equal(map_labels(values, label_table(mapping), Path("x.png")), expected)
+
+
+@given(st.sets(st.integers(0, 255), min_size=1), arrays(np.uint8, array_shapes(min_dims=2, max_dims=2)))
+def test_a_value_that_is_no_class_is_always_refused(legal: set[int], values: Array) -> None:
+    table = label_table(dict.fromkeys(legal, 0))
+    if set(values.ravel().tolist()) <= legal:
+        assert not map_labels(values, table, Path("x.png")).any()
+    else:
+        with pytest.raises(UserError, match=f"holds the value {min(set(values.ravel().tolist()) - legal)} at"):
+            map_labels(values, table, Path("x.png"))
+
+
+def test_rotated_image_or_label_map_of_a_data_set_is_refused(tmp_path: Path) -> None:
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    for name in ("upright.png", "rotated.png"):
+        Image.new("L", (3, 2)).save(tmp_path / name, **({"exif": tags} if name == "rotated.png" else {}))
+    table = label_table({0: 0})
+    assert read_pair(tmp_path / "upright.png", tmp_path / "upright.png", table, 1)[0].shape == (2, 3, 3)
+    for image, label in (("rotated.png", "upright.png"), ("upright.png", "rotated.png")):
+        with pytest.raises(UserError, match=r"rotated.png: is rotated by its EXIF orientation 6; .*: save it upright"):
+            read_pair(tmp_path / image, tmp_path / label, table, 1)
 
 
 def test_road_view_joins_the_road_classes_and_keeps_ignored_pixels() -> None:
@@ -98,6 +141,7 @@ def test_fingerprint_sees_pixels_labels_names_and_order() -> None:
     changed = [make_one(), make_one("ac"), make_one(image=1), make_one(label=1), make_one(swap=True)]
     assert len({check_frames([dataset]) for dataset in changed}) == len(changed)
     assert check_frames([make_one()]) == check_frames([make_one()])
+    assert check_frames([make_one("a\udce9")]) != check_frames([make_one()])  # a name that is no UTF-8
 
 
 def test_unknown_splits_are_refused() -> None:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import io
+import os
 import struct
 import zlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from fuzz import chunk, chunks, fuzz
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from PIL import Image, ImageOps, PngImagePlugin
 
 from fcn.errors import UserError
-from fcn.images import IGNORE, MAX_PIXELS, SegmentationClass, palette, read_image, read_label, write_image, write_mask
+from fcn.images import IGNORE, SegmentationClass, palette, read_image, read_label, write_image, write_mask
 
 CLASSES = (SegmentationClass("a", (1, 2, 3)), SegmentationClass("b", (255, 0, 9)))
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+PNG, END = b"\x89PNG\r\n\x1a\n", chunk(b"IEND", b"")
 
 
 def test_image_round_trip_is_exact(tmp_path: Path) -> None:
@@ -37,63 +45,208 @@ def test_every_8_bit_mode_becomes_rgb(mode: str, tmp_path: Path) -> None:
     picture.save(path)
     image = read_image(path)
     assert (image.shape, image.dtype) == ((5, 7, 3), np.uint8)
-    if mode not in ("CMYK", "1"):  # JPEG is lossy
+    if mode != "CMYK":  # JPEG is lossy
         np.testing.assert_array_equal(image, np.asarray(picture.convert("RGB")))
 
 
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (b"", "is empty"),
-        (b"GIF89a" + bytes(50), "is no PNG or JPEG"),
-        ("cut", "is broken or cut off"),
-        (None, "No such"),
-    ],
-)
-def test_bad_files_are_named_with_the_mend(content: bytes | str | None, expected: str, tmp_path: Path) -> None:
-    path = tmp_path / "bad.png"
-    if content == "cut":
-        write_image(path, RGB)
-        content = path.read_bytes()[:80]
-    if isinstance(content, bytes):
+@pytest.mark.parametrize("transparency", [1, bytes([0, 100, 200])])
+def test_transparency_of_a_palette_is_dropped_without_a_warning(transparency: int | bytes, tmp_path: Path) -> None:
+    picture = Image.fromarray(RGB).convert("P")
+    picture.save(tmp_path / "a.png", transparency=transparency)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.asarray(picture.convert("RGB")))
+    np.testing.assert_array_equal(read_label(tmp_path / "a.png"), np.asarray(picture))
+
+
+def encoded(image_format: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(RGB).save(buffer, image_format, **options)
+    return buffer.getvalue()
+
+
+def mistake(path: Path, content: bytes | None = None) -> str:
+    """What the file, with that content, is refused with."""
+    if content is not None:
         path.write_bytes(content)
     with pytest.raises(UserError) as caught:
         read_image(path)
     assert str(caught.value).startswith(f"{path}: ")
-    assert expected in str(caught.value)
+    return str(caught.value).removeprefix(f"{path}: ")
 
 
-def test_16_bits_and_files_beyond_the_limit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_files_are_named_with_the_mend(tmp_path: Path) -> None:
+    path = tmp_path / "bad.png"
+    assert mistake(path) == "cannot be read: No such file or directory; check the name and its permissions"
+    assert mistake(path, b"") == "is empty; replace or remove the file"
+    assert mistake(path, b"GIF89a" + bytes(50)) == "is no PNG or JPEG; replace or remove the file"
+    assert mistake(path, encoded("PNG")[:80]).startswith("is broken or cut off (")
+
+
+def test_content_decides_not_the_name(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded("JPEG"))
+    (tmp_path / "a.jpg").write_bytes(encoded("PNG"))
+    assert read_image(tmp_path / "a.png").shape == (5, 7, 3)
+    np.testing.assert_array_equal(read_image(str(tmp_path / "a.jpg")), RGB)
+
+
+@pytest.mark.parametrize("options", [{"format": "PNG"}, {"format": "JPEG"}, {"format": "JPEG", "progressive": True}])
+def test_no_beginning_of_a_file_is_taken_for_an_image(options: dict[str, object], tmp_path: Path) -> None:
+    data = encoded(options.pop("format"), **options)
+    for length in range(len(data)):
+        mistake(tmp_path / "a", data[:length])
+    (tmp_path / "a").write_bytes(data + b"garbage after the end \xff\xda" * 200)
+    assert read_image(tmp_path / "a").shape == (5, 7, 3)
+
+
+def test_what_is_no_regular_file_is_refused_unopened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")  # opening would wait for a writer
+    (tmp_path / "folder.png").mkdir()
+    for path in (tmp_path / "pipe.png", tmp_path / "folder.png", Path("/dev/zero")):
+        assert mistake(path) == "is a folder, pipe or device; name a PNG or JPEG"
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    assert mistake(tmp_path / "loop.png").startswith("cannot be read: Too many levels of symbolic links")
+
+
+def test_limit_holds_for_the_declared_size_before_decoding(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
-    Image.fromarray(np.zeros((2, 2), np.uint16)).save(path)
-    with pytest.raises(UserError, match="over 8 bits a channel; convert it to 8 bits"):
-        read_image(path)
-    assert MAX_PIXELS < Image.MAX_IMAGE_PIXELS
-    write_image(path, RGB)
-    monkeypatch.setattr("fcn.images.MAX_PIXELS", 34)
-    with pytest.raises(UserError, match="is larger than 34 pixels"):
-        read_image(path)
+    huge = PNG + chunk(b"IHDR", struct.pack(">IIBBBBB", 2**31 - 1, 2**31 - 1, 8, 2, 0, 0, 0)) + END
+    assert mistake(path, huge).startswith(
+        "has 2147483647 x 2147483647 pixels, more than data.max_megapixels=128 allows"
+    )
+    Image.new("L", (1001, 1000)).save(path)
+    with pytest.raises(
+        UserError, match=r"more than data\.max_megapixels=1 allows; cut it into tiles or raise the limit"
+    ):
+        read_label(path, max_megapixels=1)
+    assert read_label(path, max_megapixels=2).shape == (1000, 1001)
 
 
-def deep_png(path: Path, colour_type: int, bits: int, row: bytes) -> None:
-    """A PNG of one row, chunk by chunk, for depths that Pillow does not write."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", 2, 1, bits, colour_type, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" + row)) + chunk(b"IEND", b"")
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+def test_limit_is_ours_not_the_one_of_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_image(tmp_path / "a.png", RGB)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), RGB)
 
 
-def test_16_bit_colour_is_refused_like_16_bit_grey(tmp_path: Path) -> None:
-    deep_png(tmp_path / "a.png", colour_type=2, bits=16, row=bytes(12))
-    with pytest.raises(UserError, match="over 8 bits a channel"):
-        read_image(tmp_path / "a.png")
+def test_file_of_more_bytes_than_the_limit_needs_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.png").open("wb") as file:
+        file.truncate(2**40)  # takes no room on the disk
+    assert mistake(tmp_path / "a.png").startswith("has 1,099,511,627,776 bytes, more than any image of data.max_mega")
+
+
+def png(header: tuple[int, int, int, int], rows: bytes, more: bytes = b"", interlaced: bool = False) -> bytes:
+    """A PNG chunk by chunk, for what Pillow does not write; `header` is (width, height, bits, colour type)."""
+    ihdr = chunk(b"IHDR", struct.pack(">IIBBBBB", *header, 0, 0, interlaced))
+    return PNG + ihdr + more + chunk(b"IDAT", zlib.compress(rows)) + END
+
+
+def test_png_whose_rows_end_early_is_no_black_image(tmp_path: Path) -> None:
+    rows = [b"\0" + bytes(row.tobytes()) for row in RGB]
+    (tmp_path / "a.png").write_bytes(png((7, 5, 8, 2), b"".join(rows)))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), RGB)
+    for count in range(5):
+        assert "too few pixels" in mistake(tmp_path / "a.png", png((7, 5, 8, 2), b"".join(rows[:count])))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (5, 5), (9, 12)])
+def test_interlaced_png_is_read_and_must_be_whole(size: tuple[int, int], tmp_path: Path) -> None:
+    width, height = size
+    values = np.arange(width * height, dtype=np.uint8).reshape(height, width)
+    first = (values[0::8, 0::8], values[0::8, 4::8], values[4::8, 0::4], values[0::4, 2::4])
+    passes = (*first, values[2::4, 0::2], values[0::2, 1::2], values[1::2, :])
+    rows = b"".join(b"\0" + row.tobytes() for one in passes if one.size for row in one)
+    (tmp_path / "a.png").write_bytes(png((*size, 8, 0), rows, interlaced=True))
+    np.testing.assert_array_equal(read_label(tmp_path / "a.png"), values)
+    assert "too few pixels" in mistake(tmp_path / "a.png", png((*size, 8, 0), rows[:-1], interlaced=True))
+
+
+def test_wrong_checksum_is_named_in_every_chunk(tmp_path: Path) -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Comment", "of no importance")
+    data = encoded("PNG", pnginfo=text)
+    end = len(PNG)
+    for kind, content in chunks(data):
+        end += 12 + len(content)
+        broken = bytearray(data)
+        broken[end - 1] ^= 1
+        assert f"wrong checksum of chunk {kind!r}" in mistake(tmp_path / "a.png", bytes(broken))
+
+
+def test_broken_headers_are_refused(tmp_path: Path) -> None:
+    row = b"\0" + bytes(3)
+    for header in ((0, 1, 8, 2), (1, 0, 8, 2), (1, 1, 3, 2), (1, 1, 8, 7), (1, 1, 8, 3)):
+        assert mistake(tmp_path / "a.png", png(header, row)).startswith("is broken or cut off (")
+    assert "unknown critical chunk" in mistake(tmp_path / "a.png", png((1, 1, 8, 2), row, chunk(b"CgBI", b"")))
+
+
+def test_what_is_no_pixel_is_neither_unpacked_nor_warned_of(tmp_path: Path) -> None:
+    bomb = zlib.compress(bytes(2**21))  # Pillow refuses texts of more than 2**20 bytes
+    more = chunk(b"zTXt", b"Comment\0\0" + bomb) + chunk(b"iCCP", b"profile\0\0" + bomb)
+    more += chunk(b"acTL", bytes(8)) + chunk(b"eXIf", b"II*\0garbage") + chunk(b"tRNS", b"")
+    (tmp_path / "a.png").write_bytes(png((1, 1, 8, 2), b"\0\1\2\3", more))
+    assert read_image(tmp_path / "a.png").tolist() == [[[1, 2, 3]]]
+
+
+def test_first_picture_of_animations_and_of_phones_is_read(tmp_path: Path) -> None:
+    pictures = [Image.fromarray(RGB), Image.fromarray(255 - RGB)]
+    pictures[0].save(tmp_path / "a.png", save_all=True, append_images=pictures[1:])
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), RGB)
+    pictures[0].save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=pictures[1:], quality=100, subsampling=0)
+    assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - RGB).max() < 8
+
+
+def test_jpeg_of_many_scans_is_refused_before_it_takes_hours(tmp_path: Path) -> None:
+    data = encoded("JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    bomb = data[:last] + data[last:-2] * 101 + data[-2:]
+    assert "over 100 scans" in mistake(tmp_path / "a.jpg", bomb)
+
+
+def test_jpeg_with_a_bad_huffman_table_is_refused(tmp_path: Path) -> None:
+    data = bytearray(encoded("JPEG"))
+    counts = data.index(b"\xff\xc4") + 5  # of the codes of 1 to 16 bits
+    data[counts : counts + 16] = bytes([3]) + bytes(15)  # there are two codes of one bit
+    assert mistake(tmp_path / "a.jpg", bytes(data)).startswith("is broken or cut off (")
+
+
+def exif(orientation: int) -> bytes:
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags.tobytes()
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_exif_orientation_is_applied_or_refused(orientation: int, tmp_path: Path) -> None:
+    for mode, ending in (("RGB", "png"), ("P", "png"), ("RGB", "jpg"), ("L", "jpg")):
+        path = tmp_path / f"{mode}.{ending}"
+        Image.fromarray(RGB).convert(mode).save(path, exif=exif(orientation))
+        with Image.open(path) as picture:
+            stored, upright = np.asarray(picture.convert("RGB")), ImageOps.exif_transpose(picture)
+        np.testing.assert_array_equal(read_image(path), np.asarray(upright.convert("RGB")))
+        for reader in (partial(read_image, turn=False), read_label):
+            if 2 <= orientation <= 8:
+                with pytest.raises(UserError, match=f"by its EXIF orientation {orientation}; .*: save it upright"):
+                    reader(path)
+        if not 2 <= orientation <= 8:
+            np.testing.assert_array_equal(read_image(path, turn=False), stored)
+
+
+def test_image_with_broken_exif_is_taken_as_it_is(tmp_path: Path) -> None:
+    tags, path = exif(6), tmp_path / "a.png"
+    entry = tags.index(b"\x01\x12")
+    for broken in (tags[: entry + 3], tags[:8], b"Exif\0\0XX" + tags[8:], tags[:10] + b"\xff" * 4, b"Exif\0\0"):
+        path.write_bytes(encoded("JPEG", exif=broken))
+        assert read_image(path).shape == (5, 7, 3)
+    path.write_bytes(encoded("JPEG", exif=tags))
+    assert read_image(path).shape == (7, 5, 3)
+
+
+def test_16_bits_a_channel_are_refused_with_the_mend(tmp_path: Path) -> None:
+    for colour_type, channels in ((0, 1), (2, 3), (4, 2), (6, 4)):
+        sixteen = png((1, 1, 16, colour_type), b"\0" + bytes(2 * channels))
+        assert mistake(tmp_path / "a.png", sixteen).endswith("over 8 bits a channel; convert it to 8 bits")
 
 
 def test_4_bit_grey_is_no_label_as_its_values_would_be_stretched(tmp_path: Path) -> None:
-    deep_png(tmp_path / "a.png", colour_type=0, bits=4, row=b"\x1b")
+    (tmp_path / "a.png").write_bytes(png((2, 1, 4, 0), b"\0\x1b"))
     assert read_image(tmp_path / "a.png")[0, :, 0].tolist() == [17, 187]
     with pytest.raises(UserError, match="has mode L;4; a label map is an 8-bit grey"):
         read_label(tmp_path / "a.png")
@@ -105,3 +258,45 @@ def test_what_stores_no_exact_index_is_no_label(mode: str, ending: str, tmp_path
     Image.fromarray(RGB).convert(mode).save(path)
     with pytest.raises(UserError, match="label map"):
         read_label(path)
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file for the many examples of a property."""
+    return tmp_path_factory.mktemp("scratch") / "a.png"
+
+
+@given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))))
+def test_any_image_is_read_back_as_it_was_written(scratch: Path, image: np.ndarray) -> None:
+    write_image(scratch, image)
+    np.testing.assert_array_equal(read_image(scratch), image)
+
+
+@given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=40)))
+def test_any_mask_is_read_back_as_it_was_written(scratch: Path, mask: np.ndarray) -> None:
+    write_mask(scratch, mask, CLASSES)
+    np.testing.assert_array_equal(read_label(scratch), mask)
+
+
+@given(st.data(), st.sampled_from([1, 2, 4, 8]), st.sampled_from([0, 3]))
+def test_label_of_any_depth_and_size_is_what_was_stored_or_refused(
+    scratch: Path, data: st.DataObject, bits: int, colour_type: int
+) -> None:
+    shape = array_shapes(min_dims=2, max_dims=2, max_side=20)
+    values = data.draw(arrays(np.uint8, shape, elements=st.integers(0, 2**bits - 1)))
+    height, width = values.shape
+    each = np.unpackbits(values[..., None], axis=-1)[..., 8 - bits :].reshape(height, width * bits)
+    rows = b"".join(b"\0" + row.tobytes() for row in np.packbits(each, axis=-1))
+    scratch.write_bytes(png((width, height, bits, colour_type), rows, chunk(b"PLTE", bytes(3 * 2**bits))))
+    if colour_type == 3 or bits == 8:
+        np.testing.assert_array_equal(read_label(scratch), values)
+    else:
+        with pytest.raises(UserError, match="a label map is an 8-bit grey or palette PNG"):
+            read_label(scratch)
+
+
+def test_broken_files_are_read_or_refused_never_more() -> None:
+    read, refused, failures = fuzz(count=300, seed=1)
+    assert failures == []
+    assert read + refused == 600
+    assert min(read, refused) > 50

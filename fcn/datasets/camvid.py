@@ -9,6 +9,7 @@ in it are those of another machine, so only the last part of a path counts. With
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from fcn.config import DataConfig
@@ -47,6 +48,10 @@ def open_split(config: DataConfig, split: str) -> Dataset:
                 f"{folder}: no such folder; data.root must hold {split}/ and {split}annot/: see data/README.md"
             )
     listed = root / f"{split}.txt"
+    if os.path.lexists(listed) and not listed.is_file():
+        raise UserError(
+            f"{listed}: is no file, or a link to none; restore the list of the frames of {split}, or remove it"
+        )
     if listed.is_file():
         names = _names_in(listed)
     else:
@@ -63,13 +68,13 @@ def open_split(config: DataConfig, split: str) -> Dataset:
 
     def read(index: int) -> tuple[Array, Array]:
         file = f"{names[index]}.png"
-        return read_pair(images / file, annotations / file, LABELS)
+        return read_pair(images / file, annotations / file, LABELS, config.max_megapixels)
 
     return Dataset(split, CLASSES, tuple(names), read)
 
 
 def _names_in(path: Path) -> list[str]:
     """Frames that a list file names, in its order: the stem of each line's first path, which ends in .png."""
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = path.read_text(encoding="utf-8", errors="surrogateescape")
     firsts = (line.split(".png")[0] for line in text.splitlines() if line.strip())
     return list(dict.fromkeys(first.rpartition("/")[2].strip() for first in firsts))

@@ -42,13 +42,13 @@ class Dataset:
         return len(self.names)
 
 
-def read_pair(image_path: Path, label_path: Path, table: Array) -> tuple[Array, Array]:
+def read_pair(image_path: Path, label_path: Path, table: Array, max_megapixels: int) -> tuple[Array, Array]:
     """Reads a frame and its label map, the stored values translated by `label_table`.
 
     Raises:
-        UserError: a file cannot be read, their sizes differ, or a value is no class.
+        UserError: a file cannot be read or is rotated, their sizes differ, or a value is no class.
     """
-    image, values = read_image(image_path), read_label(label_path)
+    image, values = read_image(image_path, max_megapixels, turn=False), read_label(label_path, max_megapixels)
     if image.shape[:2] != values.shape:
         raise UserError(
             f"{label_path}: is {_size(values)}, its image {image_path.name} {_size(image)} (width x height); "
@@ -138,7 +138,7 @@ def check_frames(datasets: Iterable[Dataset]) -> str:
             image, label = dataset.read(index)
         except UserError as error:
             return error
-        head = f"{dataset.split}/{dataset.names[index]} {image.shape}\n".encode()
+        head = os.fsencode(f"{dataset.split}/{dataset.names[index]} {image.shape}\n")
         return hashlib.sha256(head + image.tobytes() + label.tobytes()).digest()
 
     frames = [(dataset, index) for dataset in datasets for index in range(len(dataset))]
