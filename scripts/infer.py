@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from fcn.datasets import open_split
-from fcn.errors import exit_with
+from fcn.errors import UserError, exit_with
 from fcn.inference.sources import sources_of_frames, sources_of_inputs
 from fcn.run import RunFolder
 
@@ -28,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     return command
 
 
-def main() -> int:
+def main() -> None:
     """Runs the command."""
     arguments = parser().parse_args()
     folder = RunFolder.open(arguments.run) if arguments.run else RunFolder.newest()
@@ -36,7 +35,7 @@ def main() -> int:
     out = arguments.out or folder.path / "inference"
     folder.best()
     if arguments.inputs:
-        sources, missing = sources_of_inputs(arguments.inputs, out)
+        sources, missing = sources_of_inputs(arguments.inputs, out, config.data.max_megapixels)
     else:
         sources, missing = sources_of_frames(open_split(config.data, "val"), FRAMES), []
 
@@ -47,9 +46,8 @@ def main() -> int:
     results, unreadable = infer(predictor, sources, out)
     print(table(results, predictor))
     print(f"masks and overlays: {out}")
-    for mistake in missing + unreadable:
-        print(mistake, file=sys.stderr)
-    return 2 if missing + unreadable else 0
+    if missing + unreadable:
+        raise UserError(*missing, *unreadable)
 
 
 if __name__ == "__main__":
