@@ -34,9 +34,13 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_file(path: Path, data: bytes | str) -> None:
-    """Writes a whole file; text as UTF-8. Raises OSError as `whole_file` does."""
-    with whole_file(path) as temporary:
-        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+    """Writes a whole file; text as UTF-8. Raises OSError as `whole_file` does, with the name `path`."""
+    try:
+        with whole_file(path) as temporary:
+            temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None  # a full disk names nothing; the temporary name tells nothing
+        raise
 
 
 def sha256(path: Path) -> str:

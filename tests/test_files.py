@@ -34,3 +34,9 @@ def test_temporary_name_keeps_the_ending(tmp_path: Path) -> None:
     with whole_file(tmp_path / "best.weights.h5") as temporary:
         temporary.touch()
         assert temporary.name.endswith(".weights.h5")
+
+
+def test_failed_write_names_the_file_not_its_temporary_name(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file") as caught:
+        write_file(tmp_path / "no" / "a.txt", "")
+    assert caught.value.filename == str(tmp_path / "no" / "a.txt")

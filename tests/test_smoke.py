@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -66,11 +68,14 @@ def test_infer_writes_masks_of_the_input_size_and_a_table(smoke_run: Path, scrip
     for mode, (width, height) in sizes.items():
         picture = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).convert(mode)
         picture.save(inputs / f"{mode}.{'jpg' if mode == 'CMYK' else 'png'}")
+    hostile = os.fsencode(inputs) + b"/caf\xe9\n\x1b[2J.png"
+    shutil.copy(inputs / "L.png", hostile)
     (inputs / "broken.png").write_bytes((inputs / "RGB.png").read_bytes()[:200])
     out = tmp_path / "out"
     done = script("infer", inputs, "--run", smoke_run, "--out", out)
     assert done.returncode == 2
     assert "broken.png: is broken or cut off" in done.stderr
+    assert r"caf\udce9\n\x1b[2J.png" in done.stdout
     for mode, (width, height) in sizes.items():
         mask = out / f"{mode}_mask.png"
         with Image.open(mask) as picture:
@@ -79,7 +84,7 @@ def test_infer_writes_masks_of_the_input_size_and_a_table(smoke_run: Path, scrip
         assert read_label(mask).max() <= 1
         assert read_image(out / f"{mode}_overlay.png").shape == (height, width, 3)
         assert f"{mode}." in done.stdout
-    assert len(list(out.iterdir())) == 2 * len(sizes)
+    assert len(list(out.iterdir())) == 2 * (len(sizes) + 1)
     assert "decode" in done.stdout
     assert "background" in done.stdout
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn.errors import UserError
+from fcn.errors import UserError, printable
 from fcn.images import write_image, write_mask
 from fcn.inference.predictor import Predictor
 from fcn.inference.sources import Source
@@ -70,12 +70,13 @@ def infer(predictor: Predictor, sources: Sequence[Source], out: Path) -> tuple[l
 
 def table(results: Sequence[Result], predictor: Predictor) -> str:
     """A line an image: file, size, the classes that take at least 1 % of it, milliseconds of each stage."""
-    wide = max([len("file"), *(len(result.source.name) for result in results)])
+    names = [printable(result.source.name) for result in results]
+    wide = max(map(len, ["file", *names]))
     lines = [f"{'file':<{wide}} {'height x width':>14}  {'decode':>7} {'model':>7} {'write':>7} ms  classes"]
-    for result in results:
+    for name, result in zip(names, results, strict=True):
         shares = sorted(zip(result.shares, predictor.classes, strict=True), key=lambda pair: -pair[0])
         classes = ", ".join(f"{one.name} {share:.1%}" for share, one in shares if share >= 0.01)
         size = "{} x {}".format(*result.size)
         times = " ".join(f"{milliseconds:7.1f}" for milliseconds in result.milliseconds)
-        lines.append(f"{result.source.name:<{wide}} {size:>14}  {times}     {classes}")
+        lines.append(f"{name:<{wide}} {size:>14}  {times}     {classes}")
     return "\n".join(lines)

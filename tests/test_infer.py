@@ -1,0 +1,60 @@
+"""Inference: what is written stays whole, what cannot be is told in a line."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from fcn.datasets.dataset import BACKGROUND_AND_ROAD
+from fcn.errors import UserError, exit_with
+from fcn.images import read_image, read_label
+from fcn.inference.infer import infer, table
+from fcn.inference.sources import Source
+
+PREDICTOR = SimpleNamespace(classes=BACKGROUND_AND_ROAD, labels=lambda image: np.zeros(image.shape[:2], np.uint8))
+SOURCES = [Source(f"{name}.png", name, lambda: np.zeros((2, 3, 3), np.uint8)) for name in "abcde"]
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "told"),
+    [
+        (errno.ENOSPC, 3, "the disk is full; free some space and resume"),
+        (errno.EROFS, 2, "Read-only file system; check the name and its permissions"),
+    ],
+)
+def test_out_that_takes_no_more_is_told_and_what_was_written_stays_whole(
+    number: int, status: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    write = Path.write_bytes
+
+    def write_bytes(path: Path, data: bytes) -> int:
+        if "c_mask" not in path.name:
+            return write(path, data)
+        write(path, data[:20])
+        raise OSError(number, "Read-only file system")
+
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    with pytest.raises(SystemExit) as caught:
+        exit_with(lambda: infer(PREDICTOR, SOURCES, tmp_path / "out"))
+    assert caught.value.code == status
+    assert capsys.readouterr().err == f"{tmp_path}/out/c_mask.png: {told}\n"
+    assert len(list((tmp_path / "out").iterdir())) == 4
+    for source in SOURCES[:2]:
+        mask, overlay = source.outputs(tmp_path / "out")
+        assert read_label(mask).shape == read_image(overlay).shape[:2] == (2, 3)
+
+
+def test_out_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    with pytest.raises(UserError, match="out: cannot be made: File exists; name another --out"):
+        infer(PREDICTOR, SOURCES, tmp_path / "out")
+
+
+def test_table_has_a_line_an_image_whatever_it_is_called(tmp_path: Path) -> None:
+    source = Source("caf\udce9\n\x1b.png", "a", SOURCES[0].read)
+    results, _ = infer(PREDICTOR, [source], tmp_path / "out")
+    assert table(results, PREDICTOR).splitlines()[1].startswith(r"caf\udce9\n\x1b.png          2 x 3")
