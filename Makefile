@@ -4,7 +4,7 @@ BIN := .venv/bin
 # what TensorFlow says of the machine would hide what matters
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test drill lint clean
+.PHONY: demo test drill fuzz lint clean
 
 demo: .venv/demo.installed
 	$(BIN)/python scripts/train.py
@@ -15,6 +15,9 @@ test: .venv/test.installed
 
 drill: .venv/demo.installed
 	$(BIN)/python tests/drill.py
+
+fuzz: .venv/demo.installed
+	$(BIN)/python tests/fuzz.py
 
 lint: .venv/test.installed
 	$(BIN)/ruff check

@@ -18,7 +18,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     The temporary name ends as `path` does, for writers that look at the ending.
 
     Raises:
-        OSError: as the writer or the renaming raised it; the temporary file is gone, an older `path` untouched.
+        OSError: as the writer or the renaming raised it, but with the name `path`; the temporary file is gone, an older
+            `path` untouched.
     """
     temporary = path.with_name(f"{PART}{os.getpid()}-{path.name}")
     try:
@@ -27,20 +28,16 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         flush(path.parent)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a write to an open file does not know its name
+        error.filename, error.filename2 = str(path), None  # a full disk names nothing; the temporary name tells nothing
         raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_file(path: Path, data: bytes | str) -> None:
-    """Writes a whole file; text as UTF-8. Raises OSError as `whole_file` does, with the name `path`."""
-    try:
-        with whole_file(path) as temporary:
-            temporary.write_bytes(data.encode() if isinstance(data, str) else data)
-    except OSError as error:
-        error.filename, error.filename2 = str(path), None  # a full disk names nothing; the temporary name tells nothing
-        raise
+    """Writes a whole file; text as UTF-8. Raises OSError as `whole_file` does."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
 def sha256(path: Path) -> str:

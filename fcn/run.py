@@ -19,6 +19,7 @@ RUNS = Path("runs")
 FREE_TO_CHANGE = {  # in a continued run: neither weights nor scores depend on them
     "data.root",  # the frames themselves are compared
     "data.cache_megabytes",
+    "data.max_megapixels",
     "train.log_steps",
     "train.checkpoint_steps",
     "train.checkpoint_minutes",

@@ -58,7 +58,7 @@ def test_settings_that_no_score_depends_on_are_free_to_change() -> None:
     quiet = replace(
         TrainConfig(), log_steps=7, checkpoint_steps=7, checkpoint_minutes=7, keep_checkpoints=7, pictures=7
     )
-    moved = replace(DataConfig(), root="elsewhere", cache_megabytes=7)
+    moved = replace(DataConfig(), root="elsewhere", cache_megabytes=7, max_megapixels=7)
     require_unchanged(Path("config.yaml"), Config(), Config(train=quiet, data=moved), [])
     assert set(changed_keys(Config(), Config(train=quiet, data=moved))) == FREE_TO_CHANGE
 
