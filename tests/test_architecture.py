@@ -40,6 +40,7 @@ WITHOUT_TENSORFLOW = (
     "evaluation.evaluate",
     "evaluation.colour_table",
     "inference.sources",
+    "model.weights",
 )
 RECIPES = {"train"}  # a flat recipe, read from top to bottom, may have 70 lines
 

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -36,9 +44,12 @@ def test_same_weights_are_the_same_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [
-        ({"head_units": 5}, r"fc6/kernel is \(3, 3, 16, 4\) in the file and \(3, 3, 16, 5\) in the network"),
+        (
+            {"head_units": 5},
+            r"fc6/kernel is float32 \(3, 3, 16, 4\) in the file and float32 \(3, 3, 16, 5\) in the network",
+        ),
         ({"encoder": "vgg13"}, r"block1_conv2/kernel is missing in the file"),
-        ({"stride": 32}, r"upscore/kernel is missing in the file and \(64, 64, 2, 2\) in the network"),
+        ({"stride": 32}, r"upscore/kernel is missing in the file and float32 \(64, 64, 2, 2\) in the network"),
     ],
 )
 def test_weights_of_another_network_are_refused_and_nothing_changes(
@@ -64,3 +75,152 @@ def test_files_that_hold_no_weights_are_named(tmp_path: Path) -> None:
         file["score_fr"] = 1.0
     with pytest.raises(UserError, match="holds weights of another network"):
         load_weights(model, path)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_refused_and_nothing_changes(number: float, tmp_path: Path) -> None:
+    model = build_fcn(ModelConfig(**SMALL), 2)
+    save_weights(model, tmp_path / "a.weights.h5")
+    with h5py.File(tmp_path / "a.weights.h5", "r+") as file:
+        file["block1_conv1/kernel"][...] = 1
+        file["upscore8/kernel"][3, 3, 1, 0] = number
+    before = model.get_weights()
+    with pytest.raises(UserError, match="upscore8/kernel has numbers that are not finite; use weights of another run"):
+        load_weights(model, tmp_path / "a.weights.h5")
+    for weight, value in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, value)
+
+
+Change = Callable[[h5py.File], None]
+
+KERNEL, SHAPE = "fc6/kernel", (3, 3, 16, 4)
+ZEROS = np.zeros(SHAPE, np.float32)
+BOMB = (*SHAPE[:3], 2**18)  # 151 MB of zeros, deflated to less than one
+ALLOCATED = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+ALLOCATED.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+ROOT = object()
+TRAP = "trap"  # a pipe beside the files: who opens it waits for ever
+
+
+def put(name: str, what: object) -> Change:
+    """Something else under a name; ROOT is the file's own."""
+
+    def change(file: h5py.File) -> None:
+        if name in file:
+            del file[name]
+        file[name] = file["/"] if what is ROOT else what
+
+    return change
+
+
+def array(**options: object) -> Change:
+    """The kernel in its place, stored in another way."""
+
+    def change(file: h5py.File) -> None:
+        del file[KERNEL]
+        file.create_dataset(KERNEL, **{"shape": SHAPE, "dtype": "f4", **options})
+
+    return change
+
+
+def virtual(file: h5py.File) -> None:
+    """The kernel taken from another file, as long as that has it."""
+    endless = {"dtype": "f4", "maxshape": (*SHAPE[:3], None)}
+    everything = (..., slice(0, h5py.h5s.UNLIMITED))
+    layout = h5py.VirtualLayout(SHAPE, **endless)
+    layout[everything] = h5py.VirtualSource(TRAP, KERNEL, SHAPE, **endless)[everything]
+    del file[KERNEL]
+    file.create_virtual_dataset(KERNEL, layout)
+
+
+def with_attribute(file: h5py.File) -> None:
+    array(data=ZEROS)(file)
+    file[KERNEL].attrs["a"] = np.zeros(2**23)
+
+
+def many_links(file: h5py.File) -> None:
+    for i in range(20_000):
+        file.id.links.create_hard(b"fc6/%d" % i, file.id, KERNEL.encode())
+
+
+HOSTILE: dict[str, tuple[Change, str]] = {
+    "link": (
+        put(KERNEL, h5py.SoftLink("/fc7/kernel")),
+        "fc6/kernel is a link in the file and float32 (3, 3, 16, 4) in",
+    ),
+    "link to a file": (put(KERNEL, h5py.ExternalLink(TRAP, KERNEL)), "fc6/kernel is a link"),
+    "layer in a file": (put("fc6", h5py.ExternalLink(TRAP, "fc6")), "fc6/kernel is a link"),
+    "extra link to a file": (
+        put("fc9", h5py.ExternalLink(TRAP, "fc9")),
+        "'fc9' is in the file and missing in the network",
+    ),
+    "many links": (many_links, "is in the file and missing in the network"),
+    "lines in a name": (put("a\nb" + 9999 * "c", 1.0), r"'a\nbccc"),
+    "cycle": (put("fc6/up", ROOT), "'fc6/up' is in the file and missing in the network"),
+    "cycle for an array": (put(KERNEL, ROOT), "fc6/kernel is no plain array"),
+    "type for an array": (put(KERNEL, np.dtype("f4")), "fc6/kernel is no plain array"),
+    "array for a layer": (put("fc6", ZEROS), "fc6/kernel is missing"),
+    "attribute": (with_attribute, "fc6/kernel is no plain array"),
+    "virtual": (virtual, "fc6/kernel is no plain array"),
+    "numbers in a file": (array(external=[(TRAP, 0, ZEROS.nbytes)]), "fc6/kernel is no plain array"),
+    "bomb": (array(data=ZEROS, maxshape=BOMB, chunks=BOMB, compression=1), "fc6/kernel is no plain array"),
+    "never written": (array(), "fc6/kernel is no plain array"),
+    "terabytes": (array(shape=2**40), "fc6/kernel is no plain array"),
+    "gigabytes": (array(shape=2**30, dcpl=ALLOCATED, fill_time="never"), "fc6/kernel is float32 (1073741824,) in the"),
+    "texts": (array(data=np.full(SHAPE, "a", object), dtype=h5py.string_dtype()), "fc6/kernel is of another type"),
+    "references": (array(data=np.full(SHAPE, h5py.Reference()), dtype=h5py.ref_dtype), "fc6/kernel is of another type"),
+    "compound": (array(data=np.zeros(SHAPE, "f4,f4"), dtype="f4,f4"), "fc6/kernel is of another type"),
+    "float64": (array(data=ZEROS, dtype="f8"), "fc6/kernel is of another type"),
+    "big-endian": (array(data=ZEROS, dtype=">f4"), "fc6/kernel is of another type"),
+    "shape": (array(data=ZEROS.T, shape=SHAPE[::-1]), "fc6/kernel is float32 (4, 16, 3, 3) in the file"),
+}
+
+LOAD_ALL = """
+import json, resource, sys
+from pathlib import Path
+from types import SimpleNamespace
+from fcn.errors import UserError
+from fcn.model.weights import load_weights
+
+weights = [SimpleNamespace(path=path, shape=shape, dtype="float32") for path, shape in json.loads(sys.argv[1])]
+model = SimpleNamespace(weights=weights, set_weights=lambda values: print("loaded"))
+limit = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + 2**26
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+for path in sys.argv[2:]:
+    try:
+        load_weights(model, Path(path))
+    except UserError as error:
+        print(error)
+"""
+
+
+class Touch:
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, ("touched",)
+
+
+def test_hostile_files_are_refused_in_a_line_without_code_memory_or_another_file(tmp_path: Path) -> None:
+    model = build_fcn(ModelConfig(**SMALL), 2)
+    save_weights(model, tmp_path / "honest")
+    os.mkfifo(tmp_path / TRAP)
+    for name, (change, _) in HOSTILE.items():
+        shutil.copy(tmp_path / "honest", tmp_path / name)
+        with h5py.File(tmp_path / name, "r+", libver="latest") as file:  # else attributes end at 64 KB
+            change(file)
+    (tmp_path / "pickle").write_bytes(pickle.dumps(Touch()))
+    with zipfile.ZipFile(tmp_path / "keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+    (tmp_path / "cut off").write_bytes((tmp_path / "honest").read_bytes()[:-1])
+    unreadable = dict.fromkeys(("pickle", "keras", "cut off"), "cannot be read as weights")
+    expected = {name: text for name, (_, text) in HOSTILE.items()} | unreadable
+    weights = json.dumps([(weight.path, list(weight.shape)) for weight in model.weights])
+    command = [sys.executable, "-c", LOAD_ALL, weights, "honest", *expected]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    first, *lines = done.stdout.splitlines()
+    assert first == "loaded"
+    for (name, text), line in zip(expected.items(), lines, strict=True):
+        assert line.startswith(f"{name}: ")
+        assert text in line
+        assert len(line) < 300
+    assert not (tmp_path / "touched").exists()
