@@ -81,7 +81,7 @@ class ModelConfig(Section):
     encoder: Literal["vgg11", "vgg13", "vgg16", "vgg19"] = "vgg16"
     """Convolutions in the five blocks, by the names of Simonyan and Zisserman 2015, table 1 (A, B, D, E)."""
 
-    width: Annotated[float, above(0.0)] = 0.25
+    width: Annotated[float, above(0.0), below(4.0)] = 0.25
     """Factor on the published numbers of channels (64 to 512)."""
 
     batch_norm: bool = True
@@ -90,7 +90,7 @@ class ModelConfig(Section):
     head_window: Annotated[int, ODD_WINDOW] = 3
     """Window of fc6 in cells of the last map: 1 is the 1x1 convolution, 7 is VGG16 at 224x224 pixels."""
 
-    head_units: Annotated[int, at_least(1)] = 256
+    head_units: Annotated[int, at_least(1), below(2**14)] = 256
     """Units of the dense layers fc6 and fc7, 4096 as published; not scaled by `model.width`."""
 
     dropout: Annotated[float, at_least(0.0), below(1.0)] = 0.2

@@ -33,6 +33,15 @@ def test_windows_other_than_1_3_5_7_are_refused(window: int) -> None:
         ModelConfig(head_window=window)
 
 
+def test_networks_of_terabytes_are_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        ModelConfig(width=1e6, head_units=9_999_999_999)
+    assert caught.value.problems == {
+        "model.width": "1000000.0 is not allowed; it must be below 4.0",
+        "model.head_units": "9999999999 is not allowed; it must be below 16384",
+    }
+
+
 def test_data_sets_on_disk_need_a_root() -> None:
     with pytest.raises(ConfigError, match=r"data\.root: is not set; `camvid` is read from a folder"):
         DataConfig(kind="camvid")
