@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 
 from fcn.images import IGNORE, SegmentationClass
@@ -16,6 +18,18 @@ def test_overlay_is_half_image_half_class_colour() -> None:
     tinted = overlay(IMAGE, MASK, CLASSES)
     assert tinted.dtype == np.uint8
     assert tinted[0].tolist() == [[50, 50, 50], [150, 100, 50], [100, 100, 100]]
+
+
+def test_overlay_of_a_large_image_is_made_in_little_memory_beside_its_own() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (700, 1000, 3), dtype=np.uint8)
+    mask = np.resize(np.array([0, 1, IGNORE], np.uint8), image.shape[:2])
+    tracemalloc.start()
+    tinted = overlay(image, mask, CLASSES)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * image.nbytes
+    for row in (0, 350, 699):
+        np.testing.assert_array_equal(tinted[row], overlay(image[row], mask[row], CLASSES))
 
 
 def test_comparison_is_image_truth_and_prediction_from_left_to_right() -> None:

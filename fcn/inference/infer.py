@@ -62,9 +62,9 @@ def infer(predictor: Predictor, sources: Sequence[Source], out: Path) -> tuple[l
         write_mask(mask_file, mask, predictor.classes)
         write_image(overlay_file, overlay(image, mask, predictor.classes))
         written = time.perf_counter()
-        shares = np.bincount(mask.ravel(), minlength=len(predictor.classes)) / mask.size
+        shares = tuple(float(np.mean(mask == index)) for index in range(len(predictor.classes)))
         times = (decoded - start, predicted - decoded, written - predicted)
-        results.append(Result(source, mask.shape, tuple(shares), tuple(1000 * seconds for seconds in times)))
+        results.append(Result(source, mask.shape, shares, tuple(1000 * seconds for seconds in times)))
     return results, mistakes
 
 
