@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fcn.config import ModelConfig
+from fcn.datasets.dataset import BACKGROUND_AND_ROAD
 from fcn.errors import UserError
-from fcn.inference.predictor import load_predictor
+from fcn.inference.predictor import Predictor, load_predictor
+from fcn.model.fcn import build_fcn
 
 RANDOM = np.random.default_rng(0)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 50), (33, 31), (64, 96)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (33, 31), (64, 96), (1, 100_000)])
 def test_probabilities_have_the_image_size_and_add_up_to_one(size: tuple[int, int], smoke_run: Path) -> None:
     predictor = load_predictor(smoke_run)
     image = RANDOM.integers(0, 256, (*size, 3), dtype=np.uint8)
@@ -24,6 +27,25 @@ def test_probabilities_have_the_image_size_and_add_up_to_one(size: tuple[int, in
     labels = predictor.labels(image)
     assert (labels.shape, labels.dtype) == (size, np.uint8)
     np.testing.assert_array_equal(labels, probabilities.argmax(-1))
+
+
+@pytest.mark.parametrize("size", [(430, 350), (1, 2000), (2000, 1)])
+def test_large_images_go_by_tiles_which_change_nothing(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build_fcn(ModelConfig(encoder="vgg11", width=1 / 32, head_units=4, head_window=1), 2)
+    for weight in model.weights:
+        if weight.path.startswith("score"):  # zero as they are built
+            weight.assign(RANDOM.normal(size=weight.shape))
+    image = RANDOM.integers(0, 256, (*size, 3), dtype=np.uint8)
+    whole = Predictor(model, BACKGROUND_AND_ROAD)
+    tiled = Predictor(model, BACKGROUND_AND_ROAD, tile_pixels=2**14)
+    logits, tiles = tiled._logits, []
+    monkeypatch.setattr(tiled, "_logits", lambda tile: tiles.append(tile[..., 0].size) or logits(tile))
+    probabilities = whole.probabilities(image)
+    np.testing.assert_allclose(tiled.probabilities(image), probabilities, atol=1e-5)
+    sure = np.abs(probabilities[..., 0] - 0.5) > 1e-5
+    np.testing.assert_array_equal(tiled.labels(image)[sure], probabilities.argmax(-1)[sure])
+    assert sure.mean() > 0.9
+    assert max(tiles) < 0.6 * sure.size  # so never the logits of the whole image
 
 
 def test_weights_of_another_network_are_refused(smoke_run: Path, tmp_path: Path) -> None:

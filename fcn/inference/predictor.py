@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -12,19 +13,20 @@ import tensorflow as tf
 from fcn.config import Config
 from fcn.datasets import classes_of
 from fcn.images import Array, SegmentationClass
+from fcn.inference.tiles import TILE_PIXELS, by_tiles, reach_of
 from fcn.model.fcn import build_fcn
 from fcn.model.weights import load_weights
 from fcn.run import RunFolder
 
 
 class Predictor:
-    """A network and the meaning of its classes.
+    """A network and the meaning of its classes; large images go through it by tiles.
 
     Attributes:
         classes: C classes, in the order of the network's channels.
     """
 
-    def __init__(self, model: keras.Model, classes: Sequence[SegmentationClass]):
+    def __init__(self, model: keras.Model, classes: Sequence[SegmentationClass], tile_pixels: int = TILE_PIXELS):
         self.classes = tuple(classes)
 
         @tf.function(input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)], autograph=False)  # one graph, any size
@@ -32,14 +34,17 @@ class Predictor:
             return model(image[tf.newaxis], training=False)[0]
 
         self._logits = logits
+        self._by_tiles = partial(by_tiles, reach=reach_of(model), limit=tile_pixels)
 
     def probabilities(self, image: Array) -> Array:
         """uint8 RGB (H, W, 3) -> float32 (H, W, C), which adds up to 1 for every pixel."""
-        return tf.nn.softmax(self._logits(image)).numpy()
+        result = np.empty((*image.shape[:2], len(self.classes)), np.float32)
+        return self._by_tiles(lambda tile: tf.nn.softmax(self._logits(tile)).numpy(), image, result)
 
     def labels(self, image: Array) -> Array:
         """uint8 RGB (H, W, 3) -> the most probable class of every pixel, uint8 (H, W)."""
-        return tf.argmax(self._logits(image), axis=-1).numpy().astype(np.uint8)
+        result = np.empty(image.shape[:2], np.uint8)
+        return self._by_tiles(lambda tile: tf.argmax(self._logits(tile), axis=-1).numpy(), image, result)
 
 
 def use_gpu_memory_as_needed() -> None:

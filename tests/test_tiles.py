@@ -1,0 +1,125 @@
+"""Tiles give the numbers of the whole image: the overlap is as large as it must be, and small images are one tile."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import keras
+import numpy as np
+import pytest
+
+from fcn.config import ModelConfig
+from fcn.inference.tiles import THIN, by_tiles, reach_of, spans
+from fcn.model.fcn import build_fcn
+from fcn.model.vgg import CELL
+
+LIMIT = 2**17  # pixels of a tile
+
+
+def shift_to(end: int, **settings: object) -> keras.Model:
+    """A network whose convolutions only look at their window's first (0) or last (-1) column; its skips give zero."""
+    model = build_fcn(ModelConfig(width=1 / 128, head_units=1, batch_norm=False, **settings), 1)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D) and not layer.name.startswith("score_pool"):
+            kernel = np.zeros(layer.kernel.shape)
+            kernel[len(kernel) // 2, end] = 1
+            layer.set_weights([kernel, np.zeros(layer.bias.shape)])
+    return model
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        # 2 + 2 x 2 + 3 x 4 + 3 x 8 + 3 x 16 = 90 of the encoder, 32 of the head, 32 + 16 + 11 of the upsampling
+        ({"encoder": "vgg16", "stride": 8, "head_window": 3}, 181),
+        # 1 + 2 + 8 + 16 + 32 = 59, and 47 of one upsampling
+        ({"encoder": "vgg11", "stride": 32, "head_window": 1}, 106),
+        # 2 + 4 + 16 + 32 + 64 = 118, 96, and 32 + 16 + 8 + 4 + 2
+        ({"encoder": "vgg19", "stride": 2, "head_window": 7}, 276),
+    ],
+)
+def test_reach_is_the_farthest_that_a_pixel_is_seen(settings: dict[str, object], expected: int) -> None:
+    places = np.arange(320, 320 + CELL)  # one dot an image, at each place in a cell
+    dots = np.zeros((CELL, 1, 672, 3), np.uint8)
+    dots[range(CELL), 0, places] = 255
+    for end, direction in ((0, 1), (-1, -1)):
+        model = shift_to(end, **settings)
+        image, _, column, _ = np.nonzero(model(dots).numpy())
+        assert max(direction * (column - places[image])) == expected == reach_of(model)
+
+
+@cache
+def random_fcn(stride: int, head_window: int) -> keras.Model:
+    config = ModelConfig(encoder="vgg11", width=1 / 32, head_units=8, stride=stride, head_window=head_window)
+    model = build_fcn(config, 3)
+    random = np.random.default_rng(0)
+    for weight in model.weights:
+        noise = random.normal(size=weight.shape)
+        if "variance" in weight.path:
+            noise = 0.5 + noise**2
+        elif weight.path.startswith("score"):  # zero as they are built
+            noise *= 0.3
+        elif "kernel" in weight.path:
+            noise = weight.numpy() * (1 + 0.1 * noise)
+        weight.assign(noise)
+    return model
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 1500), (1700, 37), (500, 490)])
+@pytest.mark.parametrize(("stride", "head_window"), [(32, 3), (8, 1), (8, 7), (2, 1)])
+def test_tiles_give_the_logits_of_the_whole_image_and_not_with_less_overlap(
+    stride: int, head_window: int, size: tuple[int, int]
+) -> None:
+    model = random_fcn(stride, head_window)
+    tiles: list[tuple[int, int]] = []
+    image = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
+
+    def logits(tile: np.ndarray) -> np.ndarray:
+        tiles.append(tile.shape[:2])
+        return model(tile[np.newaxis], training=False)[0].numpy()
+
+    whole = logits(image)
+    tiles.clear()
+    result = by_tiles(logits, image, np.full_like(whole, np.nan), reach_of(model), LIMIT)
+    np.testing.assert_allclose(result, whole, rtol=0, atol=1e-4)
+    if size == (1, 1):
+        assert tiles == [size]
+    else:
+        assert len(tiles) > 1
+        assert whole.std() > 0.1
+        assert np.abs(by_tiles(logits, image, result, reach_of(model) // 4, LIMIT) - whole).max() > 1e-3
+
+
+@pytest.mark.parametrize("margin", [0, 128])
+@pytest.mark.parametrize("length", [1, 31, 256, 257, 511, 512, 513, 5000])
+def test_spans_keep_every_pixel_once_with_the_margin_around_it(length: int, margin: int) -> None:
+    kept = []
+    for tile, keep, inside in spans(length, 500, margin):
+        assert tile.start % CELL == 0
+        assert tile.stop % CELL == 0 or tile.stop == length
+        assert tile.stop - tile.start <= 512
+        assert keep.start - tile.start >= margin or tile.start == 0
+        assert tile.stop - keep.stop >= margin or tile.stop == length
+        assert (inside.start + tile.start, inside.stop + tile.start) == (keep.start, keep.stop)
+        kept += range(keep.start, keep.stop)
+    assert kept == list(range(length))
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((1024, 1024), {(1024, 1024)}),
+        ((1025, 1024), {(1024, 1024), (385, 1024)}),
+        ((200, 20_000), {(200, 5248), (200, 544)}),
+        ((20_000, 200), {(5248, 200), (544, 200)}),
+        ((1, 2**20 // THIN), {(1, 2**20 // THIN)}),
+        ((4096, 4096), {(1024, 1024), (1024, 896), (896, 1024), (896, 896)}),
+    ],
+)
+def test_tiles_of_long_images_are_long_and_few_shapes_are_made(
+    size: tuple[int, int], expected: set[tuple[int, int]]
+) -> None:
+    shapes = set()
+    image = np.zeros((*size, 3), np.uint8)
+    by_tiles(lambda tile: shapes.add(tile.shape[:2]) or tile, image, image.copy(), reach=181, limit=2**20)
+    assert shapes == expected
