@@ -13,8 +13,8 @@ DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def printable(text: str) -> str:
-    """Text of one line: where a file's name would break it or steer the terminal, it is written with escapes."""
-    return text if text.isprintable() else repr(text)[1:-1]
+    """Text of one line that shows what it says: control and bidi characters and the like of a name as escapes."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 class UserError(Exception):

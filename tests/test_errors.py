@@ -1,21 +1,32 @@
-"""Mistakes are a line each, whatever a file is called; every outcome has its exit status."""
+"""The user's mistakes are told in plain lines, and every way to end has its status and its words."""
 
 from __future__ import annotations
 
 import errno
 import io
+import os
 import sys
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fcn.errors import RunStoppedError, UserError, exit_with
+from fcn.errors import ConfigError, RunInterruptedError, RunStoppedError, UserError, exit_with
+
+FULL = "the disk is full; free some space and resume\n"
 
 
-def test_mistake_stays_a_line_whatever_the_file_is_called() -> None:
-    named = "no\nreal \x1b[31m line\udcff\u2028.png: is bad"
-    assert str(UserError(named, "Straße.png: is bad")) == (
-        r"no\nreal \x1b[31m line\udcff\u2028.png: is bad" + "\nStraße.png: is bad"
-    )
+@given(st.lists(st.text(st.characters()), min_size=1))
+def test_each_mistake_is_one_printable_line_whatever_it_quotes(texts: list[str]) -> None:
+    lines = str(UserError(*texts)).split("\n")
+    assert len(lines) == len(texts)
+    assert all(line.isprintable() for line in lines)
+
+
+def test_what_is_printable_stays_and_the_rest_is_escaped() -> None:
+    assert str(UserError("Straße 道: a\\b")) == "Straße 道: a\\b"
+    assert str(UserError("a\nb\x1b[0m", "\u202e\udcff")) == "a\\nb\\x1b[0m\n\\u202e\\udcff"
 
 
 def test_names_that_are_no_utf_8_can_be_printed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,29 +38,53 @@ def test_names_that_are_no_utf_8_can_be_printed(monkeypatch: pytest.MonkeyPatch)
     assert output.getvalue() == b"caf\\udce9.png\n"
 
 
+def test_broken_settings_are_told_a_line_each() -> None:
+    problems = {"train.steps": "is odd", "data.root": "is even"}
+    assert ConfigError(problems).problems == problems
+    assert str(ConfigError(problems)) == "train.steps: is odd\ndata.root: is even"
+
+
 @pytest.mark.parametrize(
-    ("outcome", "status"),
+    ("outcome", "words", "status", "told"),
     [
-        (None, 0),
-        (UserError("a: b"), 2),
-        (RunStoppedError("step 3"), 3),
-        (OSError(errno.ENOSPC, "no space", "x"), 3),
-        (PermissionError(errno.EACCES, "Permission denied", "x"), 2),
-        (PermissionError(errno.EACCES, "Permission denied", "x\ny"), 2),
-        (KeyboardInterrupt(), 130),
+        (UserError, ["a: b"], 2, "a: b\n"),
+        (RunStoppedError, ["step 3"], 3, "step 3\n"),
+        (RunInterruptedError, [15], 143, "interrupted; the run is saved: continue it with --resume\n"),
+        (OSError, [errno.ENOSPC, "no space", "x"], 3, f"x: {FULL}"),
+        (OSError, [errno.EDQUOT, "no quota"], 3, f"output: {FULL}"),
+        (OSError, [errno.EFBIG, "too big", "x"], 3, f"x: {FULL}"),
+        (OSError, [errno.EACCES, "Not yours", "x"], 2, "x: Not yours; check the name and its permissions\n"),
+        (OSError, [errno.EACCES, "Not yours", "x\ny"], 2, "x\\ny: Not yours; check the name and its permissions\n"),
+        (KeyboardInterrupt, [], 130, "interrupted\n"),
     ],
 )
-def test_outcomes_have_their_exit_status(
-    outcome: BaseException | None, status: int, capsys: pytest.CaptureFixture[str]
+def test_outcomes_have_their_status_and_words(
+    outcome: type[BaseException], words: list[Any], status: int, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def main() -> None:
-        if outcome is not None:
-            raise outcome
+        raise outcome(*words)
 
     with pytest.raises(SystemExit) as caught:
         exit_with(main)
+    assert (caught.value.code, *capsys.readouterr()) == (status, "", told)
+
+
+@pytest.mark.parametrize(("returned", "status"), [(None, 0), (0, 0), (5, 5)])
+def test_what_main_returns_is_the_status(returned: int | None, status: int) -> None:
+    with pytest.raises(SystemExit) as caught:
+        exit_with(lambda: returned)
     assert caught.value.code == status
-    assert capsys.readouterr().err.count("\n") == (status != 0)
+
+
+def test_a_reader_who_leaves_ends_the_script_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        with pytest.raises(SystemExit) as caught:
+            exit_with(lambda: print("line", flush=True))
+        assert caught.value.code == 1
+        print("what Python still flushes at its end", flush=True)
 
 
 def test_a_bug_keeps_its_traceback() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
 
-from fcn.files import sha256, whole_file, write_file
+from fcn.files import PART, flush, sha256, whole_file, write_file
 
 
 def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -21,6 +22,38 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_bytes_reach_the_disk_before_the_name_and_the_name_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, seen = tmp_path / "a.txt", []
+
+    def fsync(descriptor: int) -> None:
+        seen.append((Path(f"/proc/self/fd/{descriptor}").readlink().suffix, path.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_file(path, "new")
+    assert seen == [(".txt", False), ("", True)]
+
+
+def test_waiting_for_the_disk_leaves_no_file_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = os.listdir("/proc/self/fd")
+    flush(tmp_path)
+    assert os.listdir("/proc/self/fd") == before
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="full"):
+        flush(tmp_path)
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_text_is_written_as_utf_8(tmp_path: Path) -> None:
+    write_file(tmp_path / "a.txt", "é")
+    assert (tmp_path / "a.txt").read_bytes() == b"\xc3\xa9"
+
+
 def test_written_bytes_are_read_back_and_replace_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     for data in (b"first", b"\x00second"):
@@ -30,10 +63,11 @@ def test_written_bytes_are_read_back_and_replace_what_was_there(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_temporary_name_keeps_the_ending(tmp_path: Path) -> None:
+def test_temporary_name_keeps_the_ending_and_tells_what_a_kill_left(tmp_path: Path) -> None:
     with whole_file(tmp_path / "best.weights.h5") as temporary:
         temporary.touch()
-        assert temporary.name.endswith(".weights.h5")
+        assert temporary.name.endswith("best.weights.h5")
+        assert temporary.name.startswith(PART)
 
 
 def test_failed_write_names_the_file_not_its_temporary_name(tmp_path: Path) -> None:
