@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from fcn.evaluation.confusion import count_pixels, scores
 from fcn.images import IGNORE, SegmentationClass
@@ -11,6 +16,86 @@ from fcn.images import IGNORE, SegmentationClass
 A, B, C = (SegmentationClass(name, (0, 0, 0)) for name in "abc")
 TRUTH = np.array([[0, 0, 0, 1], [1, 1, IGNORE, IGNORE]], np.uint8)
 PREDICTION = np.array([[0, 0, 1, 1], [0, 1, 0, 1]], np.uint8)
+
+
+SIZES = arrays.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=9)
+FRAMES = SIZES.flatmap(
+    lambda size: st.tuples(
+        arrays.arrays(np.uint8, size, elements=st.sampled_from([0, 1, 2, IGNORE])),
+        arrays.arrays(np.uint8, size, elements=st.integers(0, 2)),
+    )
+)
+MATRICES = arrays.arrays(np.int64, (3, 3), elements=st.integers(0, 3) | st.integers(0, 2**40))
+
+
+def measures(result: dict[str, object]) -> list[float | None]:
+    """All numbers of the scores, those of the classes last."""
+    return [result[name] for name in ("miou", "pixel_accuracy", "mean_accuracy", "fw_iou")] + [*result["iou"].values()]
+
+
+@given(FRAMES)
+def test_counts_are_those_of_a_plain_loop_over_the_pixels(frame: tuple[np.ndarray, np.ndarray]) -> None:
+    expected = [[0] * 3 for _ in range(3)]
+    for truth, prediction in zip(*(labels.ravel().tolist() for labels in frame), strict=True):
+        if truth != IGNORE:
+            expected[truth][prediction] += 1
+    counts = count_pixels(*frame, 3)
+    assert counts.tolist() == expected
+    assert counts.dtype == np.int64
+
+
+@given(FRAMES, st.integers(0, 9))
+def test_counts_of_the_parts_add_up_to_those_of_the_whole(frame: tuple[np.ndarray, np.ndarray], row: int) -> None:
+    upper, lower = (count_pixels(*(labels[part] for labels in frame), 3) for part in (np.s_[:row], np.s_[row:]))
+    np.testing.assert_array_equal(upper + lower, count_pixels(*frame, 3))
+
+
+@given(FRAMES, st.randoms(use_true_random=False))
+def test_what_is_predicted_on_ignored_pixels_changes_nothing(
+    frame: tuple[np.ndarray, np.ndarray], random: st.DataObject
+) -> None:
+    truth, prediction = frame
+    other = np.where(truth == IGNORE, random.randrange(3), prediction)
+    np.testing.assert_array_equal(count_pixels(truth, other, 3), count_pixels(truth, prediction, 3))
+
+
+@given(MATRICES)
+def test_scores_are_those_of_fractions_added_in_a_plain_loop(matrix: np.ndarray) -> None:
+    m, every = matrix.tolist(), range(3)
+    truth = [sum(m[i]) for i in every]
+    union = [truth[i] + sum(m[j][i] for j in every) - m[i][i] for i in every]
+    iou = [Fraction(m[i][i], union[i]) if union[i] else None for i in every]
+    occurring = [one for one in iou if one is not None]
+    found = [Fraction(m[i][i], truth[i]) for i in every if truth[i]]
+    expected: list[Fraction | None] = [
+        sum(occurring) / len(occurring) if occurring else None,
+        Fraction(sum(m[i][i] for i in every), sum(truth)) if found else None,
+        sum(found) / len(found) if found else None,
+        sum(iou[i] * truth[i] for i in every if truth[i]) / sum(truth) if found else None,
+        *iou,
+    ]
+    result = measures(scores(matrix, (A, B, C)))
+    assert [one is None for one in result] == [one is None for one in expected]
+    assert [one for one in result if one is not None] == pytest.approx(
+        [float(one) for one in expected if one is not None]
+    )
+    assert all(type(one) is float and 0 <= one <= 1 for one in result if one is not None)
+
+
+@given(MATRICES, st.permutations(range(3)))
+def test_renumbered_classes_keep_their_scores(matrix: np.ndarray, order: list[int]) -> None:
+    classes = (A, B, C)
+    plain, renumbered = scores(matrix, classes), scores(matrix[np.ix_(order, order)], [classes[i] for i in order])
+    assert renumbered["iou"] == plain["iou"]
+    assert measures(renumbered)[:4] == pytest.approx(measures(plain)[:4])
+
+
+@given(FRAMES)
+def test_a_prediction_equal_to_the_truth_scores_1(frame: tuple[np.ndarray, np.ndarray]) -> None:
+    truth, _ = frame
+    result = measures(scores(count_pixels(truth, truth, 3), (A, B, C)))
+    assert {*result} <= {None, 1.0}
+    assert (result[0] == 1) == (truth != IGNORE).any()
 
 
 def test_pixels_are_counted_by_truth_and_prediction_without_the_ignored() -> None:

@@ -38,7 +38,7 @@ def scores(matrix: Array, classes: Sequence[SegmentationClass]) -> dict[str, Any
         mean_accuracy: mean over the classes of the truth of their share that was found.
         fw_iou: mean of `iou` weighted with the class's share of the truth.
     """
-    right = np.diag(matrix).astype(float)
+    right = np.diag(matrix)
     truth = matrix.sum(axis=1)
     union = truth + matrix.sum(axis=0) - right
     total = truth.sum()
