@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fcn.config import ModelConfig
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD
@@ -46,6 +48,26 @@ def test_large_images_go_by_tiles_which_change_nothing(size: tuple[int, int], mo
     np.testing.assert_array_equal(tiled.labels(image)[sure], probabilities.argmax(-1)[sure])
     assert sure.mean() > 0.9
     assert max(tiles) < 0.6 * sure.size  # so never the logits of the whole image
+
+
+@pytest.fixture(scope="module")
+def random_predictor() -> Predictor:
+    """Of a small network with random weights, also where they begin as zeros."""
+    model = build_fcn(ModelConfig(encoder="vgg11", width=1 / 32, head_units=8, batch_norm=False), 2)
+    random = np.random.default_rng(1)
+    for weight in model.trainable_variables:
+        weight.assign(random.normal(0, 0.3, weight.shape))
+    return Predictor(model, BACKGROUND_AND_ROAD)
+
+
+@settings(max_examples=15)
+@given(st.integers(1, 70), st.integers(1, 70))
+def test_every_height_and_width_gets_its_labels(random_predictor: Predictor, height: int, width: int) -> None:
+    image = np.random.default_rng((height, width)).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    probabilities, labels = random_predictor.probabilities(image), random_predictor.labels(image)
+    assert probabilities.shape == (height, width, 2)
+    np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
+    np.testing.assert_array_equal(labels, probabilities.argmax(-1))
 
 
 def test_weights_of_another_network_are_refused(smoke_run: Path, tmp_path: Path) -> None:
