@@ -40,7 +40,7 @@ class DataConfig(Section):
     synthetic_size: Annotated[tuple[int, int], at_least(32)] = (96, 320)
     """(height, width) in pixels of the drawn frames; only for `synthetic`."""
 
-    synthetic_seed: Annotated[int, at_least(0), below(2**32)] = 0
+    synthetic_seed: Annotated[int, at_least(0)] = 0
     """Seed of the drawn frames: another seed, other roads; only for `synthetic`."""
 
     cache_megabytes: Annotated[int, at_least(0)] = 2048

@@ -38,8 +38,13 @@ def below(high: float) -> Rule:
     return Rule(lambda value: all(v < high for v in _numbers(value)), f"must be below {high}")
 
 
-def _numbers(value: Any) -> tuple[float, ...]:
-    return value if isinstance(value, tuple) else (value,)
+def _numbers(value: Any) -> list[float]:
+    """The numbers in a value; a word has none."""
+    return [one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, int | float)]
+
+
+# of every setting: nothing of ours is larger, infinity has no place in a file, and a file's numbers have ten digits
+IN_RANGE = below(2**32)
 
 
 class Section:
@@ -51,11 +56,10 @@ class Section:
         problems: dict[str, str] = {}
         for name, rules in field_rules(type(self)).items():
             value, kind = getattr(self, name), field_types(type(self))[name]
-            broken = [rule.text for rule in rules if _fits(value, kind) and value is not None and not rule.holds(value)]
             if not _fits(value, kind):
-                problems[f"{self.key}.{name}"] = f"{value!r} is not of the type {getattr(kind, '__name__', kind)}"
-            elif broken:
-                problems[f"{self.key}.{name}"] = f"{_shown(value)} is not allowed; it {' and '.join(broken)}"
+                problems[f"{self.key}.{name}"] = f"{value!r} is not of the type {inspect.formatannotation(kind)}"
+            elif broken := [rule.text for rule in (*rules, IN_RANGE) if not rule.holds(value)]:
+                problems[f"{self.key}.{name}"] = f"{_shown(value)} is not allowed; it {broken[0]}"
         problems |= self.conflicts()
         if problems:
             raise ConfigError(problems)
@@ -102,9 +106,9 @@ def _hints(section: Any) -> dict[str, Any]:
 def field_docs(section: type[Section]) -> dict[str, str]:
     """Field name -> the text that stands under it in this file."""
     body = ast.parse(textwrap.dedent(inspect.getsource(section))).body[0].body  # type: ignore[attr-defined]
-    return {
-        line.target.id: inspect.cleandoc(text.value.value)
-        for line, text in pairwise(body)
-        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and isinstance(text, ast.Expr)
-        if isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
-    }
+    docs = {}
+    for lines in pairwise(body):
+        match lines:
+            case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):
+                docs[name] = inspect.cleandoc(text)
+    return docs
