@@ -6,8 +6,9 @@ YAML is only asked for the shape of the text; `configvalue` decides what a value
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
         if node is not None:
             _read_field(key.strip(), node, source, node.start_mark, reading)
     config = _build(reading)
-    if reading.mistakes or config is None:
+    if reading.mistakes:
         ordered = sorted(reading.mistakes, key=lambda mistake: mistake.position)
         raise UserError(*(f"{mistake.where}: {mistake.text}" for mistake in ordered))
     return config
@@ -106,8 +107,8 @@ def require_setting(key: str, source: str) -> None:
 
 
 def _dump_value(value: Any) -> str:
-    plain = list(value) if isinstance(value, tuple) else value
-    return yaml.safe_dump(plain, default_flow_style=True, width=1000).removesuffix("\n").removesuffix("\n...")
+    text = yaml.safe_dump(value, default_flow_style=True, width=math.inf)  # tuples as lists
+    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def _text(path: Path) -> str:
@@ -123,7 +124,7 @@ def _text(path: Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        line = data[: error.start].count(b"\n") + 1
         raise UserError(f"{path}:{line}: is not UTF-8; save the file as UTF-8 text") from error
 
 
@@ -145,14 +146,17 @@ def _compose(text: str, source: str, reading: _Reading) -> yaml.Node | None:
                 return None
         node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        reading.note(source, mark, f"is not YAML: {error.problem or error.context}")
+        reading.note(source, error.problem_mark, f"is not YAML: {error.problem}")
         return None
     except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position)
-        reading.mistakes.append(Mistake(f"{source}:{line + 1}", (line, 0), f"{error.reason}; remove them"))
+        before = text[: error.position].split("\n")
+        mark = yaml.Mark(source, error.position, len(before) - 1, len(before[-1]), None, 0)
+        reading.note(source, mark, f"{error.reason}; remove them")
         return None
-    return node or yaml.ScalarNode("", "", event.start_mark, event.end_mark)  # an empty text is an empty value
+    except (ValueError, OverflowError):  # PyYAML passes these on to chr() and int() unchecked
+        reading.note(source, event.end_mark, "is not YAML: an escape or a version number is out of range")
+        return None
+    return node or yaml.ScalarNode("", "")  # an empty text is an empty value
 
 
 def _read_sections(root: yaml.Node, source: str, reading: _Reading) -> None:
@@ -198,8 +202,8 @@ def _read_field(key: str, node: yaml.Node, source: str, key_mark: yaml.Mark, rea
         reading.note(source, node.start_mark, f"{key}: {error}")
 
 
-def _build(reading: _Reading) -> Config | None:
-    """The config of the values read; a broken rule is noted at the field's place. None where a section is broken."""
+def _build(reading: _Reading) -> Config:
+    """The config of the values read. A broken rule is noted at the field's place; the section keeps its defaults."""
     sections: dict[str, Section] = {}
     for key, section in SECTIONS.items():
         values = {
@@ -209,11 +213,10 @@ def _build(reading: _Reading) -> Config | None:
             sections[key] = section(**values)
         except ConfigError as error:
             for dotted, text in error.problems.items():
-                if dotted in reading.places and dotted.partition(".")[2] not in values:
-                    continue  # what stands there was refused already
-                where, position = reading.places.get(dotted, reading.places[key])
-                reading.mistakes.append(Mistake(where, position, f"{dotted}: {text}"))
-    return Config(**sections) if len(sections) == len(fields(Config)) else None  # type: ignore[arg-type]
+                if dotted not in reading.places or dotted in reading.values:  # else it was refused already
+                    where, position = reading.places.get(dotted, reading.places[key])
+                    reading.mistakes.append(Mistake(where, position, f"{dotted}: {text}"))
+    return Config(**sections)  # type: ignore[arg-type]
 
 
 def _hint(key: str) -> str:
@@ -224,18 +227,18 @@ def _hint(key: str) -> str:
         return f"write `{name}:` in a line under `{section}:`"
     if key in SECTIONS:
         return f"it is a section; name a setting of it, such as {key}.{next(iter(field_types(SECTIONS[key])))}"
-    same_name = [one for one in dotted if one.endswith(f".{name}")]
+    close = [one for one in dotted if one.endswith(f".{name}")]
     if section in SECTIONS:
         level = list(field_types(SECTIONS[section]))
-        close = same_name or [f"{section}.{one}" for one in difflib.get_close_matches(name, level, 1)]
+        close += [f"{section}.{one}" for one in difflib.get_close_matches(name, level)]
     else:
         level = list(SECTIONS)
-        close = same_name or difflib.get_close_matches(key, [*level, *dotted], 1)
-    return f"did you mean {' or '.join(close)}?" if close else f"known here: {', '.join(level)}"
+        close += difflib.get_close_matches(key, [*level, *dotted])
+    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(level)}"
 
 
 def _place(source: str, mark: yaml.Mark) -> tuple[str, tuple[int, int]]:
     """`file:line:column`, counted from 1; of an override only the override, which has one line."""
     if source.startswith("--set"):
-        return source, (10**9, mark.column)
+        return source, (MAX_BYTES, 0)  # behind every line of a file
     return f"{source}:{mark.line + 1}:{mark.column + 1}", (mark.line, mark.column)

@@ -6,6 +6,7 @@ So `1e-3` is a number where one is meant, `no` is a word where one is meant, and
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import types
 from typing import Any, Literal, Union, get_args, get_origin
@@ -43,7 +44,7 @@ def convert(node: yaml.Node, kind: Any) -> Any:
             raise ValueError(
                 f"{_source_text(node)} is not a list of {len(members)} numbers, such as {_example(members)}"
             )
-        return tuple(convert(item, member) for item, member in zip(node.value, members, strict=True))
+        return tuple(map(convert, node.value, members))
     if not isinstance(node, yaml.ScalarNode):
         raise ValueError(f"{_source_text(node)} is not a single value")
     if node.style is not None and str not in {kind, *map(type, get_args(kind))}:
@@ -51,7 +52,7 @@ def convert(node: yaml.Node, kind: Any) -> Any:
     if get_origin(kind) is Literal:
         by_text = {str(choice): choice for choice in get_args(kind)}
         if node.value not in by_text:
-            close = difflib.get_close_matches(node.value, by_text, 1)
+            close = difflib.get_close_matches(node.value, by_text)
             mend = f"; did you mean {close[0]}?" if close else ""
             raise ValueError(f"{node.value!r} is not one of {', '.join(by_text)}{mend}")
         return by_text[node.value]
@@ -71,7 +72,7 @@ def _plain(text: str, kind: type) -> bool | int | float:
         if len(text) > MAX_DIGITS:
             raise ValueError(f"{text[:MAX_DIGITS]!r}... is too large a number")
         return int(text)
-    if not NUMBER.fullmatch(text) or float(text) in (float("inf"), float("-inf")):
+    if not NUMBER.fullmatch(text) or math.isinf(float(text)):
         raise ValueError(f"{text!r} is not a finite number, such as 0.001 or 1e-3")
     return float(text)
 

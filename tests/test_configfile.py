@@ -2,16 +2,74 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from fcn.config import AugmentConfig, Config, DataConfig, ModelConfig, TrainConfig
+from fcn.config import SECTIONS, AugmentConfig, Config, DataConfig, ModelConfig, TrainConfig
 from fcn.configfile import changed_keys, dump_config, load_config
 from fcn.errors import UserError
+from fcn.section import Section, field_rules, field_types
 
 EVEN = "an even one shifts the map by half a cell"
+
+KEYS = [f"{key}.{name}" for key, section in SECTIONS.items() for name in field_types(section)]
+WORDS = [*SECTIONS, *(key.split(".")[1] for key in KEYS), "true", "null", "vgg16", "0x1", "1e999", ".nan", "9" * 5000]
+MARKS = [*"\t :,-?!&*#|>@%'\"[]{}", "\n", "\n  ", ": ", "- ", "---", "<<", "\ufeff", "\x00", "\x85", "\u202e"]
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()) | st.sampled_from(WORDS)
+TREES = st.recursive(
+    SCALARS,
+    lambda part: st.lists(part, max_size=3) | st.dictionaries(st.sampled_from(WORDS) | st.text(), part, max_size=4),
+)
+TEXTS = st.one_of(
+    st.text(st.characters()),
+    st.lists(st.sampled_from(MARKS + WORDS) | st.characters()).map("".join),
+    TREES.map(yaml.safe_dump),
+    st.dictionaries(st.sampled_from(list(SECTIONS)), st.dictionaries(st.sampled_from(WORDS), TREES)).map(
+        yaml.safe_dump
+    ),
+)
+
+
+def values(kind: Any) -> st.SearchStrategy[Any]:
+    """Values of a field's type that a file can hold; its rules not yet asked."""
+    if get_origin(kind) is Literal:
+        return st.sampled_from(get_args(kind))
+    if get_origin(kind) is tuple:
+        return st.tuples(*map(values, get_args(kind)))
+    return {
+        bool: st.booleans(),
+        int: st.sampled_from([1, 3]) | st.integers(0, 2**32 - 1),
+        float: st.floats(0, 1) | st.floats(0, 2**32, exclude_max=True),
+        str | None: st.none() | st.text(st.characters()),
+    }[kind]
+
+
+def legal(section: type[Section]) -> st.SearchStrategy[Section]:
+    """Sections of which any fields have any values that keep the rules."""
+
+    def kept(name: str, kind: Any) -> st.SearchStrategy[Any]:
+        return values(kind).filter(lambda value: all(rule.holds(value) for rule in field_rules(section)[name]))
+
+    fields = {name: kept(name, kind) for name, kind in field_types(section).items()}
+    changed = st.fixed_dictionaries({}, optional=fields)
+    whole = changed.filter(lambda chosen: chosen.get("kind") != "camvid" or chosen.get("root") is not None)
+    return whole.map(lambda chosen: section(**chosen))
+
+
+CONFIGS = st.builds(Config, **{key: legal(section) for key, section in SECTIONS.items()})
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that many texts may be written to."""
+    return tmp_path_factory.mktemp("configs") / "mine.yaml"
 
 
 def load(tmp_path: Path, text: str, *overrides: str) -> Config:
@@ -24,6 +82,50 @@ def mistakes(tmp_path: Path, text: str, *overrides: str) -> list[str]:
     with pytest.raises(UserError) as caught:
         load(tmp_path, text, *overrides)
     return str(caught.value).replace(f"{tmp_path}/", "").splitlines()
+
+
+def lines_told(path: Path | None, *overrides: str) -> list[str]:
+    """The mistakes; none where it is a config."""
+    try:
+        load_config(path, overrides)
+    except UserError as error:
+        return str(error).split("\n")
+    return []
+
+
+@given(TEXTS)
+@example('train: {"ste\\nps": 1, "\\u202e": 2, \'steps\': "\\x1b[2J"}')
+@example('"\\U00110000"')
+@example('"\\UFFFFFFFF"')
+@example(f"%YAML 1.{'1' * 5000}\n---")
+@example("[" * 5000)
+@example("\ud800")
+def test_any_text_is_a_config_or_mistakes_of_one_printable_line_each(file: Path, text: str) -> None:
+    file.write_bytes(text.encode(errors="surrogatepass"))
+    for line in lines_told(file):
+        assert line.startswith(f"{file}:")
+        assert line.isprintable()
+
+
+@given(st.sampled_from(KEYS) | st.text(st.characters()), TEXTS)
+@example("data.root", '"\\U00110000"')
+@example("train.steps", "\x1b[2J")
+def test_any_override_is_a_config_or_a_mistake_that_begins_with_it(key: str, text: str) -> None:
+    override = f"{key}={text}"
+    for line in lines_told(None, override):
+        assert line.startswith(f"{UserError('--set ' + override)}: ")
+        assert line.isprintable()
+
+
+@given(CONFIGS)
+@example(Config(data=DataConfig(root="a long name " * 200)))
+def test_any_legal_config_is_the_same_after_a_file_and_after_overrides(file: Path, config: Config) -> None:
+    text = dump_config(config)
+    file.write_text(text)
+    assert load_config(file) == config
+    said = [line.strip() for line in text.splitlines() if line.startswith("  ") and not line.startswith("  #")]
+    overrides = [f"{key}={line.split(': ', 1)[1]}" for key, line in zip(KEYS, said, strict=True)]
+    assert load_config(None, overrides) == config
 
 
 def test_defaults_are_what_an_empty_file_gives(tmp_path: Path) -> None:
@@ -70,7 +172,8 @@ def test_words_stay_what_was_written_where_text_is_meant(text: str, tmp_path: Pa
 
 
 def test_null_is_nothing_and_quoted_null_is_a_word(tmp_path: Path) -> None:
-    assert load(tmp_path, "data: {root: null}").data.root is None
+    for text in ("null", "Null", "NULL", "~", ""):
+        assert load(tmp_path, f"data: {{root: {text}}}").data.root is None
     assert load(tmp_path, "data: {root: 'null'}").data.root == "null"
 
 
@@ -105,6 +208,8 @@ augment:
         ("train=3", "it is a section; name a setting of it, such as train.steps"),
         ("optimizer=3", "known here: data, augment, model, train"),
         ("crop_size=3", "did you mean augment.crop_size?"),
+        ("flip=true", "did you mean augment.flip?"),
+        ("train.steps.x=3", "did you mean train.steps?"),
     ],
 )
 def test_hints_stay_on_the_level_asked_for(override: str, hint: str, tmp_path: Path) -> None:
@@ -124,6 +229,44 @@ def test_a_missing_setting_is_placed_where_it_became_one(tmp_path: Path) -> None
     ]
     (only,) = mistakes(tmp_path, "data: {kind: camvid, root: [1]}")
     assert only == "mine.yaml:1:28: data.root: a list of 1 is not a single value"
+
+
+def test_a_broken_rule_is_told_at_its_own_place_and_once(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, "train:\n  steps: 0\n  seed: 1") == [
+        "mine.yaml:2:10: train.steps: 0 is not allowed; it must be at least 1"
+    ]
+    (only,) = mistakes(tmp_path, "train: {steps: 0}", "train.steps=x")
+    assert only.startswith("--set train.steps=x: train.steps: 'x' is not")
+
+
+def test_overrides_are_told_after_the_file_however_long_it_is(tmp_path: Path) -> None:
+    first, second = mistakes(tmp_path, "\n" * 60_000 + "x: 1", "x=1")
+    assert first.startswith("mine.yaml:60001:1: ")
+    assert second.startswith("--set x=1: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("data: {kind: zebra}", "data.kind: 'zebra' is not one of synthetic, camvid"),
+        ("data: {root: {a: 1}}", "data.root: a mapping is not a single value"),
+        ("augment: {flip: 1}", "augment.flip: '1' is neither true nor false; write one of these two words"),
+        ("augment: {crop_size: 96}", "augment.crop_size: '96' is not a list of 2 numbers, such as [100, 100]"),
+        ("augment: {scale: {a: 1}}", "augment.scale: a mapping is not a list of 2 numbers, such as [0.5, 0.5]"),
+        ("model: {stride: '8'}", "model.stride: '8' is quoted text; write it without quotes"),
+        ("train: {steps: ten}", "train.steps: 'ten' is not a whole number in plain digits, such as 100"),
+        ("train: {steps: 99999999999}", "train.steps: '9999999999'... is too large a number"),
+        ("train: {seed: 9999999999}", "train.seed: 9999999999 is not allowed; it must be below 2147483648"),
+        ("train: {warmup: ten}", "train.warmup: 'ten' is not a finite number, such as 0.001 or 1e-3"),
+    ],
+)
+def test_what_a_field_cannot_be_is_told_with_what_it_can(text: str, told: str, tmp_path: Path) -> None:
+    (line,) = mistakes(tmp_path, text)
+    assert line.split(": ", 1)[1] == told
+
+
+def test_words_may_be_quoted_where_words_are_meant(tmp_path: Path) -> None:
+    assert load(tmp_path, "model: {encoder: 'vgg11'}").model.encoder == "vgg11"
 
 
 @pytest.mark.parametrize("text", ["99999999999", "9" * 5000])
@@ -165,7 +308,8 @@ def test_a_setting_in_the_wrong_section_is_sent_to_the_right_one(tmp_path: Path)
         ("train: {steps: 1", "mine.yaml:1:17: is not YAML: "),
         ("\ttrain:", "mine.yaml:1:1: is not YAML: "),
         ("--- {}\n--- {}", "mine.yaml:2:1: is not YAML: "),
-        ("\ntrain: \x01", "mine.yaml:2: special characters are not allowed"),
+        ('train: "\\U00110000"', "mine.yaml:1:6: is not YAML: an escape or a version number is out of range"),
+        ("\ntrain: \x01\n", "mine.yaml:2:8: special characters are not allowed"),
     ],
 )
 def test_what_is_no_plain_config_is_refused(text: str, expected: str, tmp_path: Path) -> None:
@@ -180,9 +324,14 @@ def test_large_files_and_other_encodings_are_refused(tmp_path: Path) -> None:
         load_config(file)
     file.write_bytes(b"#" * 65_536)
     assert load_config(file) == Config()
-    file.write_bytes(b"train: \xff")
-    with pytest.raises(UserError, match=r"big.yaml:1: is not UTF-8"):
+    os.truncate(file, 2**40)  # with holes: reading it whole would ask for a terabyte
+    with pytest.raises(UserError, match="larger than 64 KB"):
         load_config(file)
+    file.write_bytes(b"\ntrain:\n  \xff\n")
+    with pytest.raises(UserError, match=r"big.yaml:3: is not UTF-8"):
+        load_config(file)
+    file.write_bytes(b"\xef\xbb\xbftrain: {steps: 5}")
+    assert load_config(file).train.steps == 5
     with pytest.raises(UserError, match="cannot be read: Is a directory"):
         load_config(tmp_path)
 
@@ -193,6 +342,7 @@ def test_overrides_follow_the_rules_of_the_file_and_the_last_wins(tmp_path: Path
     )
     assert (config.train.steps, config.train.seed) == (7, 1)
     assert config.augment.crop_size == (256, 512)
+    assert load_config(None, ["data.root=a=b"]).data.root == "a=b"
     for override in ("train.steps", "train.steps=1.5", "steps=3", "train=3", "data.root=&a b", "train.steps=", "=3"):
         (line,) = mistakes(tmp_path, "", override)
         assert line.startswith(f"--set {override}: ")
