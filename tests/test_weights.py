@@ -166,7 +166,10 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "bomb": (array(data=ZEROS, maxshape=BOMB, chunks=BOMB, compression=1), "fc6/kernel is no plain array"),
     "never written": (array(), "fc6/kernel is no plain array"),
     "terabytes": (array(shape=2**40), "fc6/kernel is no plain array"),
-    "gigabytes": (array(shape=2**30, dcpl=ALLOCATED, fill_time="never"), "fc6/kernel is float32 (1073741824,) in the"),
+    "megabytes": (
+        array(shape=2**26, dcpl=ALLOCATED, fill_time="never"),
+        "fc6/kernel is float32 (67108864,) in the file",
+    ),
     "texts": (array(data=np.full(SHAPE, "a", object), dtype=h5py.string_dtype()), "fc6/kernel is of another type"),
     "references": (array(data=np.full(SHAPE, h5py.Reference()), dtype=h5py.ref_dtype), "fc6/kernel is of another type"),
     "compound": (array(data=np.zeros(SHAPE, "f4,f4"), dtype="f4,f4"), "fc6/kernel is of another type"),
