@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
@@ -43,11 +44,14 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
         return st.sampled_from(get_args(kind))
     if get_origin(kind) is tuple:
         return st.tuples(*map(values, get_args(kind)))
+    if get_origin(kind) is UnionType:
+        return st.one_of(*map(values, get_args(kind)))
     return {
         bool: st.booleans(),
         int: st.sampled_from([1, 3]) | st.integers(0, 2**32 - 1),
         float: st.floats(0, 1) | st.floats(0, 2**32, exclude_max=True),
-        str | None: st.none() | st.text(st.characters()),
+        str: st.text(st.characters()),
+        NoneType: st.none(),
     }[kind]
 
 

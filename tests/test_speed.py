@@ -23,7 +23,7 @@ ROUNDS, BATCHES = 3, 3
 
 def speeds(config: Config) -> tuple[list[float], list[float]]:
     """Images a second of the pipeline and of the step, each alone, in turn."""
-    prepare_tensorflow(config.train.seed, config.train.deterministic)
+    prepare_tensorflow(config.train.seed, config.train.deterministic, None, None)
     dataset, _, _ = open_for_training(config.data)
     model = build_fcn(config.model, len(dataset.classes))
     step = compile_train_step(model, build_optimizer(config.train, model.trainable_variables), 5.0, 0)
