@@ -107,6 +107,7 @@ def test_kernel_in_the_order_of_caffe_gives_other_scores() -> None:
 def test_layers_keep_names_weights_and_settings(window: int) -> None:
     classifier = random_classifier(head_window=window, dropout=0.4)
     converted = convolutionalize(classifier)
+    assert converted.input.dtype == classifier.input.dtype == "uint8"
     names = [layer.name for layer in classifier.layers if layer.name != "flatten"]
     assert [layer.name for layer in converted.layers] == names
     for layer in converted.layers:

@@ -58,4 +58,4 @@ def convolutionalize(classifier: keras.Model) -> keras.Model:
             weights = layer.get_weights()
         x = copy(x)
         copy.set_weights(weights)
-    return keras.Model(image, x, name=f"{classifier.name}_convolutional")
+    return keras.Model(image, x)
