@@ -18,7 +18,7 @@ from fcn.pipeline import training_batches
 from fcn.training.loop import compile_train_step, prepare_tensorflow
 from fcn.training.optimizer import build_optimizer
 
-ROUNDS, BATCHES = 3, 3
+ROUNDS, BATCHES = 3, 1
 
 
 def speeds(config: Config) -> tuple[list[float], list[float]]:
