@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import math
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -43,8 +44,10 @@ def _numbers(value: Any) -> list[float]:
     return [one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, int | float)]
 
 
-# of every setting: nothing of ours is larger, infinity has no place in a file, and a file's numbers have ten digits
-IN_RANGE = below(2**32)
+STORABLE = (  # rules of every setting, so that a file can hold it: configvalue takes whole numbers of up to ten digits
+    below(math.inf),
+    Rule(lambda value: all(v < 2**32 for v in _numbers(value) if isinstance(v, int)), f"must be below {2**32}"),
+)
 
 
 class Section:
@@ -58,7 +61,7 @@ class Section:
             value, kind = getattr(self, name), field_types(type(self))[name]
             if not _fits(value, kind):
                 problems[f"{self.key}.{name}"] = f"{value!r} is not of the type {inspect.formatannotation(kind)}"
-            elif broken := [rule.text for rule in (*rules, IN_RANGE) if not rule.holds(value)]:
+            elif broken := [rule.text for rule in (*rules, *STORABLE) if not rule.holds(value)]:
                 problems[f"{self.key}.{name}"] = f"{_shown(value)} is not allowed; it {broken[0]}"
         problems |= self.conflicts()
         if problems:
