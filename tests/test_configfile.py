@@ -280,9 +280,9 @@ def test_numbers_beyond_every_setting_are_refused(text: str, tmp_path: Path) -> 
 
 
 def test_thousands_of_mistakes_are_told_at_once(tmp_path: Path) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert len(mistakes(tmp_path, "train:\n" + "".join(f"  x{i}: 1\n" for i in range(6000)))) == 6000
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_a_setting_in_the_wrong_section_is_sent_to_the_right_one(tmp_path: Path) -> None:
