@@ -88,9 +88,11 @@ def test_content_decides_not_the_name(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(str(tmp_path / "a.jpg")), RGB)
 
 
-@pytest.mark.parametrize("options", [{"format": "PNG"}, {"format": "JPEG"}, {"format": "JPEG", "progressive": True}])
-def test_no_beginning_of_a_file_is_taken_for_an_image(options: dict[str, object], tmp_path: Path) -> None:
-    data = encoded(options.pop("format"), **options)
+@pytest.mark.parametrize(("image_format", "options"), [("PNG", {}), ("JPEG", {}), ("JPEG", {"progressive": True})])
+def test_no_beginning_of_a_file_is_taken_for_an_image(
+    image_format: str, options: dict[str, object], tmp_path: Path
+) -> None:
+    data = encoded(image_format, **options)
     for length in range(len(data)):
         mistake(tmp_path / "a", data[:length])
     (tmp_path / "a").write_bytes(data + b"garbage after the end \xff\xda" * 200)
