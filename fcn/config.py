@@ -81,7 +81,7 @@ class ModelConfig(Section):
     encoder: Literal["vgg11", "vgg13", "vgg16", "vgg19"] = "vgg16"
     """Convolutions in the five blocks, by the names of Simonyan and Zisserman 2015, table 1 (A, B, D, E)."""
 
-    width: Annotated[float, above(0.0), below(4.0)] = 0.25
+    width: Annotated[float, above(0.0), below(3.0)] = 0.25
     """Factor on the published numbers of channels (64 to 512)."""
 
     batch_norm: bool = True
@@ -101,6 +101,15 @@ class ModelConfig(Section):
 
     learn_last_upsampling: bool = False
     """False: the last upsampling stays bilinear, as published; True: it is learned from there like the inner ones."""
+
+    def conflicts(self) -> dict[str, str]:
+        """Nothing is larger than the published fc6: a stranger's config is not to take all memory."""
+        if self.head_window**2 * self.width * self.head_units > 7**2 * 1.0 * 4096:
+            text = (
+                "makes fc6 larger than the published one (window 7, 4096 units, width 1); lower it or model.head_window"
+            )
+            return {f"{self.key}.head_units": text}
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)

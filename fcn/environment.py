@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pillow")
-NOT_COMPARED = {"cores", "system"}  # told, and without effect on the bits
+SWITCHES = ("TF_", "XLA_", "ONEDNN_", "DNNL_", "MKL_", "OMP_")  # begin the names of variables that choose kernels
+NOT_COMPARED = {"cores", "system", "commit"}  # told, and without effect on the bits
 
 
 def describe_environment(devices: Sequence[str], threads: Sequence[int], data_fingerprint: str) -> dict[str, Any]:
@@ -31,7 +33,8 @@ def describe_environment(devices: Sequence[str], threads: Sequence[int], data_fi
         "threads": list(threads),
         "devices": list(devices),
         "data_fingerprint": data_fingerprint,
-        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+        "switches": {name: os.environ[name] for name in sorted(os.environ) if name.startswith(SWITCHES)},
+        "code": _code(),
         "commit": _commit(),
     }
 
@@ -46,6 +49,14 @@ def _processor() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _code() -> str:
+    """Hexadecimal SHA-256 over the modules of fcn."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _commit() -> str | None:

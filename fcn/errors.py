@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -15,6 +16,12 @@ DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 def printable(text: str) -> str:
     """Text of one line that shows what it says: control and bidi characters and the like of a name as escapes."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def tell(text: object) -> None:
+    """Prints on stderr. Nothing is lost where nobody can read it: the reader has left, its disk is full."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 class UserError(Exception):
@@ -37,7 +44,10 @@ class ConfigError(UserError):
 
 
 class RunStoppedError(Exception):
-    """A run that cannot go on: non-finite numbers, a full disk, no whole checkpoint."""
+    """A run that cannot go on, in one line: non-finite numbers, a full disk, no whole checkpoint."""
+
+    def __init__(self, line: str):
+        super().__init__(printable(line))
 
 
 class RunInterruptedError(Exception):
@@ -63,30 +73,27 @@ def exit_with(main: Callable[[], int | None]) -> NoReturn:
     try:
         status = main() or 0
     except UserError as error:
-        print(error, file=sys.stderr)
+        tell(error)
         status = 2
     except RunStoppedError as error:
-        print(error, file=sys.stderr)
+        tell(error)
         status = 3
     except RunInterruptedError as error:
-        print(error, file=sys.stderr)
+        tell(error)
         status = 128 + error.number
     except BrokenPipeError:  # whoever read the output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     except OSError as error:
         if error.errno in DISK_FULL:
-            print(
-                printable(f"{error.filename or 'output'}: the disk is full; free some space and resume"),
-                file=sys.stderr,
-            )
+            tell(printable(f"{error.filename or 'output'}: the disk is full; free some space and repeat or resume"))
             status = 3
         elif error.filename is not None:
-            print(printable(f"{error.filename}: {error.strerror}; check the name and its permissions"), file=sys.stderr)
+            tell(printable(f"{error.filename}: {error.strerror}; check the name and its permissions"))
             status = 2
         else:
             raise
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        tell("interrupted")
         status = 130
     sys.exit(status)

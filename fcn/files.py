@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 PART = ".part-"  # begins the temporary names, also of what a killed process leaves behind
 
 
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path` to write to; it takes the name `path` when the block ends without error.
-
-    The temporary name ends as `path` does, for writers that look at the ending.
+def write_file(path: Path, data: bytes | str) -> None:
+    """Writes a whole file under a temporary name, which then becomes `path`; text as UTF-8.
 
     Raises:
-        OSError: as the writer or the renaming raised it, but with the name `path`; the temporary file is gone, an older
-            `path` untouched.
+        OSError: it cannot be written; `filename` is `path`, the temporary file is gone, an older `path` untouched.
     """
-    temporary = path.with_name(f"{PART}{os.getpid()}-{path.name}")
+    temporary = path.with_name(f"{PART}{os.getpid()}")  # not made of the name, which may be as long as names can be
     try:
-        yield temporary
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
         flush(temporary)
         temporary.replace(path)
         flush(path.parent)
@@ -32,12 +26,6 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def write_file(path: Path, data: bytes | str) -> None:
-    """Writes a whole file; text as UTF-8. Raises OSError as `whole_file` does."""
-    with whole_file(path) as temporary:
-        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
 def sha256(path: Path) -> str:
@@ -51,5 +39,8 @@ def flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     finally:
         os.close(descriptor)

@@ -6,7 +6,7 @@ an order of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from fcn.augment import augment_frame
 from fcn.config import AugmentConfig
+from fcn.errors import UserError
 from fcn.images import Array
 
 PREFETCHED_BATCHES = 2  # one being made while one waits; more would only cost memory
@@ -38,7 +39,7 @@ def training_batches(
     batch_size: int,
     seed: int,
     steps: range,
-) -> tf.data.Dataset:
+) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
     """The batches of the given steps, in order.
 
     Args:
@@ -50,12 +51,20 @@ def training_batches(
         seed: of order and variation.
         steps: step numbers from 0, stride 1.
 
-    Returns:
-        A data set of (image uint8 (N, crop height, crop width, 3), label uint8 (N, crop height, crop width)).
+    Yields:
+        (image uint8 (N, crop height, crop width, 3), label uint8 (N, crop height, crop width)).
+
+    Raises:
+        UserError: as `read` raised it.
     """
+    mistakes: list[UserError] = []
 
     def load(slot: np.int64) -> tuple[Array, Array]:
-        return read(frame_of_slot(int(slot), count, seed))
+        try:
+            return read(frame_of_slot(int(slot), count, seed))
+        except UserError as error:
+            mistakes.append(error)
+            raise
 
     def prepare(slot: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image, label = tf.numpy_function(load, [slot], (tf.uint8, tf.uint8))
@@ -66,4 +75,9 @@ def training_batches(
     slots = tf.data.Dataset.range(steps.start * batch_size, steps.stop * batch_size)
     # deterministic: one slot may not overtake another
     frames = slots.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return frames.batch(batch_size, drop_remainder=True).prefetch(PREFETCHED_BATCHES)
+    try:
+        yield from frames.batch(batch_size, drop_remainder=True).prefetch(PREFETCHED_BATCHES)
+    except tf.errors.OpError:  # tells a frame's mistake among a hundred lines
+        if mistakes:
+            raise mistakes[0] from None
+        raise

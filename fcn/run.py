@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
+import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +18,10 @@ from fcn.errors import RunStoppedError, UserError
 from fcn.files import PART, flush, sha256, write_file
 
 RUNS = Path("runs")
+LOCK = "lock"
+MAX_BYTES = 2**20  # of best.json, which has a few lines a class
 
-FREE_TO_CHANGE = {  # in a continued run: neither weights nor scores depend on them
+FREE_TO_CHANGE = {  # in a continued run: neither weights nor scores depend on them, but for rounding
     "data.root",  # the frames themselves are compared
     "data.cache_megabytes",
     "data.max_megapixels",
@@ -25,6 +30,8 @@ FREE_TO_CHANGE = {  # in a continued run: neither weights nor scores depend on t
     "train.checkpoint_minutes",
     "train.keep_checkpoints",
     "train.pictures",
+    "train.intra_op_threads",  # named as a change of the environment
+    "train.inter_op_threads",
 }
 
 
@@ -51,6 +58,7 @@ class RunFolder:
         self.best_weights = path / "best.weights.h5"
         self.best_file = path / "best.json"
         self.pictures = path / "pictures"
+        self._records = (self.metrics_file, self.best_weights, self.best_file)
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -71,34 +79,52 @@ class RunFolder:
         return max(found, key=lambda folder: (folder.config_file.stat().st_mtime_ns, folder.path.name))
 
     def require_new(self) -> None:
-        """Raises UserError where the path is taken: no run is overwritten. A folder with nothing in it is free."""
+        """Raises UserError where the path is taken: no run is overwritten. What a kill left of a start is free."""
         if not self.path.exists():
             return
-        if not self.path.is_dir() or any(not one.name.startswith(PART) for one in self.path.iterdir()):
+        names = {one.name for one in self.path.iterdir()} if self.path.is_dir() else {""}
+        if self.config_file.name in names:
             raise UserError(f"{self.path}: exists; continue it with --resume or name another --run-dir")
-
-    def create(self, config: Config) -> None:
-        """Makes the folder with its config. Raises UserError where it exists or cannot be made."""
-        self.require_new()
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{self.path}: cannot be made: {error.strerror}; name another --run-dir") from error
-        write_file(self.config_file, dump_config(config))
+        if any(name != LOCK and not name.startswith(PART) for name in names):
+            raise UserError(f"{self.path}: exists and is no run folder (it has no config.yaml); name another --run-dir")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps other processes from training in the folder. The kernel holds the lock: it ends with the process.
+        """Keeps other processes from training in the folder, which is made where it is not there.
+
+        The kernel holds the lock: it ends with the process. A folder that gets no config in the block goes again.
 
         Raises:
-            UserError: another process trains in it.
+            UserError: another process trains in it, or it cannot be made.
         """
-        with (self.path / "lock").open("a") as file:
+        made = not self.path.exists()
+        try:
+            str(self.path.absolute()).encode()
+            self.path.mkdir(parents=True, exist_ok=True)
+            flush(self.path.parent)
+        except UnicodeEncodeError as error:
+            raise UserError(f"{self.path}: is no UTF-8, as TensorFlow needs it; name another --run-dir") from error
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be made: {error.strerror}; name another --run-dir") from error
+        with (self.path / LOCK).open("a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise UserError(f"{self.path}: another process trains in it; wait for its end or stop it") from error
-            yield
+            for torn in [*self.path.glob(f"{PART}*"), *self.pictures.glob(f"{PART}*")]:  # of a process that was killed
+                torn.unlink()
+            try:
+                yield
+            finally:
+                if made and not self.config_file.exists():
+                    (self.path / LOCK).unlink()
+                    self.path.rmdir()
+
+    def create(self, config: Config) -> None:
+        """Writes the config of a new run into its folder. Raises UserError where the folder is taken."""
+        self.require_new()
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_file(self.config_file, dump_config(config))
 
     def config(self) -> Config:
         """The config of the run."""
@@ -114,57 +140,51 @@ class RunFolder:
         write_file(self.environment_file, json.dumps(environment, indent=2) + "\n")
 
     def append_row(self, row: dict[str, Any]) -> None:
-        """Adds a row to metrics.jsonl; fields that depend on the clock end in `_seconds` or `_per_second`."""
+        """Adds a row to metrics.jsonl; fields that depend on the clock end in `_seconds` or `_per_second`.
+
+        Raises:
+            RunStoppedError: the disk does not take it.
+        """
         line = (json.dumps(row) + "\n").encode()
         try:
             with self.metrics_file.open("ab", buffering=0) as file:
-                complete = file.write(line) == len(line)
+                if file.write(line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            raise RunStoppedError(
-                f"{self.metrics_file}: cannot be written: {error.strerror}; resume the run"
-            ) from error
-        if not complete:
-            raise RunStoppedError(f"{self.metrics_file}: the disk is full; free some space and resume")
+            text = f"{self.metrics_file}: cannot be written: {error.strerror}; mend that and resume"
+            raise RunStoppedError(text) from error
 
-    def rows(self) -> list[dict[str, Any]]:
-        """The whole rows of metrics.jsonl; one cut off at the end is left out. UserError for a damaged one."""
-        if not self.metrics_file.is_file():
-            return []
-        lines = self.metrics_file.read_bytes().splitlines(keepends=True)
-        rows = []
-        for number, line in enumerate(lines, start=1):
-            try:
-                row = json.loads(line) if line.endswith(b"\n") else {"step": -1}
-                if row["step"] >= 0:
-                    rows.append(row)
-            except (ValueError, KeyError, TypeError) as error:
-                raise UserError(f"{self.metrics_file}:{number}: is a damaged row ({error}); remove the line") from error
-        return rows
+    def copy_records(self, folder: Path) -> None:
+        """Copies rows and best weights, as far as there are any, into a checkpoint."""
+        for file in self._records:
+            if file.is_file():
+                shutil.copyfile(file, folder / file.name)
 
-    def cut_rows(self, step: int, evaluated: int) -> None:
-        """Removes the rows beyond a step, and the evaluations beyond another: a resumed run writes them again."""
-        rows = (row for row in self.rows() if row["step"] <= (evaluated if "miou" in row else step))
-        kept = [json.dumps(row) + "\n" for row in rows]
-        write_file(self.metrics_file, "".join(kept))
-
-    def flush_rows(self) -> None:
-        """Waits until the disk has the rows: a checkpoint must not be older than what it cuts to."""
-        flush(self.metrics_file)
+    def restore_records(self, folder: Path) -> None:
+        """Makes rows and best weights those of a checkpoint; what it does not hold goes."""
+        for file in self._records:
+            copy = folder / file.name
+            if copy.is_file():
+                write_file(file, copy.read_bytes())
+            else:
+                file.unlink(missing_ok=True)
 
     def record_best(self, record: dict[str, Any]) -> None:
-        """Writes best.json for the weights just saved: step, split and scores, with the weights' SHA-256."""
-        write_file(self.best_file, json.dumps({**record, "sha256": sha256(self.best_weights)}, indent=2) + "\n")
+        """Writes best.json for the weights just saved: step, split and scores, with the weights' size and SHA-256."""
+        about = {"bytes": self.best_weights.stat().st_size, "sha256": sha256(self.best_weights)}
+        write_file(self.best_file, json.dumps({**record, **about}, indent=2) + "\n")
 
     def best(self) -> dict[str, Any]:
         """What best.json says, once the weights are known to be those. Raises UserError where they are not."""
         if not self.best_weights.is_file() or not self.best_file.is_file():
             raise UserError(f"{self.path}: has no weights yet; train until the first evaluation (train.evaluate_steps)")
         try:
-            record: dict[str, Any] = json.loads(self.best_file.read_bytes())
-            expected = record["sha256"]
-        except (ValueError, KeyError, TypeError) as error:
+            with self.best_file.open("rb") as file:
+                record: dict[str, Any] = json.loads(file.read(MAX_BYTES))
+            size, expected, _ = record["bytes"], record["sha256"], int(record["step"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{self.best_file}: is damaged ({error}); resume or repeat the run") from error
-        if sha256(self.best_weights) != expected:
+        if self.best_weights.stat().st_size != size or sha256(self.best_weights) != expected:
             raise UserError(
                 f"{self.best_weights}: is damaged (its SHA-256 is not the one in best.json); resume or repeat the run"
             )

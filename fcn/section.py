@@ -63,8 +63,7 @@ class Section:
                 problems[f"{self.key}.{name}"] = f"{value!r} is not of the type {inspect.formatannotation(kind)}"
             elif broken := [rule.text for rule in (*rules, *STORABLE) if not rule.holds(value)]:
                 problems[f"{self.key}.{name}"] = f"{_shown(value)} is not allowed; it {broken[0]}"
-        problems |= self.conflicts()
-        if problems:
+        if problems := problems or self.conflicts():
             raise ConfigError(problems)
 
     def conflicts(self) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 from fcn.config import resolved
@@ -13,7 +12,8 @@ from fcn.configfile import dump_config, load_config, require_setting
 from fcn.datasets import open_for_training
 from fcn.errors import UserError, exit_with
 from fcn.evaluation.evaluate import score_table
-from fcn.run import RUNS, RunFolder, require_unchanged
+from fcn.run import RUNS, RunFolder
+from fcn.training.resume import checkpoint_to_continue
 
 DEFAULT = Path(__file__).parents[1] / "configs" / "synthetic.yaml"
 
@@ -70,21 +70,16 @@ def main() -> None:
         return
 
     config = resolved(config, folder.config() if continued else None)
-    if continued:
-        require_unchanged(folder.config_file, folder.config(), config, arguments.allow_changed)
-    else:
+    if not continued:
         folder.require_new()
         if arguments.resume:
             print(f"{folder.path}: holds nothing to resume; starting with {given}", file=sys.stderr)
-    with ExitStack() as held:
+    with folder.locked():
         if continued:
-            held.enter_context(folder.locked())
+            checkpoint_to_continue(folder, config, arguments.allow_changed)
         training, validation, fingerprint = open_for_training(config.data)
-        if continued:
-            folder.store(config)
-        else:
+        if not continued:
             folder.create(config)
-            held.enter_context(folder.locked())
 
         from fcn.training.loop import train  # TensorFlow: only now that nothing is known to be wrong
 

@@ -18,7 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = (
@@ -28,27 +30,29 @@ SETTINGS = (
     "model.width=0.0625",
     "model.dropout=0.5",
     "train.steps=1000",
-    "train.log_steps=10",
+    "train.log_steps=5",
     "train.evaluate_steps=25",
     "train.checkpoint_steps=10",
+    "train.keep_checkpoints=3",
 )
-FAULTS = (
+FAULTS = (  # by turns
     "kill",
     "kill early",
     "terminate",
     "flip",
+    "kill in a save",
     "full disk",
-    "kill",
     "interrupt",
     "truncate",
-    "kill",
+    "kill in an evaluation",
     "empty",
-)  # by turns
+)
 STATUS = {  # of a process that was broken off; SIGTERM that comes before the first step needs nothing saved
     "terminate": {143, -signal.SIGTERM},
     "interrupt": {130},
     "full disk": {3},
 }
+RECORDS = ("metrics.jsonl", "best.json", "best.weights.h5")
 
 
 def start(folder: Path, largest: int = resource.RLIM_INFINITY) -> subprocess.Popen[bytes]:
@@ -59,33 +63,57 @@ def start(folder: Path, largest: int = resource.RLIM_INFINITY) -> subprocess.Pop
 
     settings = [word for setting in SETTINGS for word in ("--set", setting)]
     command = [sys.executable, ROOT / "scripts/train.py", "--run-dir", folder, "--resume", *settings]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=limit)
+    with log_of(folder).open("ab") as log:
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log, preexec_fn=limit)
+
+
+def log_of(folder: Path) -> Path:
+    """What the processes of a run said on stderr."""
+    return folder.with_suffix(".log")
 
 
 def break_off(folder: Path, fault: str, seconds: float, chance: random.Random) -> int:
     """Continues the run and breaks it off within `seconds` of training; returns the exit status, 0 if it was over."""
     if fault == "full disk":
-        largest = max(path.stat().st_size for path in [ROOT / "README.md", *folder.rglob("*")])
-        return start(folder, int(largest ** chance.uniform(0.4, 0.9))).wait()
+        largest = max(path.stat().st_size for path in [ROOT / "README.md", log_of(folder), *folder.rglob("*")])
+        return start(folder, int(largest ** chance.uniform(0.7, 0.9))).wait()
     process = start(folder)
     if fault == "kill early":
         time.sleep(chance.uniform(0, 8))  # while TensorFlow loads, the network is built, a checkpoint restored
     else:
-        wait_for_a_row(folder, process)
+        wait_until(process, grows(folder / "metrics.jsonl"))
         time.sleep(chance.uniform(0, seconds))
+    if fault == "kill in a save":
+        wait_until(process, lambda: any(folder.glob("checkpoints/.part-*")))
+    if fault == "kill in an evaluation":
+        wait_until(process, lambda: (row := last_row(folder)) and "loss" in row and row["step"] % 25 == 0)
     process.send_signal({"terminate": signal.SIGTERM, "interrupt": signal.SIGINT}.get(fault, signal.SIGKILL))
     return process.wait()
 
 
-def wait_for_a_row(folder: Path, process: subprocess.Popen[bytes]) -> None:
-    """Until the process has written a row of metrics.jsonl, or has ended."""
-    rows = folder / "metrics.jsonl"
-    size = rows.stat().st_size if rows.is_file() else 0
-    while process.poll() is None:
-        before, size = size, rows.stat().st_size if rows.is_file() else 0
-        if size > before:  # a resumed run first cuts rows off
-            return
-        time.sleep(0.02)
+def wait_until(process: subprocess.Popen[bytes], condition: Callable[[], Any]) -> None:
+    """Until the condition holds, or the process has ended."""
+    while process.poll() is None and not condition():
+        time.sleep(0.001)
+
+
+def grows(file: Path) -> Callable[[], bool]:
+    """A condition: the file is larger than when last looked at. A resumed run first cuts its rows off."""
+    size = 2**63
+
+    def larger() -> bool:
+        nonlocal size
+        before, size = size, file.stat().st_size if file.is_file() else 0
+        return size > before
+
+    return larger
+
+
+def last_row(folder: Path) -> dict[str, Any] | None:
+    """The last whole row of metrics.jsonl."""
+    file = folder / "metrics.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True) if file.is_file() else []
+    return json.loads(lines[-1]) if lines and lines[-1].endswith(b"\n") else None
 
 
 def fingerprint(folder: Path) -> str:
@@ -99,17 +127,17 @@ def fingerprint(folder: Path) -> str:
     return hashlib.sha256(json.dumps([newest.name, tensors, timeless, best]).encode()).hexdigest()
 
 
-def damage(folder: Path, fault: str, chance: random.Random) -> str:
-    """Spoils a file of the newest checkpoint; returns which. At least one older checkpoint stays whole."""
-    whole = sorted(folder.glob("checkpoints/step-*"))
-    if len(whole) < 2:
-        return "nothing to damage yet"
-    victim = chance.choice(sorted(file for file in whole[-1].iterdir()))
-    data = bytearray(victim.read_bytes())
-    if fault == "flip":
-        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
-    victim.write_bytes({"flip": data, "truncate": data[: len(data) // 2], "empty": b""}[fault])
-    return f"{fault} {victim.parent.name}/{victim.name}"
+def damage(folder: Path, fault: str, chance: random.Random) -> list[str]:
+    """Spoils the rows or best weights, and a file in one or two of the newest checkpoints of three; returns which."""
+    victims = [folder / chance.choice(RECORDS)]
+    for checkpoint in sorted(folder.glob("checkpoints/step-*"))[1:][-chance.randint(1, 2) :]:
+        victims.append(chance.choice(sorted(checkpoint.iterdir())))
+    for victim in victims:
+        data = bytearray(victim.read_bytes()) if victim.is_file() else bytearray(b"?")
+        if fault == "flip":
+            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        victim.write_bytes({"flip": data, "truncate": data[: len(data) // 2], "empty": b""}[fault])
+    return [str(victim.relative_to(folder)) for victim in victims]
 
 
 def main() -> int:
@@ -122,24 +150,28 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         straight, drilled = Path(place, "straight"), Path(place, "drilled")
         process = start(straight)
-        wait_for_a_row(straight, process)
+        wait_until(process, grows(straight / "metrics.jsonl"))
         began = time.monotonic()
         assert process.wait() == 0
         share = (time.monotonic() - began) / arguments.faults  # seconds of training to each fault
-        done = 0
-        while done < arguments.faults:
-            fault = FAULTS[done % len(FAULTS)]
+        spoilt = 0
+        for number in range(arguments.faults):
+            fault = FAULTS[number % len(FAULTS)]
             status = break_off(drilled, fault, share, chance)
-            if status == 0:
-                break  # over before the fault
             assert status in STATUS.get(fault, {-signal.SIGKILL}), f"{fault}: status {status}"
-            done += 1
-            what = damage(drilled, fault, chance) if fault in ("flip", "truncate", "empty") else fault
-            steps = [path.name for path in sorted(drilled.glob("checkpoints/step-*"))]
-            print(f"{done}: {what}; checkpoints {', '.join(steps) or 'none'}", flush=True)
+            what = fault
+            if fault in ("flip", "truncate", "empty"):
+                victims = damage(drilled, fault, chance)
+                spoilt += len(victims) - 1
+                what = f"kill, {fault} {', '.join(victims)}"
+            newest = max((path.name for path in drilled.glob("checkpoints/step-*")), default="none")
+            print(f"{number + 1}: {what}; newest {newest}", flush=True)
         assert start(drilled).wait() == 0
+        told = log_of(drilled).read_text(errors="replace").count("; set aside as bad-step-")
+        assert told == spoilt, f"{spoilt} checkpoints were damaged, {told} set aside"
         same = fingerprint(straight) == fingerprint(drilled)
-        print(f"{done} faults: the run ended {'with the bits of' if same else 'OTHERWISE than'} the straight run")
+        end = "with the bits of" if same else "OTHERWISE than"
+        print(f"{arguments.faults} faults, {spoilt} checkpoints damaged: the run ended {end} the straight run")
         return 0 if same else 1
 
 

@@ -11,12 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fcn.config import ModelConfig, TrainConfig
+from fcn.config import Config, ModelConfig, TrainConfig
+from fcn.configfile import load_config
 from fcn.errors import RunStoppedError, UserError
 from fcn.model.fcn import build_fcn
-from fcn.training.checkpoint import CONFIG, Checkpoints, RunState, restore
+from fcn.run import RunFolder
+from fcn.training.checkpoint import Checkpoints, RunState, restore
 from fcn.training.manifest import checkpoints, find_damage, newest_whole, read_manifest
 from fcn.training.optimizer import build_optimizer
+from fcn.training.resume import CONFIG
 
 ENVIRONMENT = {"python": "3"}
 
@@ -56,14 +59,22 @@ def file_size_limit(size: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, previous)
 
 
-def test_newest_ones_are_kept_and_every_number_comes_back(state: Callable[..., RunState], tmp_path: Path) -> None:
-    saved = Checkpoints(tmp_path, 2, "train: {}", ENVIRONMENT)
-    (tmp_path / "part-step-00000001").mkdir()  # what a killed save leaves
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    made = RunFolder(tmp_path)
+    made.checkpoints.mkdir()
+    return made
+
+
+def test_newest_ones_are_kept_and_every_number_comes_back(state: Callable[..., RunState], folder: RunFolder) -> None:
+    config = Config(train=TrainConfig(keep_checkpoints=2))
+    saved = Checkpoints(folder, config, ENVIRONMENT)
+    (folder.checkpoints / ".part-step-0000000001").mkdir()  # what a killed save leaves
     for step in (2, 9, 10):
         saved.save(state(step, step / 100))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000009", "step-00000010"]
-    path = newest_whole(tmp_path)
-    assert (path / CONFIG).read_text() == "train: {}"
+    assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["step-0000000009", "step-0000000010"]
+    path = newest_whole(folder.checkpoints)
+    assert load_config(path / CONFIG) == config
     assert (read_manifest(path)["step"], read_manifest(path)["environment"]) == (10, ENVIRONMENT)
     first, second = state(10, 0.1), state(0, -1.0, other=True)
     restore(second, path)
@@ -75,33 +86,56 @@ def test_newest_ones_are_kept_and_every_number_comes_back(state: Callable[..., R
         np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
-def test_whole_checkpoint_of_the_step_stays_and_a_damaged_one_is_replaced(
-    state: Callable[..., RunState], tmp_path: Path
+def test_states_before_and_after_an_evaluation_are_two_checkpoints(
+    state: Callable[..., RunState], folder: RunFolder
 ) -> None:
-    saved = Checkpoints(tmp_path, 1, "", ENVIRONMENT)
+    saved = Checkpoints(folder, Config(), ENVIRONMENT)
     saved.save(state(3))
-    before = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "step-00000003").iterdir()}
-    saved.save(state(3))
-    assert {file.name: file.stat().st_mtime_ns for file in (tmp_path / "step-00000003").iterdir()} == before
-    (tmp_path / "step-00000003" / CONFIG).write_text("x")
-    saved.save(state(3))
-    assert find_damage(tmp_path / "step-00000003") is None
+    done = state(3)
+    done.evaluated.assign(3)
+    saved.save(done)
+    assert [path.name for path in checkpoints(folder.checkpoints)] == ["step-0000000003", "step-0000000003-evaluated"]
+    restored = state(0, other=True)
+    restore(restored, newest_whole(folder.checkpoints))
+    assert int(restored.evaluated) == 3
+    done.evaluated.assign(0)
 
 
-@pytest.mark.parametrize("size", [0, 1000, 900_000])  # at the first byte, in the numbers, in the config after them
+def test_whole_checkpoint_of_a_state_stays_and_a_damaged_one_is_replaced(
+    state: Callable[..., RunState], folder: RunFolder
+) -> None:
+    saved, path = Checkpoints(folder, Config(), ENVIRONMENT), folder.checkpoints / "step-0000000003"
+    saved.save(state(3))
+    before = {file.name: file.stat().st_mtime_ns for file in path.iterdir()}
+    saved.save(state(3))
+    assert {file.name: file.stat().st_mtime_ns for file in path.iterdir()} == before
+    (path / CONFIG).write_text("x")
+    saved.save(state(3))
+    assert find_damage(path) is None
+
+
+@pytest.mark.parametrize("size", [0, 1000, 900_000])  # at the first byte, in the numbers, in the rows after them
 def test_full_disk_keeps_the_earlier_checkpoint_and_leaves_no_torn_one(
-    size: int, state: Callable[..., RunState], tmp_path: Path
+    size: int, state: Callable[..., RunState], folder: RunFolder
 ) -> None:
-    saved = Checkpoints(tmp_path, 1, "#" * 10**6, ENVIRONMENT)
+    saved = Checkpoints(folder, Config(train=TrainConfig(keep_checkpoints=1)), ENVIRONMENT)
+    folder.metrics_file.write_text("#" * 10**6)
     saved.save(state(1))
-    assert sum(file.stat().st_size for file in (tmp_path / "step-00000001").glob("state*")) < 900_000
-    with file_size_limit(size), pytest.raises(RunStoppedError, match=r"File too large.*; free some space and resume"):
+    earlier = folder.checkpoints / "step-0000000001"
+    assert sum(file.stat().st_size for file in earlier.glob("state*")) < 900_000
+    with file_size_limit(size), pytest.raises(RunStoppedError, match="File too large; mend that and resume"):
         saved.save(state(2))
-    assert checkpoints(tmp_path) == [tmp_path / "step-00000001"] == list(tmp_path.iterdir())
-    assert find_damage(tmp_path / "step-00000001") is None
+    assert list(folder.checkpoints.iterdir()) == [earlier]
+    assert find_damage(earlier) is None
 
 
-def test_state_of_another_network_is_refused(state: Callable[..., RunState], tmp_path: Path) -> None:
-    Checkpoints(tmp_path, 1, "", ENVIRONMENT).save(network(units=5))
+def test_what_blocks_a_save_stops_the_run_with_its_reason(state: Callable[..., RunState], folder: RunFolder) -> None:
+    (folder.checkpoints / ".part-x").touch()
+    with pytest.raises(RunStoppedError, match="step-0000000001: cannot be written: Not a directory; mend that"):
+        Checkpoints(folder, Config(), ENVIRONMENT).save(state(1))
+
+
+def test_state_of_another_network_is_refused(state: Callable[..., RunState], folder: RunFolder) -> None:
+    Checkpoints(folder, Config(), ENVIRONMENT).save(network(units=5))
     with pytest.raises(UserError, match="holds another network than the config's; start a new run"):
-        restore(state(0), newest_whole(tmp_path))
+        restore(state(0), newest_whole(folder.checkpoints))

@@ -67,7 +67,7 @@ def test_networks_of_terabytes_are_refused() -> None:
     with pytest.raises(ConfigError) as caught:
         ModelConfig(width=1e6, head_units=9_999_999_999)
     assert caught.value.problems == {
-        "model.width": "1000000.0 is not allowed; it must be below 4.0",
+        "model.width": "1000000.0 is not allowed; it must be below 3.0",
         "model.head_units": "9999999999 is not allowed; it must be below 16384",
     }
 

@@ -6,15 +6,17 @@ import errno
 import io
 import os
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fcn.errors import ConfigError, RunInterruptedError, RunStoppedError, UserError, exit_with
+from fcn.errors import ConfigError, RunInterruptedError, RunStoppedError, UserError, exit_with, tell
 
-FULL = "the disk is full; free some space and resume\n"
+FULL = "the disk is full; free some space and repeat or resume\n"
 
 
 @given(st.lists(st.text(st.characters()), min_size=1))
@@ -38,6 +40,17 @@ def test_names_that_are_no_utf_8_can_be_printed(monkeypatch: pytest.MonkeyPatch)
     assert output.getvalue() == b"caf\\udce9.png\n"
 
 
+def test_nothing_is_lost_where_nobody_can_read_the_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("w") as full, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", full)
+        tell("a line")
+        with pytest.raises(SystemExit) as caught:
+            exit_with(lambda: tell("another") or 3)
+        assert caught.value.code == 3
+        with suppress(OSError):
+            full.close()
+
+
 def test_broken_settings_are_told_a_line_each() -> None:
     problems = {"train.steps": "is odd", "data.root": "is even"}
     assert ConfigError(problems).problems == problems
@@ -48,7 +61,7 @@ def test_broken_settings_are_told_a_line_each() -> None:
     ("outcome", "words", "status", "told"),
     [
         (UserError, ["a: b"], 2, "a: b\n"),
-        (RunStoppedError, ["step 3"], 3, "step 3\n"),
+        (RunStoppedError, ["step 3\x1b"], 3, "step 3\\x1b\n"),
         (RunInterruptedError, [15], 143, "interrupted; the run is saved: continue it with --resume\n"),
         (OSError, [errno.ENOSPC, "no space", "x"], 3, f"x: {FULL}"),
         (OSError, [errno.EDQUOT, "no quota"], 3, f"output: {FULL}"),

@@ -9,17 +9,30 @@ from pathlib import Path
 
 import pytest
 
-from fcn.files import PART, flush, sha256, whole_file, write_file
+from fcn.files import PART, flush, sha256, write_file
 
 
-def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.txt"
     write_file(path, "old")
-    with pytest.raises(OSError, match="full"), whole_file(path) as temporary:  # noqa: PT012
-        temporary.write_text("half of the n")
+    during = []
+
+    def full(_: int) -> None:
+        during.extend(file.name for file in tmp_path.iterdir() if file != path)
         raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="full") as caught:
+        write_file(path, "new")
+    assert caught.value.filename == str(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+    assert [name.startswith(PART) for name in during] == [True]  # so that what a kill leaves can be told
+
+
+def test_name_may_be_as_long_as_names_can_be(tmp_path: Path) -> None:
+    write_file(tmp_path / ("x" * 255), "long")
+    assert (tmp_path / ("x" * 255)).read_text() == "long"
 
 
 def test_bytes_reach_the_disk_before_the_name_and_the_name_before_the_end(
@@ -28,11 +41,11 @@ def test_bytes_reach_the_disk_before_the_name_and_the_name_before_the_end(
     path, seen = tmp_path / "a.txt", []
 
     def fsync(descriptor: int) -> None:
-        seen.append((Path(f"/proc/self/fd/{descriptor}").readlink().suffix, path.exists()))
+        seen.append((Path(f"/proc/self/fd/{descriptor}").readlink().name.startswith(PART), path.exists()))
 
     monkeypatch.setattr(os, "fsync", fsync)
     write_file(path, "new")
-    assert seen == [(".txt", False), ("", True)]
+    assert seen == [(True, False), (False, True)]
 
 
 def test_waiting_for_the_disk_leaves_no_file_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,13 +74,6 @@ def test_written_bytes_are_read_back_and_replace_what_was_there(tmp_path: Path) 
         assert path.read_bytes() == data
         assert sha256(path) == hashlib.sha256(data).hexdigest()
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_temporary_name_keeps_the_ending_and_tells_what_a_kill_left(tmp_path: Path) -> None:
-    with whole_file(tmp_path / "best.weights.h5") as temporary:
-        temporary.touch()
-        assert temporary.name.endswith("best.weights.h5")
-        assert temporary.name.startswith(PART)
 
 
 def test_failed_write_names_the_file_not_its_temporary_name(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_resumed_run_equals_uninterrupted_run(
     flipped[len(flipped) // 3] ^= 4
     data.write_bytes(flipped)
     train(tiny(), folder)
-    assert f"{newest}: {data.name} is not what was saved; set aside as bad-step-00000004" in capsys.readouterr().err
+    assert f"{newest}: {data.name} is not what was saved; set aside as bad-step-0000000004" in capsys.readouterr().err
     assert_same_run(folder, straight)
 
 
@@ -118,24 +118,26 @@ def test_signals_save_the_run_which_then_goes_on_to_the_same_end(
         report(folder, progress, **row)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def interrupted(self: loop.Predictor, image: np.ndarray) -> np.ndarray:
-        os.kill(os.getpid(), signal.SIGINT)
+    def interrupted_in_the_last(self: loop.Predictor, image: np.ndarray) -> np.ndarray:
+        if json.loads(folder.metrics_file.read_text().splitlines()[-1])["step"] == 6:
+            os.kill(os.getpid(), signal.SIGINT)
         return labels(self, image)
 
     monkeypatch.setattr(loop, "report", terminated)
     with pytest.raises(RunInterruptedError) as caught:  # after a step
         train(tiny(), folder)
     assert caught.value.number == signal.SIGTERM
-    assert [path.name for path in checkpoints(folder.checkpoints)] == ["step-00000001"]
+    assert checkpoints(folder.checkpoints)[-1].name == "step-0000000001"
     monkeypatch.setattr(loop, "report", report)
-    monkeypatch.setattr(loop.Predictor, "labels", interrupted)
-    with pytest.raises(RunInterruptedError) as caught:  # between two frames of an evaluation
+    monkeypatch.setattr(loop.Predictor, "labels", interrupted_in_the_last)
+    with pytest.raises(RunInterruptedError) as caught:  # between two frames of the last evaluation
         train(tiny(), folder)
     assert caught.value.number == signal.SIGINT
-    assert checkpoints(folder.checkpoints)[-1].name == "step-00000003"
-    assert not folder.best_file.exists()
+    assert checkpoints(folder.checkpoints)[-1].name == "step-0000000006"
+    assert json.loads(folder.best_file.read_text())["step"] == 3
     monkeypatch.setattr(loop.Predictor, "labels", labels)
     train(tiny(), folder)
+    assert checkpoints(folder.checkpoints)[-1].name == "step-0000000006-evaluated"
     assert_same_run(folder, straight)
 
 
@@ -156,7 +158,7 @@ def test_last_step_is_evaluated_and_saved_whatever_the_intervals(tmp_path: Path)
     train(tiny(steps=2, log_steps=50, evaluate_steps=50, checkpoint_steps=50), folder)
     rows = weights_and_rows(folder)[1]
     assert [(row["step"], "loss" in row) for row in rows] == [(2, True), (2, False)]
-    assert [path.name for path in checkpoints(folder.checkpoints)] == ["step-00000002"]
+    assert [path.name for path in checkpoints(folder.checkpoints)] == ["step-0000000000", "step-0000000002-evaluated"]
 
 
 def test_non_finite_loss_stops_the_run_with_step_rate_and_frames(tmp_path: Path) -> None:
@@ -167,7 +169,11 @@ def test_non_finite_loss_stops_the_run_with_step_rate_and_frames(tmp_path: Path)
     assert "train_00000" in str(caught.value)
     step = int(str(caught.value).split(":")[0].removeprefix("step "))
     last = checkpoints(folder.checkpoints)[-1]
-    assert last.name == f"step-{step - 1:08d}"
+    assert last.name == f"step-{step - 1:010d}"
+    reader = tf.train.load_checkpoint(str(last / STATE))
+    names = [name for name in reader.get_variable_to_shape_map() if name != "_CHECKPOINTABLE_OBJECT_GRAPH"]
+    assert len(names) > 100
+    assert all(np.isfinite(reader.get_tensor(name)).all() for name in names)
     picture = folder.pictures / f"not_finite_step_{step}.png"
     assert str(picture) in str(caught.value)
     assert read_image(picture).shape[0] == 2 * 32
@@ -248,7 +254,11 @@ def test_best_weights_are_those_of_the_best_score(tmp_path: Path, monkeypatch: p
     kept: list[int] = []
     monkeypatch.setattr(loop, "save_weights", lambda _, path: path.touch() or kept.append(1))
     folder = RunFolder(tmp_path / "run")
-    train(tiny(steps=4, evaluate_steps=1), folder)
+    train(tiny(steps=4, evaluate_steps=1, checkpoint_steps=50, checkpoint_minutes=1e-9, keep_checkpoints=9), folder)
+    assert [path.name[-11:] for path in checkpoints(folder.checkpoints)] == [
+        "-0000000000",
+        *(f"{step}-evaluated" for step in (1, 2, 3, 4)),  # each older than a moment
+    ]
     assert len(kept) == 3
     assert (folder.best()["step"], folder.best()["miou"]) == (3, 0.7)
 

@@ -9,17 +9,24 @@ from pathlib import Path
 import pytest
 
 from fcn.errors import RunStoppedError
-from fcn.training.manifest import NAME, checkpoints, find_damage, newest_whole, read_manifest, write_manifest
+from fcn.training.manifest import (
+    checkpoint_name,
+    checkpoints,
+    find_damage,
+    newest_whole,
+    read_manifest,
+    write_manifest,
+)
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[[int], Path]:
     def make(step: int) -> Path:
-        path = tmp_path / NAME.format(step)
+        path = tmp_path / checkpoint_name(step, evaluated=False)
         path.mkdir()
         (path / "a.data").write_bytes(b"numbers")
         (path / "b.index").write_bytes(b"names")
-        write_manifest(path, {"step": step, "environment": {"python": "3"}})
+        write_manifest(path, {"name": path.name, "step": step, "environment": {"python": "3"}})
         return path
 
     return make
@@ -27,6 +34,7 @@ def make(tmp_path: Path) -> Callable[[int], Path]:
 
 def test_manifest_holds_the_record_and_what_every_file_is(make: Callable[[int], Path]) -> None:
     assert read_manifest(make(3)) == {
+        "name": "step-0000000003",
         "step": 3,
         "environment": {"python": "3"},
         "files": {  # of `printf numbers | sha256sum`, and names
@@ -62,6 +70,8 @@ def spoil(path: Path, damage: str) -> None:
     elif damage == "other size":
         record["files"]["a.data"]["bytes"] = 8
         manifest.write_text(json.dumps(record))
+    elif damage == "another name":
+        manifest.write_text(json.dumps({**record, "name": "step-0000000002"}))
     else:
         del record[damage.removeprefix("no ")]
         manifest.write_text(json.dumps(record))
@@ -78,6 +88,8 @@ DAMAGES = {
     "deep manifest": "its manifest or a file of it cannot be read",
     "no files": "its manifest or a file of it cannot be read",
     "no environment": "its manifest or a file of it cannot be read",
+    "no name": "its manifest or a file of it cannot be read",
+    "another name": "it was saved as step-0000000002",
 }
 
 
@@ -102,26 +114,40 @@ def test_newest_whole_one_is_found_and_the_damaged_before_it_set_aside(
     make: Callable[[int], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, second, third, fourth = (make(step) for step in (9, 10, 100, 1000))
-    (tmp_path / "bad-step-00001000").mkdir()  # of an earlier accident with this step
+    (tmp_path / "bad-step-0000001000").mkdir()  # of an earlier accident with this step
     spoil(third, "flipped")
     spoil(fourth, "no manifest")
     assert newest_whole(tmp_path) == second
     assert checkpoints(tmp_path) == [first, second]
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith(f"{fourth}: its manifest or a file of it cannot be read (")
-    assert lines[0].endswith("; set aside as bad-step-00001000")
-    assert lines[1:] == [f"{third}: a.data is not what was saved; set aside as bad-step-00000100"]
-    assert find_damage(tmp_path / "bad-step-00000100") is not None  # as it was, to be looked at
+    assert lines[0].endswith("; set aside as bad-step-0000001000")
+    assert lines[1:] == [f"{third}: a.data is not what was saved; set aside as bad-step-0000000100"]
+    assert find_damage(tmp_path / "bad-step-0000000100") is not None  # as it was, to be looked at
 
 
 def test_no_whole_checkpoint_is_an_error_each_time_never_a_fresh_start(
     make: Callable[[int], Path], tmp_path: Path
 ) -> None:
     assert newest_whole(tmp_path) is None
-    (tmp_path / "part-step-00000005").mkdir()  # a first save that was broken off
+    (tmp_path / ".part-step-0000000005").mkdir()  # a first save that was broken off
     assert newest_whole(tmp_path) is None
     for step in (1, 2):
         spoil(make(step), "empty")
     for _ in range(2):
         with pytest.raises(RunStoppedError, match="no checkpoint is whole; start a new run"):
             newest_whole(tmp_path)
+
+
+def test_names_sort_by_age_and_others_do_not_count(tmp_path: Path) -> None:
+    ages = [(1, False), (9, True), (10, False), (10, True), (2**31 - 1, False)]
+    names = [checkpoint_name(*age) for age in ages]
+    for name in [
+        *reversed(names),
+        "step-0000000010.bak",
+        "step-10",
+        "step-0000000010-evaluated2",
+        ".part-step-0000000011",
+    ]:
+        (tmp_path / name).mkdir()
+    assert [path.name for path in checkpoints(tmp_path)] == names

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from fcn.config import AugmentConfig
+from fcn.errors import UserError
 from fcn.images import Array
 from fcn.pipeline import frame_of_slot, training_batches
 
@@ -51,3 +53,11 @@ def test_batches_have_the_crop_size_and_dtype() -> None:
     ((image, label),) = batches(range(1), batch_size=3)
     assert (image.shape, image.dtype) == ((3, 8, 8, 3), np.uint8)
     assert (label.shape, label.dtype) == ((3, 8, 8), np.uint8)
+
+
+def test_mistake_of_a_frame_comes_out_as_it_is() -> None:
+    def broken(index: int) -> tuple[Array, Array]:
+        raise UserError(f"frame {index}: is gone")
+
+    with pytest.raises(UserError, match=r"^frame [0-2]: is gone$"):
+        next(training_batches(broken, 3, AugmentConfig(), 2, 0, range(5)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import subprocess
@@ -29,17 +28,19 @@ def test_config_is_stored_and_read_back(folder: RunFolder) -> None:
     assert RunFolder.open(folder.path).config() == Config(train=TrainConfig(steps=7))
 
 
-def test_existing_path_is_refused_unless_it_is_an_empty_folder(folder: RunFolder, tmp_path: Path) -> None:
+def test_existing_path_is_refused_unless_nothing_is_in_it(folder: RunFolder, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="exists; continue it with --resume"):
         folder.create(Config())
     (tmp_path / "empty").mkdir()
-    (tmp_path / "empty" / ".part-1-config.yaml").touch()  # a process was killed as it made the run
+    for left in ("lock", ".part-1"):  # a process was killed as it made the run
+        (tmp_path / "empty" / left).touch()
     RunFolder(tmp_path / "empty").create(Config())
     assert RunFolder.open(tmp_path / "empty").config() == Config()
-    assert {path.name for path in tmp_path.iterdir()} == {"runs", "empty"}
+    (tmp_path / "photos" / "a").mkdir(parents=True)
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot be made: Not a directory"):
-        RunFolder(tmp_path / "file" / "run").create(Config())
+    for taken in ("photos", "file"):
+        with pytest.raises(UserError, match=r"exists and is no run folder \(it has no config.yaml\)"):
+            RunFolder(tmp_path / taken).create(Config())
 
 
 def test_other_config_is_refused_with_its_keys_unless_they_are_allowed() -> None:
@@ -58,6 +59,7 @@ def test_settings_that_no_score_depends_on_are_free_to_change() -> None:
     quiet = replace(
         TrainConfig(), log_steps=7, checkpoint_steps=7, checkpoint_minutes=7, keep_checkpoints=7, pictures=7
     )
+    quiet = replace(quiet, intra_op_threads=7, inter_op_threads=7)
     moved = replace(DataConfig(), root="elsewhere", cache_megabytes=7, max_megapixels=7)
     require_unchanged(Path("config.yaml"), Config(), Config(train=quiet, data=moved), [])
     assert set(changed_keys(Config(), Config(train=quiet, data=moved))) == FREE_TO_CHANGE
@@ -71,37 +73,38 @@ def test_config_of_a_continued_run_is_stored_where_it_changed(folder: RunFolder)
     assert folder.config().train.log_steps == 3
 
 
-def test_rows_beyond_a_step_are_cut_and_a_torn_row_goes(folder: RunFolder) -> None:
-    for step in (1, 2, 3):
-        folder.append_row({"step": step, "loss": 0.1 * step})
-    with folder.metrics_file.open("a") as file:
-        file.write('{"step": 2, "lo')
-    folder.cut_rows(2, 0)
-    rows = [json.loads(line) for line in folder.metrics_file.read_text().splitlines()]
-    assert rows == [{"step": 1, "loss": 0.1}, {"step": 2, "loss": 0.2}]
+def test_rows_and_best_weights_become_those_of_a_checkpoint(folder: RunFolder, tmp_path: Path) -> None:
+    early, late = tmp_path / "early", tmp_path / "late"
+    early.mkdir()
+    late.mkdir()
+    folder.append_row({"step": 1})
+    folder.copy_records(early)
+    folder.append_row({"step": 2})
+    folder.best_weights.write_bytes(b"weights")
+    folder.record_best({"step": 2})
+    folder.copy_records(late)
+    for damaged in (folder.metrics_file, folder.best_weights, folder.best_file):
+        damaged.write_bytes(b"{")
+    folder.restore_records(late)
+    assert folder.metrics_file.read_text() == '{"step": 1}\n{"step": 2}\n'
+    assert folder.best()["step"] == 2
+    folder.restore_records(early)
+    assert folder.metrics_file.read_text() == '{"step": 1}\n'
+    assert not folder.best_file.exists()
+    assert not folder.best_weights.exists()
 
 
-def test_a_damaged_row_is_named_before_anything_is_cut(folder: RunFolder) -> None:
-    for damaged in (b'{"step', b"{}", b"[]", b"3", b'{"step": "1"}', b"\xff", b""):
-        folder.metrics_file.write_bytes(b'{"step": 1}\n' + damaged + b"\n")
-        with pytest.raises(UserError, match=r"metrics.jsonl:2: is a damaged row .*; remove the line"):
-            folder.cut_rows(1, 1)
-        assert folder.metrics_file.read_bytes() == b'{"step": 1}\n' + damaged + b"\n"
-
-
-def test_full_disk_stops_a_run_at_its_row_which_a_resumed_one_cuts(folder: RunFolder) -> None:
+def test_full_disk_stops_a_run_at_its_row(folder: RunFolder) -> None:
     folder.append_row({"step": 1})
     size = folder.metrics_file.stat().st_size
     for limit in (size + 5, size):  # room for a part of the row, and for none
         previous = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, previous[1]))
         try:
-            with pytest.raises(RunStoppedError, match=r"metrics.jsonl: the disk is full|File too large"):
+            with pytest.raises(RunStoppedError, match=r"metrics.jsonl: cannot be written: .*; mend that and resume"):
                 folder.append_row({"step": 2})
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, previous)
-        assert folder.rows() == [{"step": 1}]
-        folder.cut_rows(1, 1)
 
 
 def test_newest_is_the_last_started_run_with_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,13 +130,38 @@ def test_second_writer_is_refused_and_a_killed_first_leaves_no_lock(folder: RunF
         pass
 
 
+def test_folder_that_gets_no_config_goes_again_and_what_a_kill_left_in_it_goes(tmp_path: Path) -> None:
+    made = RunFolder(tmp_path / "run")
+    with pytest.raises(UserError, match="no such frame"), made.locked():
+        raise UserError("no such frame")
+    assert list(tmp_path.iterdir()) == []
+    with made.locked():
+        made.create(Config())
+        made.pictures.mkdir()
+    for torn in (made.path / ".part-1", made.pictures / ".part-2"):
+        torn.touch()
+    with made.locked():
+        pass
+    assert sorted(path.name for path in made.path.iterdir()) == ["config.yaml", "lock", "pictures"]
+    assert list(made.pictures.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"), [("file/run", "cannot be made: Not a directory"), ("caf\udce9", "is no UTF-8")]
+)
+def test_folder_that_cannot_hold_a_run_is_refused(name: str, rule: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=rf"{rule}.*; name another --run-dir"), RunFolder(tmp_path / name).locked():
+        pass
+
+
 def test_weights_that_are_not_those_recorded_are_refused(folder: RunFolder) -> None:
     with pytest.raises(UserError, match="has no weights yet"):
         folder.best()
     folder.best_weights.write_bytes(b"weights")
     folder.record_best({"step": 3, "miou": 0.5})
     assert folder.best()["step"] == 3
-    for damaged in ('{"step": 3', "{}", "[]", ""):
+    for damaged in ('{"step": 3', "{}", "[]", "", "[" * 100_000, '{"bytes": 7, "sha256": "0"}'):
         folder.best_file.write_text(damaged)
         with pytest.raises(UserError, match=r"best.json: is damaged"):
             folder.best()

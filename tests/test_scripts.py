@@ -13,6 +13,7 @@ from conftest import ROOT, Script
 from PIL import Image
 
 from fcn.configfile import load_config
+from fcn.run import RunFolder
 
 SCRIPTS = ("train", "evaluate", "infer", "explain_layers")
 
@@ -91,13 +92,24 @@ def test_existing_run_folder_is_not_overwritten(smoke_run: Path, script: Script)
 
 def test_resuming_with_another_config_names_the_keys(smoke_run: Path, script: Script) -> None:
     config = smoke_run / "config.yaml"
+    checkpoint = smoke_run / "checkpoints" / "step-0000000080-evaluated"
     settings = ("--set", "train.steps=9", "--set", "model.dropout=0.1")
     done = script("train", "--resume", "--run-dir", smoke_run, "--config", config, *settings)
     assert done.returncode == 2
     assert done.stderr == (
-        f"{config}: was made with another model.dropout, train.steps; change that back, start a new run, or continue "
-        "all the same with --allow-changed model.dropout --allow-changed train.steps\n"
+        f"{checkpoint}: was made with another model.dropout, train.steps; change that back, start a new run, or "
+        "continue all the same with --allow-changed model.dropout --allow-changed train.steps\n"
     )
+
+
+def test_second_process_is_refused_within_a_second(smoke_run: Path, script: Script) -> None:
+    with RunFolder(smoke_run).locked():
+        started = time.perf_counter()
+        done = script("train", "--resume", "--run-dir", smoke_run)
+        seconds = time.perf_counter() - started
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "another process trains in it" in done.stderr
+    assert seconds < 1
 
 
 def test_mistakes_in_the_data_are_told_before_a_folder_is_made(script: Script, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from fcn.config import Config, ModelConfig, TrainConfig
-from fcn.errors import UserError
+from fcn.errors import RunStoppedError, UserError
 from fcn.model.fcn import build_fcn
 from fcn.run import RunFolder
 from fcn.training.checkpoint import RunState
@@ -34,13 +35,14 @@ def folder(state: RunState, tmp_path: Path) -> RunFolder:
     made.create(CONFIG)
     set_state(state, 0, 0)
     save = start_or_continue(state, CONFIG, made, "abc", ())
-    made.append_row({"step": 1, "loss": 0.5})
-    made.append_row({"step": 1, "miou": 0.5})
-    made.append_row({"step": 2, "loss": 0.4})
+    for row in ({"step": 1, "loss": 0.5}, {"step": 1, "miou": 0.5}, {"step": 2, "loss": 0.4}):
+        made.append_row(row)
+    made.best_weights.write_bytes(b"of step 1")
+    made.record_best({"step": 1})
     set_state(state, 2, 1)
     save()
     made.append_row({"step": 2, "miou": 0.6})
-    made.append_row({"step": 3, "loss": 0.3})
+    made.best_weights.write_bytes(b"of step 2")  # and killed before it was recorded
     set_state(state, 0, 0)
     return made
 
@@ -54,42 +56,52 @@ def changed(**recipe: Any) -> Config:
     return replace(CONFIG, train=replace(CONFIG.train, **recipe))
 
 
-def test_state_and_rows_are_those_of_the_checkpoint(
+def test_state_rows_and_best_weights_are_those_of_the_checkpoint(
     state: RunState, folder: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder.environment_file.write_text("{")  # told to people, read by nobody
     start_or_continue(state, CONFIG, folder, "abc", ())
     assert (int(state.step), int(state.evaluated)) == (2, 1)
-    assert [(row["step"], "miou" in row) for row in folder.rows()] == [(1, False), (1, True), (2, False)]
+    rows = [json.loads(line) for line in folder.metrics_file.read_text().splitlines()]
+    assert [(row["step"], "miou" in row) for row in rows] == [(1, False), (1, True), (2, False)]
+    assert folder.best()["step"] == 1
     assert capsys.readouterr().err == ""
 
 
-def test_before_the_first_checkpoint_a_run_starts_anew(state: RunState, tmp_path: Path) -> None:
+def test_run_that_was_killed_before_its_first_checkpoint_starts_anew(state: RunState, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.create(CONFIG)
-    folder.append_row({"step": 1, "loss": 0.5})
     folder.environment_file.write_text("{")
     set_state(state, 0, 0)
     start_or_continue(state, CONFIG, folder, "abc", ())
-    assert int(state.step) == 0
-    assert folder.rows() == []
+    assert [path.name for path in checkpoints(folder.checkpoints)] == ["step-0000000000"]
     assert json.loads(folder.environment_file.read_text())["data_fingerprint"] == "abc"
+
+
+def test_run_whose_checkpoints_are_gone_never_starts_anew(state: RunState, folder: RunFolder) -> None:
+    shutil.rmtree(folder.checkpoints)
+    with pytest.raises(RunStoppedError, match="checkpoints: its checkpoints are gone; start a new run"):
+        start_or_continue(state, CONFIG, folder, "abc", ())
+    assert folder.metrics_file.read_text().count("\n") == 4
 
 
 def test_config_edited_by_hand_is_refused_with_its_keys(state: RunState, folder: RunFolder) -> None:
     edited = changed(learning_rate=0.5, log_steps=3)
-    (checkpoint,) = checkpoints(folder.checkpoints)
+    checkpoint = checkpoints(folder.checkpoints)[-1]
     with pytest.raises(UserError) as caught:
         start_or_continue(state, edited, folder, "abc", ())
     assert str(caught.value).startswith(f"{checkpoint}: was made with another train.learning_rate; change that back")
     assert int(state.step) == 0
+    assert folder.config() == CONFIG
     start_or_continue(state, edited, folder, "abc", ["train.learning_rate"])
     assert int(state.step) == 2
+    assert folder.config() == edited
 
 
 def test_fewer_steps_than_were_done_are_refused(state: RunState, folder: RunFolder) -> None:
-    with pytest.raises(UserError, match=r"train.steps: 1 is below the 2 of .*step-00000002; raise it"):
+    with pytest.raises(UserError, match=r"train.steps: 1 is below the 2 of .*step-0000000002; raise it"):
         start_or_continue(state, changed(steps=1), folder, "abc", ["train.steps"])
+    assert folder.config() == CONFIG
 
 
 def test_another_environment_is_named_and_the_run_goes_on(

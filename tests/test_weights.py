@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import resource
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,21 @@ from fcn.model.fcn import build_fcn
 from fcn.model.weights import load_weights, save_weights
 
 SMALL = {"encoder": "vgg11", "width": 1 / 32, "head_units": 4}
+
+
+def test_full_disk_keeps_the_weights_that_were_there(tmp_path: Path) -> None:
+    model, path = build_fcn(ModelConfig(**SMALL), 2), tmp_path / "a.weights.h5"
+    save_weights(model, path)
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):  # and no end of the process by HDF5
+            save_weights(model, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_loaded_weights_are_those_saved_statistics_included(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import h5py  # comes with TensorFlow and Keras
 import numpy as np
 
-from fcn.errors import RunStoppedError, UserError
+from fcn.errors import UserError
+from fcn.files import write_file
 
 if TYPE_CHECKING:  # so a file can be judged without TensorFlow
     import keras
@@ -23,14 +24,15 @@ def save_weights(model: keras.Model, path: Path) -> None:
     """Writes weights and batch-normalisation statistics, each under its `layer/name`; same weights, same bytes.
 
     Raises:
-        RunStoppedError: the disk does not take them.
+        OSError: as `write_file` does.
     """
-    try:
-        with h5py.File(path, "w") as file:  # track_order=True would store the time
-            for weight in model.weights:
-                file.create_dataset(weight.path, data=weight.numpy())
-    except (OSError, RuntimeError) as error:  # HDF5 raises either
-        raise RunStoppedError(f"{path}: cannot be written: {error}; free some space and resume") from error
+    # in memory: on a full disk HDF5 ends the process
+    with h5py.File("weights", "w", driver="core", backing_store=False) as file:  # track_order=True would store the time
+        for weight in model.weights:
+            file.create_dataset(weight.path, data=weight.numpy())
+        file.flush()
+        data = file.id.get_file_image()
+    write_file(path, data)
 
 
 def load_weights(model: keras.Model, path: Path) -> None:

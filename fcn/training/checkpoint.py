@@ -1,7 +1,8 @@
 """All the state of a run: saved as a whole, restored as a whole.
 
-A checkpoint is a folder with TensorFlow's files, the config and a manifest, and only what its manifest vouches for is
-restored. There is no iterator and no generator to save: what a step sees and draws is a function of (seed, step).
+A checkpoint is a folder with TensorFlow's files, the run's rows and best weights so far, its config and a manifest, and
+only what the manifest vouches for is restored. There is no iterator and no generator to save: what a step sees and
+draws is a function of (seed, step).
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from fcn.config import Config
+from fcn.configfile import dump_config
 from fcn.errors import RunStoppedError, UserError
-from fcn.files import flush
-from fcn.training.manifest import NAME, PART, checkpoints, find_damage, write_manifest
+from fcn.files import PART, flush, write_file
+from fcn.run import RunFolder
+from fcn.training.manifest import checkpoint_name, checkpoints, find_damage, write_manifest
+from fcn.training.resume import CONFIG
 
 STATE = "state-1"  # TensorFlow adds the number of the save
-CONFIG = "config.yaml"
 
 
 @dataclass
@@ -56,44 +60,43 @@ class Checkpoints:
     """The checkpoints of a run.
 
     Attributes:
-        folder: that holds them.
-        keep: how many of the newest stay.
-        config: YAML text of the run's config, saved with each.
+        run: whose rows and best weights are saved with the state.
+        config: of the run, likewise.
         environment: what the bits of a run depend on beside its config; in the manifest of each.
     """
 
-    folder: Path
-    keep: int
-    config: str
+    run: RunFolder
+    config: Config
     environment: dict[str, Any]
 
     def save(self, state: RunState) -> None:
-        """Saves the state of a step, unless a whole checkpoint of the step is there, and removes the oldest ones.
+        """Saves the state, unless a whole checkpoint of it is there, and removes the oldest ones.
 
         Raises:
             RunStoppedError: the disk does not take it; the earlier checkpoints are as they were.
         """
-        step = int(state.step)
-        path = self.folder / NAME.format(step)
-        if find_damage(path) is None:  # no moment without it; only a repeated evaluation may be new in the state
+        folder, step = self.run.checkpoints, int(state.step)
+        path = folder / checkpoint_name(step, evaluated=0 < step == int(state.evaluated))
+        if find_damage(path) is None:
             return
         temporary = path.with_name(f"{PART}{path.name}")
-        for torn in self.folder.glob(f"{PART}*"):
-            shutil.rmtree(torn)
         try:
+            for torn in folder.glob(f"{PART}*"):
+                shutil.rmtree(torn)
             temporary.mkdir()
             state.checkpoint().save(str(temporary / "state"))
-            (temporary / CONFIG).write_text(self.config, encoding="utf-8")
-            write_manifest(temporary, {"step": step, "environment": self.environment})
+            self.run.copy_records(temporary)
+            write_file(temporary / CONFIG, dump_config(self.config))
+            write_manifest(temporary, {"name": path.name, "step": step, "environment": self.environment})
             shutil.rmtree(path, ignore_errors=True)
             temporary.rename(path)
-            flush(self.folder)
+            flush(folder)
         except (OSError, tf.errors.OpError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
             # TensorFlow's text names a temporary file first, the operation last
-            reason = str(error).rpartition("; ")[2].partition(" [Op:")[0]
-            raise RunStoppedError(f"{path}: cannot be written: {reason}; free some space and resume") from error
-        for old in checkpoints(self.folder)[: -self.keep]:
+            reason = getattr(error, "strerror", None) or str(error).rpartition("; ")[2].partition(" [Op:")[0]
+            raise RunStoppedError(f"{path}: cannot be written: {reason}; mend that and resume") from error
+        for old in checkpoints(folder)[: -self.config.train.keep_checkpoints]:
             shutil.rmtree(old)
 
 

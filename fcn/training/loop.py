@@ -14,9 +14,8 @@ from tqdm import tqdm
 
 from fcn.config import Config, TrainConfig
 from fcn.datasets.dataset import Dataset, spread
-from fcn.errors import RunInterruptedError, RunStoppedError
+from fcn.errors import RunInterruptedError, RunStoppedError, UserError, tell
 from fcn.evaluation.evaluate import evaluate, evaluate_colour_table, shown
-from fcn.files import whole_file
 from fcn.images import Array, write_image
 from fcn.inference.predictor import Predictor
 from fcn.model.fcn import build_fcn
@@ -50,7 +49,7 @@ def train(
         allow_changed: keys of the config that may be others than the checkpoint's.
 
     Raises:
-        UserError: the checkpoint is of another config.
+        UserError: the checkpoint is of another config; or a frame could not be read any more, and the state is saved.
         RunStoppedError: the loss or a gradient was not finite, and no weight was touched; or the disk is full.
         RunInterruptedError: SIGTERM or Ctrl-C came; the state is saved.
     """
@@ -64,9 +63,7 @@ def train(
     predictor = Predictor(model, training.classes)
     train_step = compile_train_step(model, optimizer, recipe.clip_norm, recipe.seed)
     steps = range(int(state.step), recipe.steps)
-    batches = iter(
-        training_batches(training.read, len(training), config.augment, recipe.batch_size, recipe.seed, steps)
-    )
+    batches = training_batches(training.read, len(training), config.augment, recipe.batch_size, recipe.seed, steps)
 
     def due(every: int) -> bool:
         step = int(state.step)
@@ -82,15 +79,16 @@ def train(
                     evaluate_run(state, predictor, validation, baseline, recipe.pictures, folder, progress, poll)
                     measured, clock = step, time.perf_counter()
                 poll()
-            except RunInterruptedError:
+                batch = next(batches, None)
+            except (RunInterruptedError, UserError):
                 save()
                 raise
             if due(recipe.checkpoint_steps) or time.perf_counter() > saved + 60 * recipe.checkpoint_minutes:
                 save()
                 measured, clock = step, (saved := time.perf_counter())
-            if step == recipe.steps:
+            if batch is None:
                 return
-            images, labels = next(batches)
+            images, labels = batch
             rate = float(optimizer.learning_rate)
             loss, finite = train_step(images, labels, state.step)
             if not finite:
@@ -167,8 +165,7 @@ def evaluate_run(
     seconds = time.perf_counter() - started
     if (scores["miou"] or 0.0) > float(state.best_score):
         state.best_score.assign(scores["miou"] or 0.0)
-        with whole_file(folder.best_weights) as temporary:
-            save_weights(state.model, temporary)
+        save_weights(state.model, folder.best_weights)
         parameters = state.model.count_params()
         folder.record_best({"step": int(state.step), "parameters": parameters, **scores, "colour_table": baseline})
         draw_comparisons(validation, predictor, pictures, folder)
@@ -200,7 +197,10 @@ def not_finite(
     names = [dataset.names[frame_of_slot(slot, len(dataset), recipe.seed)] for slot in slots]
     rows = [comparison(image, label, label, dataset.classes) for image, label in zip(images, labels, strict=True)]
     picture = folder.pictures / f"not_finite_step_{step + 1}.png"
-    write_image(picture, np.concatenate(rows))
+    try:
+        write_image(picture, np.concatenate(rows))
+    except OSError as error:
+        picture = f"no picture: {error.strerror}"
     return RunStoppedError(
         f"step {step + 1}: the loss ({loss}) or a gradient is not finite at rate {rate:.3g}, frames {', '.join(names)} "
         f"({picture}); no weight was touched: lower train.learning_rate in a new run"
@@ -220,7 +220,7 @@ def report(folder: RunFolder, progress: tqdm, **row: Any) -> None:
             f"lowest {lowest} {shown(known.get(lowest))}, {row['evaluate_seconds']:.1f} s"
         )
     if progress.disable:
-        print(f"step {row['step']}/{progress.total}: {text}", file=sys.stderr, flush=True)
+        tell(f"step {row['step']}/{progress.total}: {text}")
     elif "loss" in row:
         progress.set_postfix_str(text)
     else:

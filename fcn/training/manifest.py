@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
-from fcn.errors import RunStoppedError
+from fcn.errors import RunStoppedError, tell
 from fcn.files import flush, sha256, write_file
 
-NAME = "step-{:08d}"
-PART = "part-"
+NAME = re.compile(r"step-[0-9]{10}(-evaluated)?")  # sorts by age
 BAD = "bad-"
 MANIFEST = "manifest.json"
 
 
+def checkpoint_name(step: int, evaluated: bool) -> str:
+    """Name of the folder for the state after a step, before or after its evaluation."""
+    return f"step-{step:010d}" + "-evaluated" * evaluated
+
+
 def checkpoints(folder: Path) -> list[Path]:
     """Saved checkpoints, oldest first."""
-    return sorted(folder.glob(NAME.partition("{")[0] + "*"))
+    return sorted(path for path in folder.glob("step-*") if NAME.fullmatch(path.name))
 
 
 def write_manifest(path: Path, record: dict[str, Any]) -> None:
@@ -41,7 +45,9 @@ def find_damage(path: Path) -> str | None:
     """What is wrong with a checkpoint by its manifest; None where it is whole."""
     try:
         manifest = read_manifest(path)
-        files, _ = manifest["files"], dict(manifest["environment"])
+        files, name, _ = manifest["files"], manifest["name"], dict(manifest["environment"])
+        if name != path.name:
+            return f"it was saved as {name}"
         names = {file.name for file in path.iterdir()} - {MANIFEST}
         if names != set(files):
             return f"{min(names ^ set(files))} is missing or was added"
@@ -69,7 +75,7 @@ def newest_whole(folder: Path) -> Path | None:
         aside = path.with_name(f"{BAD}{path.name}")
         shutil.rmtree(aside, ignore_errors=True)
         path.rename(aside)
-        print(f"{path}: {damage}; set aside as {aside.name}", file=sys.stderr)
+        tell(f"{path}: {damage}; set aside as {aside.name}")
     if any(folder.glob(f"{BAD}*")):
         raise RunStoppedError(f"{folder}: no checkpoint is whole; start a new run")
     return None

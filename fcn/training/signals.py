@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C, taken where the state of a run is whole."""
+"""SIGTERM, Ctrl-C and a closed terminal, taken where the state of a run is whole."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ def polled_signals() -> Iterator[Callable[[], None]]:
         if received:
             raise RunInterruptedError(received[0])
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    taken = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+        taken.append(signal.SIGHUP)
+    before = {number: signal.signal(number, note) for number in taken}
     try:
         yield poll
     finally:

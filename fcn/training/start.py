@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import keras
 import tensorflow as tf
 
 from fcn.config import Config
-from fcn.configfile import dump_config, load_config
 from fcn.environment import changed_environment, describe_environment
-from fcn.errors import UserError
+from fcn.errors import tell
 from fcn.inference.predictor import use_gpu_memory_as_needed
-from fcn.run import RunFolder, require_unchanged
-from fcn.training.checkpoint import CONFIG, Checkpoints, RunState, restore
-from fcn.training.manifest import newest_whole, read_manifest
+from fcn.run import RunFolder
+from fcn.training.checkpoint import Checkpoints, RunState, restore
+from fcn.training.manifest import read_manifest
+from fcn.training.resume import checkpoint_to_continue
 
 
 def prepare_tensorflow(
@@ -42,36 +42,30 @@ def prepare_tensorflow(
 def start_or_continue(
     state: RunState, config: Config, folder: RunFolder, data_fingerprint: str, allow_changed: Sequence[str]
 ) -> Callable[[], None]:
-    """Brings the state and the folder's rows to the newest whole checkpoint, if there is one.
+    """Brings state, rows and best weights to the newest whole checkpoint; where there is none yet, saves the first.
 
     Returns:
         What saves the state.
 
     Raises:
-        RunStoppedError: no checkpoint is whole.
-        UserError: the checkpoint is of another config.
+        RunStoppedError: as `checkpoint_to_continue`; or the disk does not take the first checkpoint.
+        UserError: as `checkpoint_to_continue`; or the checkpoint is of another network.
     """
     threading = tf.config.threading
     threads = (threading.get_intra_op_parallelism_threads(), threading.get_inter_op_parallelism_threads())
     devices = [device.name for device in tf.config.list_physical_devices()]
     environment = describe_environment(devices, threads, data_fingerprint)
+    save = partial(Checkpoints(folder, config, environment).save, state)
+    path = checkpoint_to_continue(folder, config, allow_changed)
     for made in (folder.checkpoints, folder.pictures):
         made.mkdir(exist_ok=True)
-    checkpoints = Checkpoints(folder.checkpoints, config.train.keep_checkpoints, dump_config(config), environment)
-    path = newest_whole(folder.checkpoints)
     if path is None:
         folder.record_environment(environment)
+        save()
     else:
-        require_unchanged(path, load_config(path / CONFIG), config, allow_changed)
         for name in changed_environment(read_manifest(path)["environment"], environment):
-            print(f"{path}: continued with another {name}; its bits may not be a straight run's", file=sys.stderr)
+            tell(f"{path}: continued with another {name}; its bits may not be a straight run's")
         restore(state, path)
-        if int(state.step) > config.train.steps:
-            raise UserError(f"train.steps: {config.train.steps} is below the {int(state.step)} of {path}; raise it")
-    folder.cut_rows(int(state.step), int(state.evaluated))
-
-    def save() -> None:
-        folder.flush_rows()
-        checkpoints.save(state)
-
+        folder.restore_records(path)
+        folder.store(config)
     return save
