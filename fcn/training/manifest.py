@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -32,7 +33,8 @@ def write_manifest(path: Path, record: dict[str, Any]) -> None:
     for file in files:
         flush(file)
     contents = {file.name: {"bytes": file.stat().st_size, "sha256": sha256(file)} for file in files}
-    write_file(path / MANIFEST, json.dumps({**record, "files": contents}, indent=2) + "\n")
+    manifest = {**record, "files": contents}
+    write_file(path / MANIFEST, json.dumps({**manifest, "sha256": _digest(manifest)}, indent=2) + "\n")
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -41,11 +43,19 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
+def _digest(manifest: dict[str, Any]) -> str:
+    """SHA-256 of a manifest's other entries."""
+    rest = {key: value for key, value in manifest.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
 def find_damage(path: Path) -> str | None:
     """What is wrong with a checkpoint by its manifest; None where it is whole."""
     try:
         manifest = read_manifest(path)
-        files, name, _ = manifest["files"], manifest["name"], dict(manifest["environment"])
+        if _digest(manifest) != manifest["sha256"]:
+            return f"{MANIFEST} is not what was saved"
+        files, name = manifest["files"], manifest["name"]
         if name != path.name:
             return f"it was saved as {name}"
         names = {file.name for file in path.iterdir()} - {MANIFEST}
@@ -54,7 +64,7 @@ def find_damage(path: Path) -> str | None:
         for name in sorted(files):
             if (path / name).stat().st_size != files[name]["bytes"] or sha256(path / name) != files[name]["sha256"]:
                 return f"{name} is not what was saved"
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return f"its manifest or a file of it cannot be read ({error})"
     return None
 
