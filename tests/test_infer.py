@@ -19,15 +19,8 @@ PREDICTOR = SimpleNamespace(classes=BACKGROUND_AND_ROAD, labels=lambda image: np
 SOURCES = [Source(f"{name}.png", name, lambda: np.zeros((2, 3, 3), np.uint8)) for name in "abcde"]
 
 
-@pytest.mark.parametrize(
-    ("number", "status", "told"),
-    [
-        (errno.ENOSPC, 3, "the disk is full; free some space and resume"),
-        (errno.EROFS, 2, "Read-only file system; check the name and its permissions"),
-    ],
-)
-def test_out_that_takes_no_more_is_told_and_what_was_written_stays_whole(
-    number: int, status: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+def test_full_disk_stops_all_and_what_was_written_stays_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     write = Path.write_bytes
 
@@ -35,17 +28,33 @@ def test_out_that_takes_no_more_is_told_and_what_was_written_stays_whole(
         if "c_mask" not in path.name:
             return write(path, data)
         write(path, data[:20])
-        raise OSError(number, "Read-only file system")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", write_bytes)
     with pytest.raises(SystemExit) as caught:
         exit_with(lambda: infer(PREDICTOR, SOURCES, tmp_path / "out"))
-    assert caught.value.code == status
-    assert capsys.readouterr().err == f"{tmp_path}/out/c_mask.png: {told}\n"
+    assert caught.value.code == 3
+    assert capsys.readouterr().err == f"{tmp_path}/out/c_mask.png: the disk is full; free some space and resume\n"
     assert len(list((tmp_path / "out").iterdir())) == 4
     for source in SOURCES[:2]:
         mask, overlay = source.outputs(tmp_path / "out")
         assert read_label(mask).shape == read_image(overlay).shape[:2] == (2, 3)
+
+
+def test_image_whose_files_cannot_be_written_is_told_and_the_others_are_done(tmp_path: Path) -> None:
+    (tmp_path / "b_mask.png").mkdir()
+    (tmp_path / "d_overlay.png").mkdir()
+    long = Source("long.png", "long" * 62, SOURCES[0].read)  # a name that takes ".png" but not "_mask.png"
+    results, mistakes = infer(PREDICTOR, [long, *SOURCES], tmp_path)
+    assert [result.source.stem for result in results] == ["a", "c", "e"]
+    for source in (SOURCES[0], SOURCES[2], SOURCES[4]):
+        mask, overlay = source.outputs(tmp_path)
+        assert read_label(mask).shape == read_image(overlay).shape[:2] == (2, 3)
+    mend = "check the name and its permissions"
+    assert mistakes[0].endswith(f"{long.stem}_mask.png: cannot be written: File name too long; {mend}")
+    assert mistakes[1:] == [
+        f"{tmp_path}/{name}.png: cannot be written: Is a directory; {mend}" for name in ("b_mask", "d_overlay")
+    ]
 
 
 def test_out_that_is_a_file_is_refused(tmp_path: Path) -> None:

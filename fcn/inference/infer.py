@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn.errors import UserError, printable
+from fcn.errors import DISK_FULL, UserError, printable
 from fcn.images import write_image, write_mask
 from fcn.inference.predictor import Predictor
 from fcn.inference.sources import Source
@@ -37,10 +37,11 @@ def infer(predictor: Predictor, sources: Sequence[Source], out: Path) -> tuple[l
     """Writes `<stem>_mask.png` (class indices with the palette, at the image's size) and `<stem>_overlay.png`.
 
     Returns:
-        What was found in each image that could be read, and a line for each that could not.
+        What was found in each image that could be read and its files written, and a line for each other one.
 
     Raises:
         UserError: the folder `out` cannot be made.
+        OSError: the disk is full.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -59,8 +60,16 @@ def infer(predictor: Predictor, sources: Sequence[Source], out: Path) -> tuple[l
         mask = predictor.labels(image)
         predicted = time.perf_counter()
         mask_file, overlay_file = source.outputs(out)
-        write_mask(mask_file, mask, predictor.classes)
-        write_image(overlay_file, overlay(image, mask, predictor.classes))
+        try:
+            write_mask(mask_file, mask, predictor.classes)
+            write_image(overlay_file, overlay(image, mask, predictor.classes))
+        except OSError as error:
+            if error.errno in DISK_FULL:  # so would the other images
+                raise
+            mistakes.append(
+                f"{error.filename}: cannot be written: {error.strerror}; check the name and its permissions"
+            )
+            continue
         written = time.perf_counter()
         shares = tuple(float(np.mean(mask == index)) for index in range(len(predictor.classes)))
         times = (decoded - start, predicted - decoded, written - predicted)
