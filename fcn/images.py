@@ -13,13 +13,14 @@ import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from PIL.Image import Transpose
+from PIL.Image import Resampling, Transpose
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -35,6 +36,8 @@ IGNORE = 255
 
 ENDINGS = (".png", ".jpg", ".jpeg")
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"  # what a file begins with; its name does not count
+BAND = 64  # rows that are converted at a time
+PIECE = 2**12  # bytes that are unpacked at a time; they become 1032 times as many at most
 BYTES_PER_PIXEL = 8  # at most: four channels of 16 bits, not compressed
 MAX_SCANS = 100  # of a progressive JPEG, which has about ten; each costs a pass over all pixels and a few bytes
 PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
@@ -80,7 +83,12 @@ def read_image(path: str | Path, max_megapixels: int = DataConfig.max_megapixels
         UserError: the file cannot be read, is no PNG or JPEG, is broken, cut off, too large or has 16 bits a channel.
     """
     image, _ = _decode(Path(path), max_megapixels, turn)
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, BAND):  # at once it takes two copies more; `crop` has a limit of its own
+        box = (0, top, image.width, min(top + BAND, image.height))
+        band = image.resize((box[2], box[3] - top), Resampling.NEAREST, box)
+        pixels[top : box[3]] = np.asarray(band.convert("RGB"))
+    return pixels
 
 
 def read_label(path: str | Path, max_megapixels: int = DataConfig.max_megapixels) -> Array:
@@ -108,7 +116,7 @@ def _decode(path: Path, max_megapixels: int, turn: bool) -> tuple[Image.Image, s
         image: ImageFile
         if data.startswith(PNG):
             kept, chunks = _png_parts(data)
-            image, exif = PngImageFile(io.BytesIO(kept)), bytes(chunks[b"eXIf"])
+            image, exif = PngImageFile(io.BytesIO(kept)), b"".join(chunks[b"eXIf"])
         elif data.startswith(JPEG):
             kept, exif = _jpeg_parts(data)
             image, chunks = JpegImageFile(io.BytesIO(kept)), {}
@@ -120,10 +128,10 @@ def _decode(path: Path, max_megapixels: int, turn: bool) -> tuple[Image.Image, s
                 "allows; cut it into tiles or raise the limit"
             )
         stored = str(image.tile[0].args) if image.format == "PNG" and image.tile else image.mode
-        if ";16" in stored or image.mode.startswith(("I", "F")):
+        if ";16" in stored:
             raise UserError(f"{path}: has mode {stored}, over 8 bits a channel; convert it to 8 bits")
         if chunks:
-            _check_png(chunks)
+            _check_png(*image.size, chunks)
         image.load()
     except (OSError, SyntaxError, ValueError, struct.error, zlib.error) as error:
         raise UserError(f"{path}: is broken or cut off ({error}); replace or remove the file") from error
@@ -151,32 +159,35 @@ def _read(path: Path, max_megapixels: int) -> bytes:
         raise UserError(f"{path}: cannot be read: {error.strerror}; check the name and its permissions") from error
 
 
-def _png_parts(data: bytes) -> tuple[bytes, dict[bytes, bytearray]]:
-    """The file with its critical chunks only, and the contents of all chunks by kind, those of one kind joined."""
-    kept, chunks, here, kind = bytearray(PNG), defaultdict[bytes, bytearray](bytearray), len(PNG), b""
-    while kind != b"IEND":
+def _png_parts(data: bytes) -> tuple[bytes, dict[bytes, list[memoryview]]]:
+    """The file with its critical chunks only, and the contents of all chunks by kind, in their order."""
+    kept, chunks, here, view = [memoryview(PNG)], defaultdict[bytes, list[memoryview]](list), len(PNG), memoryview(data)
+    while True:
         kind, begin, end = data[here + 4 : here + 8], here + 8, here + 8 + int.from_bytes(data[here : here + 4])
         if end + 4 > len(data):
             raise ValueError("its end is missing")
-        if int.from_bytes(data[end : end + 4]) != zlib.crc32(data[begin:end], zlib.crc32(kind)):
+        if int.from_bytes(data[end : end + 4]) != zlib.crc32(view[begin:end], zlib.crc32(kind)):
             raise ValueError(f"wrong checksum of chunk {kind!r}")
-        chunks[kind] += data[begin:end]
+        chunks[kind].append(view[begin:end])
         if kind in (b"IHDR", b"PLTE", b"IDAT", b"IEND"):
-            kept += data[here : end + 4]
+            kept.append(view[here : end + 4])
         elif kind[:1].isupper():
             raise ValueError(f"unknown critical chunk {kind!r}")
+        if kind == b"IEND":
+            return b"".join(kept), chunks
         here = end + 4
-    return bytes(kept), chunks
 
 
-def _check_png(chunks: dict[bytes, bytearray]) -> None:
+def _check_png(width: int, height: int, chunks: dict[bytes, list[memoryview]]) -> None:
     """Raises ValueError where a PNG ends early at a row's end, which Pillow takes for black rows, or has no palette."""
-    width, height, depth, colour_type, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
+    depth, colour_type, _, _, interlaced = b"".join(chunks[b"IHDR"])[8:]
     needed = 0
     for left, top, right, down in PNG_PASSES if interlaced else ((0, 0, 1, 1),):
         columns, rows = len(range(left, width, right)), len(range(top, height, down))
         needed += rows * (1 + (columns * depth * PNG_CHANNELS[colour_type] + 7) // 8) if columns else 0
-    if len(zlib.decompressobj().decompress(chunks[b"IDAT"], needed)) < needed:
+    packed, unpacker = b"".join(chunks[b"IDAT"]), zlib.decompressobj()
+    sizes = (len(unpacker.decompress(packed[here : here + PIECE])) for here in range(0, len(packed), PIECE))
+    if not any(size >= needed for size in accumulate(sizes)):
         raise ValueError("too few pixels")
     if colour_type == 3 and not chunks[b"PLTE"]:
         raise ValueError("no palette")
@@ -184,7 +195,7 @@ def _check_png(chunks: dict[bytes, bytearray]) -> None:
 
 def _jpeg_parts(data: bytes) -> tuple[bytes, bytes]:
     """The file of the first picture without remarks, and its EXIF."""
-    kept, exif, here = bytearray(data[:2]), b"", 2
+    kept, exif, here = bytearray(JPEG[:2]), b"", 2
     while segment := JPEG_SEGMENT.search(data, here):
         begin, marker = segment.start(), data[segment.start() + 1]
         if marker == JPEG_SCAN:
@@ -223,7 +234,7 @@ def write_image(path: Path, image: Array) -> None:
 
 def write_mask(path: Path, mask: Array, classes: Sequence[SegmentationClass]) -> None:
     """Writes a label map (H, W) as an 8-bit palette PNG: the indices are the labels, the palette their colours."""
-    picture = Image.fromarray(mask).convert("L")
+    picture = Image.fromarray(mask)
     picture.putpalette(palette(classes).tobytes())
     _write_png(path, picture)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import tracemalloc
 import zlib
 from functools import partial
 from pathlib import Path
@@ -26,8 +27,9 @@ PNG, END = b"\x89PNG\r\n\x1a\n", chunk(b"IEND", b"")
 
 
 def test_image_round_trip_is_exact(tmp_path: Path) -> None:
-    write_image(tmp_path / "a.png", RGB)
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), RGB)
+    for image in (RGB, np.random.default_rng(1).integers(0, 256, (150, 3, 3), dtype=np.uint8)):
+        write_image(tmp_path / "a.png", image)
+        np.testing.assert_array_equal(read_image(tmp_path / "a.png"), image)
 
 
 def test_mask_round_trip_keeps_indices_and_shows_colours(tmp_path: Path) -> None:
@@ -63,14 +65,18 @@ def encoded(image_format: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def mistake(path: Path, content: bytes | None = None) -> str:
+def mistake(path: Path, content: bytes | None = None, max_megapixels: int = 128) -> str:
     """What the file, with that content, is refused with."""
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(UserError) as caught:
-        read_image(path)
+        read_image(path, max_megapixels)
     assert str(caught.value).startswith(f"{path}: ")
     return str(caught.value).removeprefix(f"{path}: ")
+
+
+def broken(reason: str) -> str:
+    return f"is broken or cut off ({reason}); replace or remove the file"
 
 
 def test_bad_files_are_named_with_the_mend(tmp_path: Path) -> None:
@@ -78,7 +84,8 @@ def test_bad_files_are_named_with_the_mend(tmp_path: Path) -> None:
     assert mistake(path) == "cannot be read: No such file or directory; check the name and its permissions"
     assert mistake(path, b"") == "is empty; replace or remove the file"
     assert mistake(path, b"GIF89a" + bytes(50)) == "is no PNG or JPEG; replace or remove the file"
-    assert mistake(path, encoded("PNG")[:80]).startswith("is broken or cut off (")
+    assert mistake(path, encoded("PNG")[:-9]) == mistake(path, encoded("PNG")[:-1]) == broken("its end is missing")
+    assert mistake(path, encoded("JPEG")[:80]) == broken("its pixels are missing")
 
 
 def test_content_decides_not_the_name(tmp_path: Path) -> None:
@@ -95,7 +102,7 @@ def test_no_beginning_of_a_file_is_taken_for_an_image(
     data = encoded(image_format, **options)
     for length in range(len(data)):
         mistake(tmp_path / "a", data[:length])
-    (tmp_path / "a").write_bytes(data + b"garbage after the end \xff\xda" * 200)
+    (tmp_path / "a").write_bytes(data + b"garbage after the end \xff\xda" * 200 + b"\xff\xd9")
     assert read_image(tmp_path / "a").shape == (5, 7, 3)
 
 
@@ -115,11 +122,13 @@ def test_limit_holds_for_the_declared_size_before_decoding(tmp_path: Path) -> No
         "has 2147483647 x 2147483647 pixels, more than data.max_megapixels=128 allows"
     )
     Image.new("L", (1001, 1000)).save(path)
-    with pytest.raises(
-        UserError, match=r"more than data\.max_megapixels=1 allows; cut it into tiles or raise the limit"
-    ):
+    told = "has 1001 x 1000 pixels, more than data.max_megapixels=1 allows; cut it into tiles or raise the limit"
+    assert mistake(path, max_megapixels=1) == told
+    with pytest.raises(UserError, match=told):
         read_label(path, max_megapixels=1)
     assert read_label(path, max_megapixels=2).shape == (1000, 1001)
+    Image.new("L", (1000, 1000)).save(path)
+    assert read_label(path, max_megapixels=1).shape == (1000, 1000)
 
 
 def test_limit_is_ours_not_the_one_of_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,9 +138,34 @@ def test_limit_is_ours_not_the_one_of_pillow(tmp_path: Path, monkeypatch: pytest
 
 
 def test_file_of_more_bytes_than_the_limit_needs_is_not_read(tmp_path: Path) -> None:
-    with (tmp_path / "a.png").open("wb") as file:
-        file.truncate(2**40)  # takes no room on the disk
-    assert mistake(tmp_path / "a.png").startswith("has 1,099,511,627,776 bytes, more than any image of data.max_mega")
+    path = tmp_path / "a.png"
+    path.touch()
+    for bytes_, limit in ((2**40, 128), (16_000_001, 2)):
+        os.truncate(path, bytes_)  # takes no room on the disk
+        told = f"has {bytes_:,} bytes, more than any image of data.max_megapixels={limit}; "
+        assert mistake(path, max_megapixels=limit) == told + "replace it or raise the limit"
+    os.truncate(path, 16_000_000)
+    assert mistake(path, max_megapixels=2).startswith("is no PNG or JPEG")
+
+
+def peak(path: Path) -> int:
+    """Bytes that reading takes at most beside what Pillow's decoder does."""
+    tracemalloc.start()
+    try:
+        read_image(path)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_reading_takes_one_copy_of_the_pixels_beside_the_one_of_pillow(tmp_path: Path) -> None:
+    Image.new("RGB", (4000, 1000)).save(tmp_path / "a.png")
+    assert 12e6 < peak(tmp_path / "a.png") < 15e6
+
+
+def test_pixels_beyond_the_declared_ones_are_not_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png((1, 1, 8, 2), b"\0\1\2\3" + bytes(5 * 10**7)))
+    assert peak(tmp_path / "a.png") < 15e6
 
 
 def png(header: tuple[int, int, int, int], rows: bytes, more: bytes = b"", interlaced: bool = False) -> bytes:
@@ -144,8 +178,17 @@ def test_png_whose_rows_end_early_is_no_black_image(tmp_path: Path) -> None:
     rows = [b"\0" + bytes(row.tobytes()) for row in RGB]
     (tmp_path / "a.png").write_bytes(png((7, 5, 8, 2), b"".join(rows)))
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), RGB)
-    for count in range(5):
-        assert "too few pixels" in mistake(tmp_path / "a.png", png((7, 5, 8, 2), b"".join(rows[:count])))
+    for short in (*(b"".join(rows[:count]) for count in range(5)), b"".join(rows)[:-1]):
+        assert mistake(tmp_path / "a.png", png((7, 5, 8, 2), short)) == broken("too few pixels")
+
+
+def test_pixels_may_lie_in_several_chunks(tmp_path: Path) -> None:
+    data = png((7, 5, 8, 2), b"".join(b"\0" + row.tobytes() for row in RGB))
+    for kind, content in list(chunks(data)):
+        if kind == b"IDAT":
+            halves = b"".join(chunk(kind, half) for half in (content[:20], b"", content[20:]))
+            (tmp_path / "a.png").write_bytes(data.replace(chunk(kind, content), halves))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), RGB)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (5, 5), (9, 12)])
@@ -167,15 +210,16 @@ def test_wrong_checksum_is_named_in_every_chunk(tmp_path: Path) -> None:
     end = len(PNG)
     for kind, content in chunks(data):
         end += 12 + len(content)
-        broken = bytearray(data)
-        broken[end - 1] ^= 1
-        assert f"wrong checksum of chunk {kind!r}" in mistake(tmp_path / "a.png", bytes(broken))
+        spoilt = bytearray(data)
+        spoilt[end - 1] ^= 1
+        assert mistake(tmp_path / "a.png", bytes(spoilt)) == broken(f"wrong checksum of chunk {kind!r}")
 
 
 def test_broken_headers_are_refused(tmp_path: Path) -> None:
     row = b"\0" + bytes(3)
-    for header in ((0, 1, 8, 2), (1, 0, 8, 2), (1, 1, 3, 2), (1, 1, 8, 7), (1, 1, 8, 3)):
+    for header in ((0, 1, 8, 2), (1, 0, 8, 2), (1, 1, 3, 2), (1, 1, 8, 7)):
         assert mistake(tmp_path / "a.png", png(header, row)).startswith("is broken or cut off (")
+    assert mistake(tmp_path / "a.png", png((1, 1, 8, 3), row)) == broken("no palette")
     assert "unknown critical chunk" in mistake(tmp_path / "a.png", png((1, 1, 8, 2), row, chunk(b"CgBI", b"")))
 
 
@@ -197,9 +241,12 @@ def test_first_picture_of_animations_and_of_phones_is_read(tmp_path: Path) -> No
 
 def test_jpeg_of_many_scans_is_refused_before_it_takes_hours(tmp_path: Path) -> None:
     data = encoded("JPEG", progressive=True)
-    last = data.rindex(b"\xff\xda")
-    bomb = data[:last] + data[last:-2] * 101 + data[-2:]
-    assert "over 100 scans" in mistake(tmp_path / "a.jpg", bomb)
+    last, scans = data.rindex(b"\xff\xda"), data.count(b"\xff\xda")
+    hundred, bomb = (data[:last] + data[last:-2] * (count - scans + 1) + data[-2:] for count in (100, 101))
+    assert mistake(tmp_path / "a.jpg", bomb) == broken("over 100 scans")
+    assert hundred.count(b"\xff\xda") == 100
+    (tmp_path / "a.jpg").write_bytes(hundred)
+    assert read_image(tmp_path / "a.jpg").shape == (5, 7, 3)
 
 
 def test_jpeg_with_a_bad_huffman_table_is_refused(tmp_path: Path) -> None:
@@ -225,8 +272,12 @@ def test_exif_orientation_is_applied_or_refused(orientation: int, tmp_path: Path
         np.testing.assert_array_equal(read_image(path), np.asarray(upright.convert("RGB")))
         for reader in (partial(read_image, turn=False), read_label):
             if 2 <= orientation <= 8:
-                with pytest.raises(UserError, match=f"by its EXIF orientation {orientation}; .*: save it upright"):
+                with pytest.raises(UserError) as caught:
                     reader(path)
+                assert str(caught.value) == (
+                    f"{path}: is rotated by its EXIF orientation {orientation}; image and label map must fit as "
+                    "stored: save it upright (Pillow: ImageOps.exif_transpose)"
+                )
         if not 2 <= orientation <= 8:
             np.testing.assert_array_equal(read_image(path, turn=False), stored)
 
@@ -234,8 +285,8 @@ def test_exif_orientation_is_applied_or_refused(orientation: int, tmp_path: Path
 def test_image_with_broken_exif_is_taken_as_it_is(tmp_path: Path) -> None:
     tags, path = exif(6), tmp_path / "a.png"
     entry = tags.index(b"\x01\x12")
-    for broken in (tags[: entry + 3], tags[:8], b"Exif\0\0XX" + tags[8:], tags[:10] + b"\xff" * 4, b"Exif\0\0"):
-        path.write_bytes(encoded("JPEG", exif=broken))
+    for spoilt in (tags[: entry + 3], tags[:8], b"Exif\0\0XX" + tags[8:], tags[:10] + b"\xff" * 4, b"Exif\0\0"):
+        path.write_bytes(encoded("JPEG", exif=spoilt))
         assert read_image(path).shape == (5, 7, 3)
     path.write_bytes(encoded("JPEG", exif=tags))
     assert read_image(path).shape == (7, 5, 3)
