@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +58,7 @@ TURNS = {
     8: Transpose.ROTATE_90,
 }
 """EXIF orientation -> what makes the image upright."""
+EXIF_NUMBERS = {3: 2, 4: 4}  # SHORT and LONG: type -> bytes
 
 
 @dataclass(frozen=True)
@@ -212,18 +213,14 @@ def _jpeg_parts(data: bytes) -> tuple[bytes, bytes]:
 
 
 def _orientation(exif: bytes) -> int:
-    """The EXIF orientation, 2 to 8 where an image is not upright; 1 where there is none or the EXIF is broken."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
-    if order:
-        try:
-            (start,) = struct.unpack_from(f"{order}L", exif, 4)
-            (count,) = struct.unpack_from(f"{order}H", exif, start)
-            for entry in range(count):
-                tag, _, _, value = struct.unpack_from(f"{order}HHLH", exif, start + 2 + 12 * entry)
-                if tag == 0x0112:
-                    return int(value)
-        except struct.error:
-            return 1
+    """The EXIF orientation, 2 to 8 where an image is not upright; another number where there is none."""
+    orders: dict[bytes, Literal["little", "big"]] = {b"II*\0": "little", b"MM\0*": "big"}
+    if order := orders.get(exif[:4]):
+        start = int.from_bytes(exif[4:8], order)
+        for entry in range(start + 2, start + 2 + 12 * int.from_bytes(exif[start : start + 2], order), 12):
+            tag, kind = (int.from_bytes(exif[at : at + 2], order) for at in (entry, entry + 2))
+            if tag == 0x0112:
+                return int.from_bytes(exif[entry + 8 : entry + 8 + EXIF_NUMBERS.get(kind, 0)], order)
     return 1
 
 

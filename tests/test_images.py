@@ -282,6 +282,30 @@ def test_exif_orientation_is_applied_or_refused(orientation: int, tmp_path: Path
             np.testing.assert_array_equal(read_image(path, turn=False), stored)
 
 
+def app1(content: bytes) -> bytes:
+    """A segment of a JPEG for EXIF and other remarks."""
+    return b"\xff\xe1" + struct.pack(">H", 2 + len(content)) + content
+
+
+@pytest.mark.parametrize(("order", "magic"), [("<", b"II*\0"), (">", b"MM\0*")])
+@pytest.mark.parametrize(("kind", "number", "height"), [(3, "H2x", 7), (4, "L", 7), (1, "B3x", 5)])
+def test_exif_orientation_is_found_by_order_place_and_type(
+    order: str, magic: bytes, kind: int, number: str, height: int, tmp_path: Path
+) -> None:
+    other = struct.pack(f"{order}HHLL", 0x0100, 4, 1, 3)
+    turned = struct.pack(f"{order}HHL{number}", 0x0112, kind, 1, 6)
+    remarks = app1(b"http://ns.adobe.com/xap/1.0/\0" + b"\xff\xda" * 300)
+    for padding in (b"", b"\0\3\0" * 3):  # between the header and the entries
+        head = magic + struct.pack(f"{order}L", 8 + len(padding)) + padding
+        tags = app1(b"Exif\0\0" + head + struct.pack(f"{order}H", 4) + other * 2 + turned + other + bytes(4))
+        for segments in (tags, remarks + tags, tags + app1(b"Exif\0\0" + magic)):  # a camera begins with EXIF
+            (tmp_path / "a.jpg").write_bytes(b"\xff\xd8" + segments + encoded("JPEG")[2:])
+            with Image.open(tmp_path / "a.jpg") as picture:
+                upright = ImageOps.exif_transpose(picture)
+            np.testing.assert_array_equal(read_image(tmp_path / "a.jpg"), np.asarray(upright))
+            assert upright.height == height
+
+
 def test_image_with_broken_exif_is_taken_as_it_is(tmp_path: Path) -> None:
     tags, path = exif(6), tmp_path / "a.png"
     entry = tags.index(b"\x01\x12")
