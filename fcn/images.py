@@ -13,7 +13,6 @@ import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
@@ -186,9 +185,10 @@ def _check_png(width: int, height: int, chunks: dict[bytes, list[memoryview]]) -
     for left, top, right, down in PNG_PASSES if interlaced else ((0, 0, 1, 1),):
         columns, rows = len(range(left, width, right)), len(range(top, height, down))
         needed += rows * (1 + (columns * depth * PNG_CHANNELS[colour_type] + 7) // 8) if columns else 0
-    packed, unpacker = b"".join(chunks[b"IDAT"]), zlib.decompressobj()
-    sizes = (len(unpacker.decompress(packed[here : here + PIECE])) for here in range(0, len(packed), PIECE))
-    if not any(size >= needed for size in accumulate(sizes)):
+    packed, unpacker = io.BytesIO(b"".join(chunks[b"IDAT"])), zlib.decompressobj()
+    while needed and (piece := packed.read(PIECE)):
+        needed -= len(unpacker.decompress(piece, needed))
+    if needed:
         raise ValueError("too few pixels")
     if colour_type == 3 and not chunks[b"PLTE"]:
         raise ValueError("no palette")
