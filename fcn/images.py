@@ -57,7 +57,6 @@ TURNS = {
     8: Transpose.ROTATE_90,
 }
 """EXIF orientation -> what makes the image upright."""
-EXIF_NUMBERS = {3: 2, 4: 4}  # SHORT and LONG: type -> bytes
 
 
 @dataclass(frozen=True)
@@ -190,13 +189,13 @@ def _check_png(width: int, height: int, chunks: dict[bytes, list[memoryview]]) -
         needed -= len(unpacker.decompress(piece, needed))
     if needed:
         raise ValueError("too few pixels")
-    if colour_type == 3 and not chunks[b"PLTE"]:
+    if colour_type == 3 and not any(chunks[b"PLTE"]):
         raise ValueError("no palette")
 
 
 def _jpeg_parts(data: bytes) -> tuple[bytes, bytes]:
     """The file of the first picture without remarks, and its EXIF."""
-    kept, exif, here = bytearray(JPEG[:2]), b"", 2
+    kept, exif, here = bytearray(b"\xff\xd8"), b"", 2
     while segment := JPEG_SEGMENT.search(data, here):
         begin, marker = segment.start(), data[segment.start() + 1]
         if marker == JPEG_SCAN:
@@ -216,11 +215,13 @@ def _orientation(exif: bytes) -> int:
     """The EXIF orientation, 2 to 8 where an image is not upright; another number where there is none."""
     orders: dict[bytes, Literal["little", "big"]] = {b"II*\0": "little", b"MM\0*": "big"}
     if order := orders.get(exif[:4]):
-        start = int.from_bytes(exif[4:8], order)
-        for entry in range(start + 2, start + 2 + 12 * int.from_bytes(exif[start : start + 2], order), 12):
+        first = int.from_bytes(exif[4:8], order) + 2
+        count = int.from_bytes(exif[first - 2 : first], order)
+        for entry in range(first, first + 12 * count, 12):
             tag, kind = (int.from_bytes(exif[at : at + 2], order) for at in (entry, entry + 2))
             if tag == 0x0112:
-                return int.from_bytes(exif[entry + 8 : entry + 8 + EXIF_NUMBERS.get(kind, 0)], order)
+                size = {3: 2, 4: 4}.get(kind, 0)  # SHORT, LONG
+                return int.from_bytes(exif[entry + 8 : entry + 8 + size], order)
     return 1
 
 

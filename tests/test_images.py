@@ -51,6 +51,12 @@ def test_every_8_bit_mode_becomes_rgb(mode: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(image, np.asarray(picture.convert("RGB")))
 
 
+def test_alpha_is_dropped_not_blended(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (150, 3, 4), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), pixels[..., :3])
+
+
 @pytest.mark.parametrize("transparency", [1, bytes([0, 100, 200])])
 def test_transparency_of_a_palette_is_dropped_without_a_warning(transparency: int | bytes, tmp_path: Path) -> None:
     picture = Image.fromarray(RGB).convert("P")
@@ -219,7 +225,8 @@ def test_broken_headers_are_refused(tmp_path: Path) -> None:
     row = b"\0" + bytes(3)
     for header in ((0, 1, 8, 2), (1, 0, 8, 2), (1, 1, 3, 2), (1, 1, 8, 7)):
         assert mistake(tmp_path / "a.png", png(header, row)).startswith("is broken or cut off (")
-    assert mistake(tmp_path / "a.png", png((1, 1, 8, 3), row)) == broken("no palette")
+    for palettes in (b"", chunk(b"PLTE", b"")):
+        assert mistake(tmp_path / "a.png", png((1, 1, 8, 3), row, palettes)) == broken("no palette")
     assert "unknown critical chunk" in mistake(tmp_path / "a.png", png((1, 1, 8, 2), row, chunk(b"CgBI", b"")))
 
 
@@ -292,7 +299,7 @@ def app1(content: bytes) -> bytes:
 def test_exif_orientation_is_found_by_order_place_and_type(
     order: str, magic: bytes, kind: int, number: str, height: int, tmp_path: Path
 ) -> None:
-    other = struct.pack(f"{order}HHLL", 0x0100, 4, 1, 3)
+    other = struct.pack(f"{order}HHLHH", 0x0100, 4, 1, 0x0112, 3)
     turned = struct.pack(f"{order}HHL{number}", 0x0112, kind, 1, 6)
     remarks = app1(b"http://ns.adobe.com/xap/1.0/\0" + b"\xff\xda" * 300)
     for padding in (b"", b"\0\3\0" * 3):  # between the header and the entries
@@ -304,6 +311,9 @@ def test_exif_orientation_is_found_by_order_place_and_type(
                 upright = ImageOps.exif_transpose(picture)
             np.testing.assert_array_equal(read_image(tmp_path / "a.jpg"), np.asarray(upright))
             assert upright.height == height
+        entries = struct.pack(f"{order}H", 2) + other * 2 + turned  # the third counts no more
+        (tmp_path / "a.jpg").write_bytes(b"\xff\xd8" + app1(b"Exif\0\0" + head + entries) + encoded("JPEG")[2:])
+        assert read_image(tmp_path / "a.jpg").shape == (5, 7, 3)
 
 
 def test_image_with_broken_exif_is_taken_as_it_is(tmp_path: Path) -> None:
