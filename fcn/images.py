@@ -39,7 +39,6 @@ BAND = 64  # rows that are converted at a time
 PIECE = 2**12  # bytes that are unpacked at a time; they become 1032 times as many at most
 BYTES_PER_PIXEL = 8  # at most: four channels of 16 bits, not compressed
 MAX_SCANS = 100  # of a progressive JPEG, which has about ten; each costs a pass over all pixels and a few bytes
-PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 PNG_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """(left, top, step right, step down) of the pixels of each pass of an interlaced PNG."""
 
@@ -130,7 +129,7 @@ def _decode(path: Path, max_megapixels: int, turn: bool) -> tuple[Image.Image, s
         if ";16" in stored:
             raise UserError(f"{path}: has mode {stored}, over 8 bits a channel; convert it to 8 bits")
         if chunks:
-            _check_png(*image.size, chunks)
+            _check_png(image, chunks)
         image.load()
     except (OSError, SyntaxError, ValueError, struct.error, zlib.error) as error:
         raise UserError(f"{path}: is broken or cut off ({error}); replace or remove the file") from error
@@ -161,7 +160,7 @@ def _read(path: Path, max_megapixels: int) -> bytes:
 def _png_parts(data: bytes) -> tuple[bytes, dict[bytes, list[memoryview]]]:
     """The file with its critical chunks only, and the contents of all chunks by kind, in their order."""
     kept, chunks, here, view = [memoryview(PNG)], defaultdict[bytes, list[memoryview]](list), len(PNG), memoryview(data)
-    while True:
+    while b"IEND" not in chunks:
         kind, begin, end = data[here + 4 : here + 8], here + 8, here + 8 + int.from_bytes(data[here : here + 4])
         if end + 4 > len(data):
             raise ValueError("its end is missing")
@@ -172,24 +171,23 @@ def _png_parts(data: bytes) -> tuple[bytes, dict[bytes, list[memoryview]]]:
             kept.append(view[here : end + 4])
         elif kind[:1].isupper():
             raise ValueError(f"unknown critical chunk {kind!r}")
-        if kind == b"IEND":
-            return b"".join(kept), chunks
         here = end + 4
+    return b"".join(kept), chunks
 
 
-def _check_png(width: int, height: int, chunks: dict[bytes, list[memoryview]]) -> None:
+def _check_png(image: ImageFile, chunks: dict[bytes, list[memoryview]]) -> None:
     """Raises ValueError where a PNG ends early at a row's end, which Pillow takes for black rows, or has no palette."""
-    depth, colour_type, _, _, interlaced = b"".join(chunks[b"IHDR"])[8:]
-    needed = 0
+    depth, _, _, _, interlaced = b"".join(chunks[b"IHDR"])[8:]
+    bits, needed = depth * len(image.getbands()), 0
     for left, top, right, down in PNG_PASSES if interlaced else ((0, 0, 1, 1),):
-        columns, rows = len(range(left, width, right)), len(range(top, height, down))
-        needed += rows * (1 + (columns * depth * PNG_CHANNELS[colour_type] + 7) // 8) if columns else 0
+        columns, rows = len(range(left, image.width, right)), len(range(top, image.height, down))
+        needed += rows * (1 + (columns * bits + 7) // 8) if columns else 0
     packed, unpacker = io.BytesIO(b"".join(chunks[b"IDAT"])), zlib.decompressobj()
     while needed and (piece := packed.read(PIECE)):
         needed -= len(unpacker.decompress(piece, needed))
     if needed:
         raise ValueError("too few pixels")
-    if colour_type == 3 and not any(chunks[b"PLTE"]):
+    if image.mode == "P" and not any(chunks[b"PLTE"]):
         raise ValueError("no palette")
 
 
