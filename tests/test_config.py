@@ -72,6 +72,20 @@ def test_networks_of_terabytes_are_refused() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("window", "units", "width"),
+    [(7, 4096, 1.0), (5, 8028, 1.0), (7, 8192, 0.5)],  # 25 x 8028 is just below 49 x 4096
+)
+def test_fc6_is_at_most_the_published_one(window: int, units: int, width: float) -> None:
+    ModelConfig(head_window=window, head_units=units, width=width)
+    with pytest.raises(ConfigError) as caught:
+        ModelConfig(head_window=window, head_units=units + 1, width=width)
+    assert caught.value.problems == {
+        "model.head_units": "makes fc6 larger than the published one (window 7, 4096 units, width 1); lower it or "
+        "model.head_window"
+    }
+
+
 def test_data_sets_on_disk_need_a_root() -> None:
     with pytest.raises(ConfigError, match=r"data\.root: is not set; `camvid` is read from a folder"):
         DataConfig(kind="camvid")
@@ -104,7 +118,9 @@ def test_threads_are_settled_once_and_stay() -> None:
     given = Config(train=TrainConfig(intra_op_threads=7))
     assert resolved(given) == replace(given, train=replace(given.train, inter_op_threads=settled.inter_op_threads))
     assert resolved(Config(), like=given).train.intra_op_threads == 7
-    assert resolved(Config(train=TrainConfig(intra_op_threads=3)), like=given).train.intra_op_threads == 3
+    own, other = TrainConfig(intra_op_threads=3, inter_op_threads=5), TrainConfig(inter_op_threads=9)
+    assert resolved(Config(train=own), like=given).train.intra_op_threads == 3
+    assert resolved(Config(train=own), like=Config(train=other)).train.inter_op_threads == 5
 
 
 def test_kinds_in_the_config_are_the_data_sets_there_are() -> None:

@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fcn.config import SECTIONS, AugmentConfig, Config, DataConfig, ModelConfig, TrainConfig
-from fcn.configfile import changed_keys, dump_config, load_config
+from fcn.configfile import changed_keys, dump_config, load_config, require_setting
 from fcn.errors import UserError
 from fcn.section import Section, field_rules, field_types
 
@@ -375,3 +375,17 @@ def test_shipped_configs_load_and_say_only_what_differs(path: Path) -> None:
     config = load_config(path)
     said = {line.strip().split(":")[0] for line in path.read_text().splitlines() if line.startswith("  ")}
     assert {key.split(".")[1] for key in changed_keys(Config(), config)} == said
+
+
+def test_names_of_settings_are_known_and_others_hinted_at() -> None:
+    require_setting("train.steps", "--option")
+    for key, hint in {
+        "train.stepps": "did you mean train.steps?",
+        "steps": "did you mean train.steps?",
+        "train": "it is a section; name a setting of it, such as train.steps",
+        "train.steps.more": "did you mean train.steps?",
+        "trains.steps": "did you mean train.steps?",
+    }.items():
+        with pytest.raises(UserError) as caught:
+            require_setting(key, "--option")
+        assert str(caught.value).startswith(f"--option {key}: is no setting; {hint}")

@@ -51,6 +51,13 @@ def test_nothing_is_lost_where_nobody_can_read_the_errors(monkeypatch: pytest.Mo
             full.close()
 
 
+def test_what_is_told_is_seen_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = io.BytesIO()
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BufferedWriter(output, 1000)))
+    tell("a line")
+    assert output.getvalue() == b"a line\n"
+
+
 def test_broken_settings_are_told_a_line_each() -> None:
     problems = {"train.steps": "is odd", "data.root": "is even"}
     assert ConfigError(problems).problems == problems

@@ -57,8 +57,9 @@ def test_waiting_for_the_disk_leaves_no_file_open(tmp_path: Path, monkeypatch: p
         raise OSError(errno.ENOSPC, "full")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="full"):
+    with pytest.raises(OSError, match="full") as caught:
         flush(tmp_path)
+    assert caught.value.filename == str(tmp_path)
     assert os.listdir("/proc/self/fd") == before
 
 

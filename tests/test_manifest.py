@@ -109,7 +109,7 @@ def test_newest_whole_one_is_found_and_the_damaged_before_it_set_aside(
     make: Callable[[int], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, second, third, fourth = (make(step) for step in (9, 10, 100, 1000))
-    (tmp_path / "bad-step-0000001000").mkdir()  # of an earlier accident with this step
+    (tmp_path / "bad-step-0000001000" / "state").mkdir(parents=True)  # of an earlier accident with this step
     spoil(third, "flipped")
     spoil(fourth, "no manifest")
     assert newest_whole(tmp_path) == second

@@ -46,7 +46,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 def _digest(manifest: dict[str, Any]) -> str:
     """SHA-256 of a manifest's other entries."""
     rest = {key: value for key, value in manifest.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(rest).encode()).hexdigest()
 
 
 def find_damage(path: Path) -> str | None:
