@@ -57,7 +57,10 @@ def test_run_folder_holds_what_is_promised(smoke_run: Path) -> None:
     losses = [row["loss"] for row in rows if "loss" in row]
     assert losses[-1] < np.log(2) / 2  # log 2: two classes, equally likely
     assert len(list((smoke_run / "pictures").glob("*.png"))) == 4
-    assert sorted(path.name for path in (smoke_run / "checkpoints").iterdir()) == ["step-0000000040-evaluated", "step-0000000080-evaluated"]
+    assert sorted(path.name for path in (smoke_run / "checkpoints").iterdir()) == [
+        "step-0000000040-evaluated",
+        "step-0000000080-evaluated",
+    ]
 
 
 def test_infer_writes_masks_of_the_input_size_and_a_table(smoke_run: Path, script: Script, tmp_path: Path) -> None:
