@@ -20,7 +20,7 @@ from fcn.errors import ConfigError, UserError
 from fcn.section import Section, field_docs, field_types
 
 MAX_BYTES = 64 * 1024  # a hundred times the longest sensible file
-MAX_DEPTH = 4  # sections, their fields, a list in one; one more, so that a list in a list is reported where it stands
+MAX_DEPTH = 5  # sections, their fields, lists in one, lists in these; one more, so that it is reported where it stands
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,13 @@ def require_setting(key: str, source: str) -> None:
 
 
 def _dump_value(value: Any) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, width=math.inf)  # tuples as lists
+    text = yaml.safe_dump(_lists(value), default_flow_style=True, width=math.inf)
     return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _lists(value: Any) -> Any:
+    """A tuple as a list, and each in it as one of its own: PyYAML would write one that stands twice as an alias."""
+    return list(map(_lists, value)) if isinstance(value, tuple) else value
 
 
 def _text(path: Path) -> str:

@@ -9,6 +9,7 @@ import difflib
 import math
 import re
 import types
+from itertools import repeat
 from typing import Any, Literal, Union, get_args, get_origin
 
 import yaml
@@ -29,7 +30,8 @@ def convert(node: yaml.Node, kind: Any) -> Any:
 
     Args:
         node: what stands in the text.
-        kind: bool, int, float, str, a Literal of words or numbers, a tuple of these, or one of them or None.
+        kind: bool, int, float, str, a Literal of words or numbers, a tuple of these, of one length or of any
+            (`tuple[int, ...]`), or one of them or None.
 
     Raises:
         ValueError: the text is no value of the type; the message says what is.
@@ -39,12 +41,11 @@ def convert(node: yaml.Node, kind: Any) -> Any:
             return None
         return convert(node, get_args(kind)[0])
     if get_origin(kind) is tuple:
-        members = get_args(kind)
-        if not isinstance(node, yaml.SequenceNode) or len(node.value) != len(members):
-            raise ValueError(
-                f"{_source_text(node)} is not a list of {len(members)} numbers, such as {_example(members)}"
-            )
-        return tuple(map(convert, node.value, members))
+        members, any_length = get_args(kind), get_args(kind)[-1] is Ellipsis
+        if not isinstance(node, yaml.SequenceNode) or not (any_length or len(node.value) == len(members)):
+            length = "" if any_length else f" of {len(members)} numbers"
+            raise ValueError(f"{_source_text(node)} is not a list{length}, such as {_example(kind)}")
+        return tuple(map(convert, node.value, repeat(members[0]) if any_length else members))
     if not isinstance(node, yaml.ScalarNode):
         raise ValueError(f"{_source_text(node)} is not a single value")
     if node.style is not None and str not in {kind, *map(type, get_args(kind))}:
@@ -83,5 +84,8 @@ def _source_text(node: yaml.Node) -> str:
     return f"a list of {len(node.value)}" if isinstance(node, yaml.SequenceNode) else "a mapping"
 
 
-def _example(members: tuple[type, ...]) -> str:
-    return str([100 if member is int else 0.5 for member in members])
+def _example(kind: Any) -> str:
+    if get_origin(kind) is tuple:
+        first, *others = get_args(kind)
+        return f"[{', '.join(map(_example, [first, *(first if other is Ellipsis else other for other in others)]))}]"
+    return {int: "100", float: "0.5"}.get(kind, "road")

@@ -25,7 +25,7 @@ class Rule:
 
 
 def at_least(low: float) -> Rule:
-    """`low` or more; for a tuple, each of its numbers."""
+    """`low` or more; for a tuple, each of its numbers, also those of tuples in it."""
     return Rule(lambda value: all(v >= low for v in _numbers(value)), f"must be at least {low}")
 
 
@@ -41,12 +41,17 @@ def below(high: float) -> Rule:
 
 def _numbers(value: Any) -> list[float]:
     """The numbers in a value; a word has none."""
-    return [one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, int | float)]
+    if isinstance(value, tuple):
+        return [number for one in value for number in _numbers(one)]
+    return [value] if isinstance(value, int | float) else []
 
+
+MAX_ITEMS = 256  # of a list: as many as an 8-bit mask has values
 
 STORABLE = (  # rules of every setting, so that a file can hold it: configvalue takes whole numbers of up to ten digits
     below(math.inf),
     Rule(lambda value: all(v < 2**32 for v in _numbers(value) if isinstance(v, int)), f"must be below {2**32}"),
+    Rule(lambda value: not isinstance(value, tuple) or len(value) <= MAX_ITEMS, f"must have {MAX_ITEMS} items at most"),
 )
 
 
@@ -77,6 +82,8 @@ def _fits(value: Any, kind: Any) -> bool:
         return value in get_args(kind)
     if get_origin(kind) is tuple:
         members = get_args(kind)
+        if isinstance(value, tuple) and members[-1] is Ellipsis:
+            members = members[:1] * len(value)
         return isinstance(value, tuple) and len(value) == len(members) and all(map(_fits, value, members))
     if get_origin(kind) is UnionType:
         return any(_fits(value, member) for member in get_args(kind))
@@ -84,7 +91,9 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    return str(list(value)) if isinstance(value, tuple) else str(value)
+    if not isinstance(value, tuple):
+        return str(value)
+    return f"[{', '.join(map(_shown, value))}]" if len(value) <= MAX_ITEMS else f"a list of {len(value)}"
 
 
 def field_types(section: type[Section]) -> dict[str, Any]:

@@ -6,8 +6,9 @@ import ast
 import math
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, ClassVar
 
 import pytest
 
@@ -17,6 +18,15 @@ from fcn.errors import ConfigError
 from fcn.section import Rule, Section, above, at_least, below, field_docs, field_rules, field_types
 
 PACKAGE = Path(__file__).parents[1] / "fcn"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lists(Section):
+    """Lists of any length."""
+
+    key: ClassVar[str] = "lists"
+    words: tuple[str, ...] = ()
+    pairs: Annotated[tuple[tuple[int, int], ...] | None, below(9)] = None
 
 
 def test_broken_rules_are_told_together_with_their_keys() -> None:
@@ -110,6 +120,22 @@ def test_types_are_checked_in_python_too(make: Callable[[], Section], expected: 
         make()
     assert str(caught.value) == expected
     assert ModelConfig(width=1).width == 1
+
+
+def test_lists_of_any_length_keep_their_types_and_rules_down_to_the_last_number() -> None:
+    assert Lists(words=("a",) * 256, pairs=((1, 2),)).pairs == ((1, 2),)
+    with pytest.raises(ConfigError) as caught:
+        Lists(words=("a",) * 257, pairs=((1, 2), (3, 9)))
+    assert caught.value.problems == {
+        "lists.words": "a list of 257 is not allowed; it must have 256 items at most",
+        "lists.pairs": "[[1, 2], [3, 9]] is not allowed; it must be below 9",
+    }
+    with pytest.raises(ConfigError) as caught:
+        Lists(words=("a", 1), pairs=((1, 2), (3,)))
+    assert caught.value.problems == {
+        "lists.words": "('a', 1) is not of the type tuple[str, ...]",
+        "lists.pairs": "((1, 2), (3,)) is not of the type tuple[tuple[int, int], ...] | None",
+    }
 
 
 def test_threads_are_settled_once_and_stay() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 from types import NoneType, UnionType
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from fcn.config import SECTIONS, AugmentConfig, Config, DataConfig, ModelConfig, TrainConfig
 from fcn.configfile import changed_keys, dump_config, load_config, require_setting
+from fcn.configvalue import convert
 from fcn.errors import UserError
 from fcn.section import Section, field_rules, field_types
 
@@ -43,7 +45,8 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     if get_origin(kind) is Literal:
         return st.sampled_from(get_args(kind))
     if get_origin(kind) is tuple:
-        return st.tuples(*map(values, get_args(kind)))
+        first, *others = get_args(kind)
+        return st.lists(values(first)).map(tuple) if Ellipsis in others else st.tuples(*map(values, (first, *others)))
     if get_origin(kind) is UnionType:
         return st.one_of(*map(values, get_args(kind)))
     return {
@@ -269,6 +272,33 @@ def test_what_a_field_cannot_be_is_told_with_what_it_can(text: str, told: str, t
     assert line.split(": ", 1)[1] == told
 
 
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ("[]", tuple[str, ...], ()),
+        ("[no, 'null', 1e3]", tuple[str, ...], ("no", "null", "1e3")),
+        ("[[1, 2], [3, 4]]", tuple[tuple[int, int], ...] | None, ((1, 2), (3, 4))),
+        ("", tuple[int, ...] | None, None),
+    ],
+)
+def test_lists_of_any_length_are_read_item_by_item(text: str, kind: Any, value: Any) -> None:
+    assert convert(yaml.compose(text) or yaml.ScalarNode("", ""), kind) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "told"),
+    [
+        ("road", tuple[str, ...], "'road' is not a list, such as [road, road]"),
+        ("[1, [2]]", tuple[int, ...], "a list of 1 is not a single value"),
+        ("[[1, 2], [3]]", tuple[tuple[int, int], ...], "a list of 1 is not a list of 2 numbers, such as [100, 100]"),
+        ("7", tuple[tuple[int, int], ...], "'7' is not a list, such as [[100, 100], [100, 100]]"),
+    ],
+)
+def test_what_is_no_list_of_any_length_is_told_with_one(text: str, kind: Any, told: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(told)}$"):
+        convert(yaml.compose(text), kind)
+
+
 def test_words_may_be_quoted_where_words_are_meant(tmp_path: Path) -> None:
     assert load(tmp_path, "model: {encoder: 'vgg11'}").model.encoder == "vgg11"
 
@@ -305,7 +335,7 @@ def test_a_setting_in_the_wrong_section_is_sent_to_the_right_one(tmp_path: Path)
             "train: {steps: !!python/name:os.system x}",
             "mine.yaml:1:16: the tag tag:yaml.org,2002:python/name:os.system",
         ),
-        ("[" * 5000, "mine.yaml:1:5: is nested too deeply"),
+        ("[" * 5000, "mine.yaml:1:6: is nested too deeply"),
         ("- train", "mine.yaml:1:1: the file: must be `key: value` lines"),
         ("train: 3", "mine.yaml:1:8: train: must be `key: value` lines"),
         ("? [a]\n: 3", "mine.yaml:1:3: the file: a key must be a plain word"),
