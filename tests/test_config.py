@@ -167,7 +167,9 @@ def test_every_field_is_read_in_one_module(key: str) -> None:
             continue
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Attribute) and node.attr in reads and _is_config(node.value, key):
-                reads[node.attr].add(str(file.relative_to(PACKAGE)))
+                room = file.relative_to(PACKAGE).parts[0]
+                reads[node.attr].add(room if room == "datasets" else str(file.relative_to(PACKAGE)))
+    # a run has one data set, whose files each module finds in its own way;
     # the length of a run bounds the loop and stretches the schedule
     several = {name: files for name, files in reads.items() if len(files) > 1 and name != "steps"}
     assert not [name for name, files in reads.items() if not files]

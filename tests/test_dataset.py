@@ -20,11 +20,11 @@ from fcn.datasets.dataset import (
     check_frames,
     label_table,
     map_labels,
-    read_pair,
+    open_files,
     road_view,
 )
 from fcn.errors import UserError
-from fcn.images import IGNORE, Array, SegmentationClass
+from fcn.images import IGNORE, Array, SegmentationClass, read_label
 
 CLASSES = (
     SegmentationClass("sky", (0, 0, 0)),
@@ -82,11 +82,13 @@ def test_rotated_image_or_label_map_of_a_data_set_is_refused(tmp_path: Path) -> 
     tags[0x0112] = 6
     for name in ("upright.png", "rotated.png"):
         Image.new("L", (3, 2)).save(tmp_path / name, **({"exif": tags} if name == "rotated.png" else {}))
-    table = label_table({0: 0})
-    assert read_pair(tmp_path / "upright.png", tmp_path / "upright.png", table, 1)[0].shape == (2, 3, 3)
-    for image, label in (("rotated.png", "upright.png"), ("upright.png", "rotated.png")):
+    upright, rotated = tmp_path / "upright.png", tmp_path / "rotated.png"
+    files = [("a", upright, upright), ("b", rotated, upright), ("c", upright, rotated)]
+    split = open_files(DataConfig(), "val", CLASSES, files, lambda _, path: read_label(path))
+    assert split.read(0)[0].shape == (2, 3, 3)
+    for index in (1, 2):
         with pytest.raises(UserError, match=r"rotated.png: is rotated by its EXIF orientation 6; .*: save it upright"):
-            read_pair(tmp_path / image, tmp_path / label, table, 1)
+            split.read(index)
 
 
 def test_road_view_joins_the_road_classes_and_keeps_ignored_pixels() -> None:

@@ -13,9 +13,9 @@ import os
 from pathlib import Path
 
 from fcn.config import DataConfig
-from fcn.datasets.dataset import Dataset, label_table, read_pair
+from fcn.datasets.dataset import Dataset, label_table, map_labels, open_files
 from fcn.errors import UserError
-from fcn.images import IGNORE, Array, SegmentationClass
+from fcn.images import IGNORE, Array, SegmentationClass, read_label
 
 CLASSES = (
     SegmentationClass("Sky", (128, 128, 128)),
@@ -35,7 +35,17 @@ LABELS = label_table({index: index for index in range(len(CLASSES))} | {VOID: IG
 
 
 def open_split(config: DataConfig, split: str) -> Dataset:
-    """Finds the frames of a split and their annotations.
+    """The frames of a split; UserError as `frame_files`."""
+    return open_files(config, split, CLASSES, frame_files(config, split), decode_label)
+
+
+def decode_label(config: DataConfig, path: Path) -> Array:
+    """Reads an annotation as uint8 (H, W) of class indices and IGNORE; UserError as `read_label` and `map_labels`."""
+    return map_labels(read_label(path, config.max_megapixels), LABELS, path)
+
+
+def frame_files(config: DataConfig, split: str) -> list[tuple[str, Path, Path]]:
+    """Finds the frames of a split: name, image, annotation.
 
     Raises:
         UserError: a folder is missing or empty, or frames and annotations do not belong together; a line a file.
@@ -59,18 +69,12 @@ def open_split(config: DataConfig, split: str) -> Dataset:
     if not names:
         where = listed if listed.is_file() else images
         raise UserError(f"{where}: names no PNG; data.root must hold the frames of {split}: see data/README.md")
-    missing = [
-        path for name in names for path in (images / f"{name}.png", annotations / f"{name}.png") if not path.is_file()
-    ]
+    files = [(name, images / f"{name}.png", annotations / f"{name}.png") for name in names]
+    missing = [path for _, *pair in files for path in pair if not path.is_file()]
     if missing:
         mend = "restore it, or remove its mate and its line in the list"
         raise UserError(*(f"{path}: is missing; {mend}" for path in missing))
-
-    def read(index: int) -> tuple[Array, Array]:
-        file = f"{names[index]}.png"
-        return read_pair(images / file, annotations / file, LABELS, config.max_megapixels)
-
-    return Dataset(split, CLASSES, tuple(names), read)
+    return files
 
 
 def _names_in(path: Path) -> list[str]:

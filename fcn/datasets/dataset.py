@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from fcn.config import DataConfig
 from fcn.errors import UserError
-from fcn.images import IGNORE, Array, SegmentationClass, read_image, read_label
+from fcn.images import IGNORE, Array, SegmentationClass, read_image
 
 BACKGROUND_AND_ROAD = (
     SegmentationClass("background", (70, 70, 70)),
@@ -42,19 +43,29 @@ class Dataset:
         return len(self.names)
 
 
-def read_pair(image_path: Path, label_path: Path, table: Array, max_megapixels: int) -> tuple[Array, Array]:
-    """Reads a frame and its label map, the stored values translated by `label_table`.
+def open_files(
+    config: DataConfig,
+    split: str,
+    classes: tuple[SegmentationClass, ...],
+    files: Sequence[tuple[str, Path, Path]],
+    decode_label: Callable[[DataConfig, Path], Array],
+) -> Dataset:
+    """A split whose frames are files: name, image, label map.
 
-    Raises:
-        UserError: a file cannot be read or is rotated, their sizes differ, or a value is no class.
+    A frame is not sound if a file cannot be read or is rotated, the sizes differ, or as `decode_label` says.
     """
-    image, values = read_image(image_path, max_megapixels, turn=False), read_label(label_path, max_megapixels)
-    if image.shape[:2] != values.shape:
-        raise UserError(
-            f"{label_path}: is {_size(values)}, its image {image_path.name} {_size(image)} (width x height); "
-            "a label map has its image's size"
-        )
-    return image, map_labels(values, table, label_path)
+
+    def read(index: int) -> tuple[Array, Array]:
+        _, image_path, label_path = files[index]
+        image, label = read_image(image_path, config.max_megapixels, turn=False), decode_label(config, label_path)
+        if image.shape[:2] != label.shape:
+            raise UserError(
+                f"{label_path}: is {_size(label)}, its image {image_path.name} {_size(image)} (width x height); "
+                "a label map has its image's size"
+            )
+        return image, label
+
+    return Dataset(split, classes, tuple(name for name, _, _ in files), read)
 
 
 def _size(array: Array) -> str:
