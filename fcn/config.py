@@ -10,12 +10,14 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Literal
 
+from fcn.classlist import class_problems
 from fcn.section import Rule, Section, above, at_least, below
 
 ODD_WINDOW = Rule(
     lambda value: value in (1, 3, 5, 7),
     "must be 1, 3, 5 or 7; an even one shifts the map by half a cell",
 )
+BYTE = at_least(0), below(256)
 ORDERED = Rule(lambda value: value[0] <= value[1], "must be [lowest, highest]; swap the two numbers")
 
 
@@ -25,14 +27,51 @@ class DataConfig(Section):
 
     key: ClassVar[str] = "data"
 
-    kind: Literal["synthetic", "camvid"] = "synthetic"
-    """The data set: `synthetic` (drawn, nothing to download) or `camvid` (the SegNet tree under `data.root`)."""
+    kind: Literal["synthetic", "camvid", "folder"] = "synthetic"
+    """The data set: `synthetic` (drawn, nothing to download), `camvid` (the SegNet tree under `data.root`) or
+    `folder` (one's own images and masks)."""
 
     root: str | None = None
     """Folder of the data set, absolute or relative to the current folder; not used by `synthetic`."""
 
     view: Literal["full", "road"] = "road"
     """`full`: every class of the data set; `road`: two classes, background and road."""
+
+    split_lists: str | None = None
+    """Folder with train.txt, val.txt and test.txt, a frame's name a line; null: the data set's own split."""
+
+    images: str = "images"
+    """Folder of the images in `data.root`; this and all down to `split_seed` only for `folder`."""
+
+    masks: str = "masks"
+    """Folder of the masks in `data.root`: a PNG with the image's name and size for each image."""
+
+    class_names: tuple[str, ...] = ()
+    """The classes, such as [background, road]; their order is that of the network's channels."""
+
+    class_colours: Annotated[tuple[tuple[int, int, int], ...] | None, *BYTE] = None
+    """(red, green, blue) of each class in pictures, and in masks of colours; null: different ones."""
+
+    road_classes: tuple[str, ...] = ("road",)
+    """Names of the classes that the view `road` counts as road."""
+
+    mask_kind: Literal["index", "colour"] = "index"
+    """`index`: grey or palette PNG, a value stands for a class; `colour`: RGB PNG of the class colours."""
+
+    mask_values: Annotated[tuple[int, ...] | None, *BYTE] = None
+    """Value of each class in a mask of indices, such as [0, 255]; null: 0, 1, 2 and so on."""
+
+    ignore_values: Annotated[tuple[int, ...], *BYTE] = ()
+    """Values of a mask of indices that are not learned and not scored."""
+
+    ignore_colours: Annotated[tuple[tuple[int, int, int], ...], *BYTE] = ()
+    """Colours of a mask of colours that are not learned and not scored."""
+
+    validation_share: Annotated[float, above(0.0), below(1.0)] = 0.2
+    """Share of val, in whole tenths of neighbours by name; where neither folders nor lists split the frames."""
+
+    split_seed: Annotated[int, at_least(0)] = 0
+    """Seed of the tenths that go to val."""
 
     synthetic_frames: Annotated[tuple[int, int, int], at_least(1)] = (160, 24, 24)
     """Number of drawn frames in train, val and test; only for `synthetic`."""
@@ -50,10 +89,11 @@ class DataConfig(Section):
     """Images of more than this many million pixels are refused, also by inference; decoding takes 10 bytes a pixel."""
 
     def conflicts(self) -> dict[str, str]:
-        """A data set on disk needs its folder."""
+        """A data set on disk needs its folder, one's own its classes."""
+        problems = class_problems(self) if self.kind == "folder" else {}
         if self.kind != "synthetic" and self.root is None:
-            return {f"{self.key}.root": f"is not set; `{self.kind}` is read from a folder: set data.root to it"}
-        return {}
+            problems["root"] = f"is not set; `{self.kind}` is read from a folder: set data.root to it"
+        return {f"{self.key}.{name}": text for name, text in problems.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

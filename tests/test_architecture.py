@@ -22,7 +22,7 @@ STOREYS = (  # from the top; rooms of one storey may know each other
     {"pictures"},
     {"model"},
     {"images"},
-    {"config", "configfile", "configvalue", "section"},
+    {"config", "configfile", "configvalue", "classlist", "section"},
     {"files", "errors"},
 )
 WITHOUT_TENSORFLOW = (

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from fcn.config import DataConfig
-from fcn.datasets import camvid, synthetic
+from fcn.datasets import camvid, folder, synthetic
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset, cached, check_frames, road_view
 from fcn.errors import UserError
 from fcn.images import SegmentationClass
 
 SPLITS = ("train", "val", "test")
 
-DATASETS = {"synthetic": synthetic, "camvid": camvid}
+DATASETS = {"synthetic": synthetic, "camvid": camvid, "folder": folder}
 
 
 def open_split(config: DataConfig, split: str) -> Dataset:
@@ -42,4 +42,6 @@ def open_for_training(config: DataConfig) -> tuple[Dataset, Dataset, str]:
 
 def classes_of(config: DataConfig) -> tuple[SegmentationClass, ...]:
     """The classes of the configured view, without looking at a file."""
-    return BACKGROUND_AND_ROAD if config.view == "road" else DATASETS[config.kind].CLASSES
+    if config.view == "road":
+        return BACKGROUND_AND_ROAD
+    return folder.classes(config) if config.kind == "folder" else DATASETS[config.kind].CLASSES

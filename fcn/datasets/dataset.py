@@ -13,7 +13,7 @@ import numpy as np
 
 from fcn.config import DataConfig
 from fcn.errors import UserError
-from fcn.images import IGNORE, Array, SegmentationClass, read_image
+from fcn.images import IGNORE, PNG, Array, SegmentationClass, read_image
 
 BACKGROUND_AND_ROAD = (
     SegmentationClass("background", (70, 70, 70)),
@@ -70,6 +70,45 @@ def open_files(
 
 def _size(array: Array) -> str:
     return f"{array.shape[1]}x{array.shape[0]}"
+
+
+def read_colours(path: Path, max_megapixels: int) -> Array:
+    """Reads a label map of colours, not indices: uint8 RGB (H, W, 3).
+
+    Raises:
+        UserError: as `read_image`; or the file is a JPEG or has an alpha channel.
+    """
+    colours, colour_type = read_image(path, max_megapixels, turn=False), png_colour_type(path)
+    if colour_type is None:
+        raise UserError(f"{path}: is a JPEG; its compression changes labels: save label maps as PNG")
+    if colour_type & 4:
+        raise UserError(f"{path}: has an alpha channel, which may hide colours; save label maps without one")
+    return colours
+
+
+def png_colour_type(path: Path) -> int | None:
+    """The colour type of a PNG: 0 grey, 2 RGB, 3 palette, 4 and 6 the first two with alpha; None of another file."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(26)
+    except OSError:
+        return None
+    return head[25] if head.startswith(PNG) and len(head) == 26 else None
+
+
+def listed_names(split_lists: str, split: str) -> list[str]:
+    """The names in a split's list, in its order and each once.
+
+    Raises:
+        UserError: there is no such list, or no name in it.
+    """
+    path = Path(split_lists) / f"{split}.txt"
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; data.split_lists must hold the names of {split}, one a line")
+    text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    if not (names := list(dict.fromkeys(filter(None, map(str.strip, text.splitlines()))))):
+        raise UserError(f"{path}: names no frame; write the names of the frames of {split} into it, one a line")
+    return names
 
 
 def label_table(mapping: dict[int, int]) -> Array:

@@ -1,0 +1,283 @@
+"""One's own images and masks: what each kind of mask and of split gives, and how each mistake is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from fcn.config import DataConfig
+from fcn.datasets import classes_of, open_for_training, open_split
+from fcn.datasets.folder import decode_label, frame_files, split_by_runs
+from fcn.errors import UserError
+from fcn.images import IGNORE
+
+NAMES = [f"frame{number:02d}" for number in range(20)]
+
+
+def config(root: Path, **given: Any) -> DataConfig:
+    return DataConfig(**{"kind": "folder", "root": str(root), "class_names": ("grass", "road"), **given})
+
+
+def save(path: Path, values: object, mode: str | None = None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(np.array(values, np.uint8))
+    (picture.convert(mode) if mode else picture).save(path)
+
+
+def add_frame(root: Path, name: str, images: str = "images", masks: str = "masks") -> None:
+    save(root / images / f"{name}.jpg", np.full((2, 3, 3), int(name[-2:]) * 10))
+    save(root / masks / f"{name}.png", [[0, 1, 1], [0, 0, 1]])
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Twenty frames of 3 x 2 pixels."""
+    for name in NAMES:
+        add_frame(tmp_path, name)
+    return tmp_path
+
+
+def told(root: Path, split: str = "train", **given: Any) -> list[str]:
+    with pytest.raises(UserError) as caught:
+        frame_files(config(root, **given), split)
+    return str(caught.value).replace(f"{root}/", "").splitlines()
+
+
+def mask_told(path: Path, **given: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        decode_label(config(path.parent, **given), path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value).replace(f"{path.parent}/", "")
+
+
+def test_frames_are_matched_by_stem_and_read_in_the_classes_of_the_config(tree: Path) -> None:
+    training, validation, _ = open_for_training(config(tree, view="full"))
+    assert sorted(training.names + validation.names) == NAMES
+    assert training.classes == validation.classes == classes_of(config(tree, view="full"))
+    image, label = training.read(0)
+    assert (image.shape, label.dtype) == ((2, 3, 3), np.uint8)
+    np.testing.assert_array_equal(label, [[0, 1, 1], [0, 0, 1]])
+
+
+def test_classes_come_from_the_config_alone() -> None:
+    colours = ((1, 2, 3), (4, 5, 6))
+    own = config(Path("nowhere"), view="full", class_colours=colours)
+    assert [(one.name, one.colour, one.road) for one in classes_of(own)] == [
+        ("grass", (1, 2, 3), False),
+        ("road", (4, 5, 6), True),
+    ]
+    many = classes_of(config(Path("nowhere"), view="full", class_names=tuple(map(str, range(255)))))
+    assert len({one.colour for one in many} | {(0, 0, 0)}) == 256  # black is an ignored pixel's
+    assert [one.name for one in classes_of(config(Path("nowhere")))] == ["background", "road"]
+
+
+def test_road_view_joins_the_named_classes(tmp_path: Path) -> None:
+    for name in NAMES[:2]:
+        save(tmp_path / "images" / f"{name}.png", np.zeros((1, 4, 3)))
+        save(tmp_path / "masks" / f"{name}.png", [[0, 1, 2, 9]])
+    own = config(tmp_path, class_names=("a", "b", "c"), road_classes=("a", "c"), ignore_values=(9,))
+    np.testing.assert_array_equal(open_split(own, "train").read(0)[1], [[1, 0, 1, IGNORE]])
+
+
+RED, BLUE, BLACK = [255, 0, 0], [0, 0, 255], [0, 0, 0]
+PALETTE = Image.fromarray(np.array([[0, 1, 9]], np.uint8), "P")
+PALETTE.putpalette([*BLUE, *RED, *[7] * 30])
+
+
+@pytest.mark.parametrize(
+    ("picture", "given", "label"),
+    [
+        (Image.fromarray(np.array([[0, 1, 1]], np.uint8)), {}, [[0, 1, 1]]),
+        (Image.fromarray(np.array([[0, 255, 7]], np.uint8)), {"mask_values": (0, 255), "ignore_values": (7,)}, None),
+        (Image.fromarray(np.array([[255, 0, 7]], np.uint8)), {"mask_values": (255, 0), "ignore_values": (7,)}, None),
+        (PALETTE, {"ignore_values": (9,)}, None),
+        (
+            Image.fromarray(np.array([[BLUE, RED, BLACK]], np.uint8)),
+            {"mask_kind": "colour", "class_colours": (tuple(BLUE), tuple(RED)), "ignore_colours": (tuple(BLACK),)},
+            None,
+        ),
+        (
+            PALETTE,
+            {"mask_kind": "colour", "class_colours": (tuple(BLUE), tuple(RED)), "ignore_colours": ((7, 7, 7),)},
+            None,
+        ),
+    ],
+    ids=["indices", "0 and 255", "255 and 0", "palette", "colours", "palette of colours"],
+)
+def test_every_kind_of_mask_gives_class_indices(
+    picture: Image.Image, given: dict[str, Any], label: list[list[int]] | None, tmp_path: Path
+) -> None:
+    picture.save(tmp_path / "m.png")
+    read = decode_label(config(tmp_path, **given), tmp_path / "m.png")
+    assert read.dtype == np.uint8
+    np.testing.assert_array_equal(read, label or [[0, 1, IGNORE]])
+
+
+INDICES, COLOURS = {}, {"mask_kind": "colour", "class_colours": (tuple(BLUE), tuple(RED))}
+
+
+@pytest.mark.parametrize(
+    ("values", "given", "expected"),
+    [
+        (
+            [[0, 1, 7], [7, 0, 9]],
+            {"ignore_values": (3,)},
+            (
+                "holds 7 in 2 pixels, 9 in 1 pixels, which is no class; "
+                "`ignore_values: [3, 7, 9]` under `data:` ignores what is no class"
+            ),
+        ),
+        (
+            [[0, 255, 255]],
+            INDICES,
+            (
+                "holds 255 in 2 pixels, which is no class; `ignore_values: [255]` under `data:` ignores what is no class, "
+                "`mask_values: [0, 255]` makes it road"
+            ),
+        ),
+        (
+            [[0, 2, 4, 6, 8, 10, 12]],
+            INDICES,
+            (
+                "holds 6 values that are no class, such as 2 in 1 pixels, 4 in 1 pixels, 6 in 1 pixels, 8 in 1 pixels, "
+                "10 in 1 pixels; was it resized with interpolation, or is it of another data.mask_kind? "
+                "resize masks by nearest neighbour"
+            ),
+        ),
+        (
+            [[BLUE, RED, [1, 2, 3]]],
+            {**COLOURS, "ignore_colours": (tuple(BLACK),)},
+            (
+                "holds [1, 2, 3] in 1 pixels, which is no class; "
+                "`ignore_colours: [[0, 0, 0], [1, 2, 3]]` under `data:` ignores what is no class"
+            ),
+        ),
+        (
+            [[BLUE, RED]],
+            INDICES,
+            (
+                "has mode RGB; a label map is an 8-bit grey or palette PNG of class indices; "
+                "for one of colours set data.mask_kind: colour"
+            ),
+        ),
+    ],
+)
+def test_values_that_are_no_class_are_counted_with_the_line_that_maps_them(
+    values: Any, given: dict[str, Any], expected: str, tmp_path: Path
+) -> None:
+    save(tmp_path / "m.png", values)
+    assert mask_told(tmp_path / "m.png", **given) == f"m.png: {expected}"
+
+
+@pytest.mark.parametrize("given", [INDICES, COLOURS], ids=["index", "colour"])
+@pytest.mark.parametrize(
+    ("mode", "ending", "expected"),
+    [
+        ("L", "jpg", "is a JPEG; its compression changes labels: save label maps as PNG"),
+        ("LA", "png", "has "),
+        ("RGBA", "png", "has "),
+        ("I;16", "png", "has mode I;16B, over 8 bits a channel; convert it to 8 bits"),
+    ],
+)
+def test_masks_that_cannot_hold_classes_are_refused(
+    mode: str, ending: str, expected: str, given: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / f"m.{ending}"
+    Image.new(mode, (3, 2)).save(path)
+    line = mask_told(path, **given)
+    assert line.startswith(f"m.{ending}: {expected}")
+    assert "alpha" in line or mode in line or ending == "jpg"
+
+
+def test_mask_of_another_size_and_missing_files_are_told(tree: Path) -> None:
+    save(tree / "masks" / "frame00.png", [[0, 1]])
+    with pytest.raises(UserError, match=r"frame00.png: is 2x1, its image frame00.jpg 3x2 \(width x height\)"):
+        open_for_training(config(tree))
+    (tree / "masks" / "frame01.png").unlink()
+    (tree / "images" / "frame02.jpg").unlink()
+    save(tree / "images" / "frame03.png", np.zeros((2, 3, 3)))
+    lines = {line for split in ("train", "val") for line in told(tree, split)}
+    assert lines == {
+        "images/frame03.png: has the name of frame03.jpg; a frame has one: remove or rename it",
+        "masks/frame01.png: is missing; add it, or remove images/frame01.jpg",
+        "images/frame02.*: no PNG or JPEG of this name; add it, or remove its mask or its line",
+    }
+
+
+def test_folders_that_are_missing_or_empty_are_told(tree: Path, tmp_path: Path) -> None:
+    assert told(tree, masks="labels")[0].startswith("labels: no such folder; make it, or set data.root")
+    (tmp_path / "empty").mkdir()
+    save(tmp_path / "empty" / ".hidden.png", [[0]])
+    (tmp_path / "empty" / "Thumbs.db").touch()
+    assert told(tree, images="empty")[0].startswith("empty: holds no PNG or JPEG; ")
+
+
+def test_folders_named_like_splits_are_the_splits(tree: Path) -> None:
+    for split, name in (("train", "a00"), ("train", "a01"), ("val", "a02")):
+        add_frame(tree, name, f"images/{split}", f"masks/{split}")
+    assert [open_split(config(tree), split).names for split in ("train", "val")] == [("a00", "a01"), ("a02",)]
+    assert told(tree, "test") == [
+        "images/test: no such folder; make it, or set data.root, data.images and data.masks to what is there"
+    ]
+
+
+def test_lists_name_the_frames_of_the_splits(tree: Path) -> None:
+    lists = {"split_lists": str(tree)}
+    (tree / "train.txt").write_text("frame03\n\nframe01 \nframe03\n")
+    assert open_split(config(tree, **lists), "train").names == ("frame03", "frame01")
+    assert told(tree, "val", **lists)[0].startswith("val.txt: no such file; ")
+    (tree / "val.txt").write_text("\n")
+    assert told(tree, "val", **lists)[0].startswith("val.txt: names no frame; ")
+    (tree / "val.txt").write_text("frame03.png\nframe00")
+    assert told(tree, "val", **lists) == [
+        "images/frame03.png.*: no PNG or JPEG of this name; add it, or remove its mask or its line"
+    ]
+
+
+def test_test_split_of_shared_frames_is_refused_with_the_two_ways_to_one(tree: Path) -> None:
+    assert told(tree, "test") == [
+        (
+            "images: has no split test, as train and val share all frames; "
+            "make images/train, val and test, masks/train alike, or set data.split_lists"
+        )
+    ]
+
+
+def test_one_frame_is_none_for_val(tmp_path: Path) -> None:
+    add_frame(tmp_path, "a00")
+    assert told(tmp_path, "val") == ["images: holds no frame of val; val needs images and masks"]
+
+
+@given(st.sets(st.text(st.characters(), min_size=1), min_size=2), st.floats(0.001, 0.999), st.integers(0, 2**32 - 1))
+def test_shared_frames_are_a_partition_in_whole_runs(names: set[str], share: float, seed: int) -> None:
+    ordered = sorted(names)
+    training, validation = split_by_runs(ordered, share, seed)
+    assert sorted(training + validation) == ordered
+    assert training
+    assert validation
+    in_val = [name in validation for name in ordered]
+    tenths = [in_val[-(-tenth * len(names) // 10) : -(-(tenth + 1) * len(names) // 10)] for tenth in range(10)]
+    assert all(len(set(tenth)) <= 1 for tenth in tenths)
+    assert abs(sum(set(tenth) == {True} for tenth in tenths if tenth) - share * min(10, len(names))) <= 1
+
+
+def test_share_is_the_same_for_ever_and_another_with_another_seed() -> None:
+    validations = [split_by_runs(NAMES, 0.2, seed)[1] for seed in range(20)]
+    assert validations[0] == ["frame00", "frame01", "frame04", "frame05"]
+    assert len(set(map(tuple, validations))) > 10
+    assert {name for one in validations for name in one} == set(NAMES)
+
+
+def test_share_depends_on_names_alone(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = tmp_path_factory.mktemp("other")
+    for name in reversed(NAMES):
+        save(other / "images" / f"{name}.PNG", np.ones((4, 5, 3)))
+        save(other / "masks" / f"{name}.png", np.zeros((4, 5)))
+    for split in ("train", "val"):
+        assert open_split(config(tree), split).names == open_split(config(other), split).names
