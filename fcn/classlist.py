@@ -17,7 +17,7 @@ def class_problems(data: DataConfig) -> dict[str, str]:
         return {"class_names": f"has {len(names)} names; write 2 to {MAX_CLASSES}, such as [background, road]"}
     for field, given in {"class_colours": data.class_colours, "mask_values": data.mask_values}.items():
         if given is not None and len(given) != len(names):
-            problems[field] = f"has {len(given)} items, but there are {len(names)} data.class_names; write one for each"
+            problems[field] = f"is {len(given)} long and data.class_names {len(names)}; write one for each class"
     values = range(len(names)) if data.mask_values is None else data.mask_values
     for field, ignored_field, items, ignored in (
         ("class_names", "class_names", names, ()),

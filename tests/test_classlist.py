@@ -46,8 +46,8 @@ def test_lists_that_go_together_are_taken(given: dict[str, Any]) -> None:
         (
             {"class_colours": ((1, 2, 3),), "mask_values": (0, 1, 2)},
             {
-                "class_colours": "has 1 items, but there are 2 data.class_names; write one for each",
-                "mask_values": "has 3 items, but there are 2 data.class_names; write one for each",
+                "class_colours": "is 1 long and data.class_names 2; write one for each class",
+                "mask_values": "is 3 long and data.class_names 2; write one for each class",
             },
         ),
         (

@@ -137,8 +137,8 @@ INDICES, COLOURS = {}, {"mask_kind": "colour", "class_colours": (tuple(BLUE), tu
             [[0, 255, 255]],
             INDICES,
             (
-                "holds 255 in 2 pixels, which is no class; `ignore_values: [255]` under `data:` ignores what is no class, "
-                "`mask_values: [0, 255]` makes it road"
+                "holds 255 in 2 pixels, which is no class; "
+                "`ignore_values: [255]` under `data:` ignores what is no class, `mask_values: [0, 255]` makes it road"
             ),
         ),
         (

@@ -9,12 +9,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from fcn.config import ModelConfig
+from fcn.config import Config, DataConfig, ModelConfig
+from fcn.datasets import open_split
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD
 from fcn.errors import UserError
+from fcn.evaluation.evaluate import evaluate
+from fcn.images import read_image
+from fcn.inference.infer import infer
 from fcn.inference.predictor import Predictor, load_predictor
+from fcn.inference.sources import sources_of_frames
 from fcn.model.fcn import build_fcn
+from fcn.model.weights import save_weights
+from fcn.run import RunFolder
 
 RANDOM = np.random.default_rng(0)
 
@@ -68,6 +76,29 @@ def test_every_height_and_width_gets_its_labels(random_predictor: Predictor, hei
     assert probabilities.shape == (height, width, 2)
     np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
     np.testing.assert_array_equal(labels, probabilities.argmax(-1))
+
+
+def test_run_of_a_folder_is_scored_and_infers_with_the_classes_of_its_config(tmp_path: Path) -> None:
+    for folder, values in (("images", RANDOM.integers(0, 256, (33, 40, 3))), ("masks", np.full((33, 40), 7))):
+        (tmp_path / folder).mkdir()
+        for name in "ab":
+            Image.fromarray(values.astype(np.uint8)).save(tmp_path / folder / f"{name}.png")
+    classes = {"class_names": ("sea", "ice"), "class_colours": ((1, 2, 3), (4, 5, 6)), "mask_values": (7, 9)}
+    config = Config(
+        data=DataConfig(kind="folder", root=str(tmp_path), view="full", **classes),
+        model=ModelConfig(encoder="vgg11", width=1 / 32, head_units=4),
+    )
+    folder = RunFolder(tmp_path / "run")
+    folder.create(config)
+    save_weights(build_fcn(config.model, 2), folder.best_weights)
+    folder.record_best({"step": 0})
+
+    predictor = load_predictor(tmp_path / "run")
+    scores = evaluate(open_split(folder.config().data, "val"), predictor.labels)
+    assert scores["iou"] == {"sea": 1.0, "ice": None}  # the scorers begin as zeros: the first class everywhere
+    infer(predictor, sources_of_frames(open_split(folder.config().data, "val"), 1), tmp_path / "out")
+    (mask,) = (tmp_path / "out").glob("*_mask.png")
+    assert (read_image(mask) == (1, 2, 3)).all()
 
 
 def test_weights_of_another_network_are_refused(smoke_run: Path, tmp_path: Path) -> None:
