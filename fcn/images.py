@@ -96,10 +96,10 @@ def read_label(path: str | Path, max_megapixels: int = DataConfig.max_megapixels
         UserError: as `read_image`; or the file has another mode, which does not store one value a pixel.
     """
     image, stored = _decode(Path(path), max_megapixels, turn=False)
-    if image.mode not in ("L", "P") or stored.startswith("L;"):  # Pillow stretches L;4 from 0..15 to 0..255
-        raise UserError(f"{path}: has mode {stored}; a label map is an 8-bit grey or palette PNG of class indices")
     if image.format != "PNG":
         raise UserError(f"{path}: is a {image.format}; its compression changes labels: save label maps as PNG")
+    if image.mode not in ("L", "P") or stored.startswith("L;"):  # Pillow stretches L;4 from 0..15 to 0..255
+        raise UserError(f"{path}: has mode {stored}; a label map is an 8-bit grey or palette PNG of class indices")
     return np.asarray(image)
 
 
