@@ -146,7 +146,7 @@ INDICES, COLOURS = {}, {"mask_kind": "colour", "class_colours": (tuple(BLUE), tu
             INDICES,
             (
                 "holds 6 values that are no class, such as 2 in 1 pixels, 4 in 1 pixels, 6 in 1 pixels, 8 in 1 pixels, "
-                "10 in 1 pixels; was it resized with interpolation, or is it of another data.mask_kind? "
+                "10 in 1 pixels; was it saved as JPEG or resized with interpolation, or is data.mask_kind another? "
                 "resize masks by nearest neighbour"
             ),
         ),
@@ -180,6 +180,7 @@ def test_values_that_are_no_class_are_counted_with_the_line_that_maps_them(
     ("mode", "ending", "expected"),
     [
         ("L", "jpg", "is a JPEG; its compression changes labels: save label maps as PNG"),
+        ("RGB", "jpg", "is a JPEG; its compression changes labels: save label maps as PNG"),
         ("LA", "png", "has "),
         ("RGBA", "png", "has "),
         ("I;16", "png", "has mode I;16B, over 8 bits a channel; convert it to 8 bits"),

@@ -19,7 +19,6 @@ from fcn.images import ENDINGS, IGNORE, Array, SegmentationClass, read_label
 
 RUNS = 10  # of neighbours, into which the frames are cut; a video's neighbours are nearly the same picture
 TOLD = 5  # values that a message lists; a mask with more that are no class is none of indices
-RGB = np.array([2**16, 2**8, 1], np.uint32)  # a colour as one number
 
 
 def classes(config: DataConfig) -> tuple[SegmentationClass, ...]:
@@ -114,9 +113,11 @@ def decode_label(config: DataConfig, path: Path) -> Array:
         UserError: the file is no mask of the configured kind, or holds values that are neither of a class nor ignored.
     """
     if config.mask_kind == "colour":
-        values = read_colours(path, config.max_megapixels) @ RGB
-        of_classes = [int(colour @ RGB) for colour in np.array(config.class_colours)]
-        ignored = [int(colour @ RGB) for colour in np.array(config.ignore_colours)]
+        values = _numbers(read_colours(path, config.max_megapixels))
+        of_classes, ignored = (
+            _numbers(np.array(colours, np.uint8).reshape(-1, 3)).tolist()
+            for colours in (config.class_colours, config.ignore_colours)
+        )
     else:
         values = _read_indices(path, config.max_megapixels)
         of_classes = list(config.mask_values or range(len(config.class_names)))
@@ -127,6 +128,15 @@ def decode_label(config: DataConfig, path: Path) -> Array:
     if labels.min() < 0:
         raise UserError(f"{path}: holds {_strangers(config, *np.unique(values[labels < 0], return_counts=True))}")
     return labels.astype(np.uint8)
+
+
+def _numbers(colours: Array) -> Array:
+    """Colours, uint8 (..., 3), as one number each, uint32 (...); in place, as a mask may be large."""
+    numbers = colours[..., 0].astype(np.uint32)
+    for channel in (1, 2):
+        numbers <<= 8
+        numbers |= colours[..., channel]
+    return numbers
 
 
 def _read_indices(path: Path, max_megapixels: int) -> Array:
@@ -148,7 +158,7 @@ def _strangers(config: DataConfig, values: Array, counts: Array) -> str:
     if len(told) > TOLD:
         return (
             f"{len(told)} values that are no class, such as {', '.join(told[:TOLD])}; "
-            "was it resized with interpolation, or is it of another data.mask_kind? resize masks by nearest neighbour"
+            "was it saved as JPEG or resized with interpolation, or is data.mask_kind another? resize masks by nearest neighbour"
         )
     mend = f"`{setting}: {shown}` under `data:` ignores what is no class"
     if shown == [255] and config.mask_values is None and len(config.class_names) == 2:
