@@ -27,9 +27,9 @@ class DataConfig(Section):
 
     key: ClassVar[str] = "data"
 
-    kind: Literal["synthetic", "camvid", "folder"] = "synthetic"
-    """The data set: `synthetic` (drawn, nothing to download), `camvid` (the SegNet tree under `data.root`) or
-    `folder` (one's own images and masks)."""
+    kind: Literal["synthetic", "camvid", "kitti_road", "folder"] = "synthetic"
+    """The data set: `synthetic` (drawn, nothing to download), `camvid` (the SegNet tree under `data.root`),
+    `kitti_road` (the official tree) or `folder` (one's own images and masks)."""
 
     root: str | None = None
     """Folder of the data set, absolute or relative to the current folder; not used by `synthetic`."""
@@ -39,6 +39,9 @@ class DataConfig(Section):
 
     split_lists: str | None = None
     """Folder with train.txt, val.txt and test.txt, a frame's name a line; null: the data set's own split."""
+
+    kitti_truth: Literal["road", "um_lane"] = "road"
+    """What is looked for: `road` in all frames, or `um_lane`, the own lane, in those of um; only for `kitti_road`."""
 
     images: str = "images"
     """Folder of the images in `data.root`; this and all down to `split_seed` only for `folder`."""

@@ -205,7 +205,7 @@ augment:
   scale: [2, 1]
 """
     assert mistakes(tmp_path, text, "train.stepps=3") == [
-        "mine.yaml:2:9: data.kind: 'camvidd' is not one of synthetic, camvid, folder; did you mean camvid?",
+        "mine.yaml:2:9: data.kind: 'camvidd' is not one of synthetic, camvid, kitti_road, folder; did you mean camvid?",
         "mine.yaml:3:1: trian: is no section; did you mean train?",
         "mine.yaml:6:16: model.head_window: 4 is not allowed; it must be 1, 3, 5 or 7; " + EVEN,
         "mine.yaml:7:3: model.widht: is no setting; did you mean model.width?",
@@ -262,7 +262,7 @@ def test_overrides_are_told_after_the_file_however_long_it_is(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("data: {kind: zebra}", "data.kind: 'zebra' is not one of synthetic, camvid, folder"),
+        ("data: {kind: zebra}", "data.kind: 'zebra' is not one of synthetic, camvid, kitti_road, folder"),
         ("data: {root: {a: 1}}", "data.root: a mapping is not a single value"),
         ("augment: {flip: 1}", "augment.flip: '1' is neither true nor false; write one of these two words"),
         ("augment: {crop_size: 96}", "augment.crop_size: '96' is not a list of 2 numbers, such as [100, 100]"),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from fcn.config import DataConfig
-from fcn.datasets import camvid, folder, synthetic
+from fcn.datasets import camvid, folder, kitti_road, synthetic
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset, cached, check_frames, road_view
 from fcn.errors import UserError
 from fcn.images import SegmentationClass
 
 SPLITS = ("train", "val", "test")
 
-DATASETS = {"synthetic": synthetic, "camvid": camvid, "folder": folder}
+DATASETS = {"synthetic": synthetic, "camvid": camvid, "kitti_road": kitti_road, "folder": folder}
 
 
 def open_split(config: DataConfig, split: str) -> Dataset:

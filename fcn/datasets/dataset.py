@@ -58,18 +58,20 @@ def open_files(
     def read(index: int) -> tuple[Array, Array]:
         _, image_path, label_path = files[index]
         image, label = read_image(image_path, config.max_megapixels, turn=False), decode_label(config, label_path)
-        if image.shape[:2] != label.shape:
-            raise UserError(
-                f"{label_path}: is {_size(label)}, its image {image_path.name} {_size(image)} (width x height); "
-                "a label map has its image's size"
-            )
+        require_size(label, image, label_path, image_path)
         return image, label
 
     return Dataset(split, classes, tuple(name for name, _, _ in files), read)
 
 
-def _size(array: Array) -> str:
-    return f"{array.shape[1]}x{array.shape[0]}"
+def require_size(label: Array, image: Array, label_path: Path, image_path: Path) -> None:
+    """Raises UserError where a label map (h, w) or a confidence map does not have the size of its image (H, W, ...)."""
+    if label.shape != image.shape[:2]:
+        sizes = [f"{array.shape[1]}x{array.shape[0]}" for array in (label, image)]
+        raise UserError(
+            f"{label_path}: is {sizes[0]}, its image {image_path.name} {sizes[1]} (width x height); "
+            "a label map has its image's size"
+        )
 
 
 def read_colours(path: Path, max_megapixels: int) -> Array:

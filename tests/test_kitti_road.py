@@ -1,0 +1,163 @@
+"""The official KITTI Road tree: what is read from it, its split, and how each mistake in it is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+from fcn.config import AugmentConfig, DataConfig
+from fcn.datasets import open_split
+from fcn.datasets.dataset import check_frames
+from fcn.datasets.kitti_road import COLOURS, decode_label, frame_files, truth_name
+from fcn.errors import UserError
+from fcn.images import IGNORE, write_image
+
+REAL = ROOT / "data" / "kitti_road"
+LABEL = np.array([[0, 1, IGNORE], [1, 0, 0]], np.uint8)
+COUNTS = {"um": 95, "umm": 96, "uu": 98}  # of frames with truth
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Frames 78 and 79 of um, with lanes, and 80 of umm; one test frame; all 3 x 2 pixels."""
+    for folder in ("training/image_2", "training/gt_image_2", "testing/image_2"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("um_000078", "um_000079", "umm_000080"):
+        write_image(tmp_path / f"training/image_2/{name}.png", np.full((2, 3, 3), 7, np.uint8))
+        write_image(tmp_path / f"training/gt_image_2/{truth_name(name, 'road')}.png", COLOURS[LABEL])
+        if name.startswith("um_"):
+            write_image(tmp_path / f"training/gt_image_2/{truth_name(name, 'um_lane')}.png", COLOURS[1 - LABEL % 2])
+    write_image(tmp_path / "testing/image_2/uu_000001.png", np.full((2, 3, 3), 7, np.uint8))
+    return tmp_path
+
+
+def config_of(root: Path, **settings: object) -> DataConfig:
+    return DataConfig(kind="kitti_road", root=str(root), **settings)
+
+
+def mistake(root: Path, split: str = "val", **settings: object) -> str:
+    with pytest.raises(UserError) as caught:
+        check_frames([open_split(config_of(root, **settings), split)])
+    return str(caught.value).replace(f"{root}/", "")
+
+
+def test_val_is_the_last_16_frames_of_each_category_and_train_the_others(tmp_path: Path) -> None:
+    for folder in ("image_2", "gt_image_2"):
+        (tmp_path / "training" / folder).mkdir(parents=True)
+    for category, count in COUNTS.items():
+        for name in (f"{category}_{number:06d}" for number in range(count)):
+            (tmp_path / f"training/image_2/{name}.png").touch()
+            (tmp_path / f"training/gt_image_2/{truth_name(name, 'road')}.png").touch()
+            (tmp_path / f"training/gt_image_2/{truth_name(name, 'um_lane')}.png").touch()
+    training, val = ({name for name, _, _ in frame_files(config_of(tmp_path), split)} for split in ("train", "val"))
+    assert (len(training), len(val), len(training | val)) == (241, 48, 289)
+    lasts = {"um": range(79, 95), "umm": range(80, 96), "uu": range(82, 98)}
+    assert val == {f"{category}_{number:06d}" for category, numbers in lasts.items() for number in numbers}
+    lanes = frame_files(config_of(tmp_path, kitti_truth="um_lane"), "train")
+    assert [name for name, _, _ in lanes] == [f"um_{number:06d}" for number in range(79)]
+    assert lanes[3][2].name == "um_lane_000003.png"
+
+
+def test_red_is_background_magenta_road_and_black_ignored(tree: Path) -> None:
+    for view in ("road", "full"):
+        image, label = open_split(config_of(tree, view=view), "train").read(0)
+        assert (image.shape, image.dtype, label.dtype) == ((2, 3, 3), np.uint8, np.uint8)
+        np.testing.assert_array_equal(label, LABEL)
+
+
+def test_lane_truth_is_another_file(tree: Path) -> None:
+    split = open_split(config_of(tree, kitti_truth="um_lane"), "val")
+    assert split.names == ("um_000079",)
+    np.testing.assert_array_equal(split.read(0)[1], 1 - LABEL % 2)
+
+
+def test_test_frames_are_ignored_all_over(tree: Path) -> None:
+    for truth in ("road", "um_lane"):
+        split = open_split(config_of(tree, kitti_truth=truth), "test")
+        assert split.names == ("uu_000001",)
+        image, label = split.read(0)
+        assert (image == 7).all()
+        assert label.tolist() == [[IGNORE] * 3] * 2
+
+
+@pytest.mark.parametrize(
+    "colour",
+    [(0, 0, 255), (254, 0, 0), (255, 0, 254), (255, 1, 0), (0, 1, 0), (255, 255, 255), (128, 0, 128)],
+)
+def test_every_other_colour_is_refused_with_its_place(colour: tuple[int, int, int], tree: Path) -> None:
+    path = tree / "training/gt_image_2/um_road_000079.png"
+    pixels = COLOURS[LABEL]
+    pixels[1, 1:] = colour
+    write_image(path, pixels)
+    assert mistake(tree).startswith(
+        f"training/gt_image_2/um_road_000079.png: holds the colour {colour} at (row, column) (1, 1), and 2 wrong pixels"
+    )
+
+
+def test_jpeg_truth_is_refused_whatever_its_name_and_colours(tree: Path) -> None:
+    path = tree / "training/gt_image_2/um_road_000079.png"
+    Image.new("RGB", (3, 2)).save(path, "JPEG")
+    assert mistake(tree).endswith(
+        "um_road_000079.png: is a JPEG; its compression changes labels: save label maps as PNG"
+    )
+
+
+def test_truth_of_another_size_is_named(tree: Path) -> None:
+    write_image(tree / "training/gt_image_2/um_road_000079.png", np.zeros((3, 3, 3), np.uint8))
+    assert "um_road_000079.png: is 3x3, its image um_000079.png 3x2 (width x height)" in mistake(tree)
+
+
+@pytest.mark.parametrize("lost", ["image_2/um_000079.png", "gt_image_2/um_road_000079.png"])
+def test_frame_or_truth_without_its_mate_is_named(lost: str, tree: Path) -> None:
+    (tree / "training" / lost).unlink()
+    assert mistake(tree).startswith(f"training/{lost}: is missing; restore it, or name the frames that are whole in")
+
+
+def test_missing_folders_and_empty_splits_are_named(tree: Path) -> None:
+    assert mistake(tree, "train", kitti_truth="um_lane", split_lists=str(tree)).startswith("train.txt: no such file")
+    (tree / "training/image_2/um_000078.png").unlink()
+    (tree / "training/gt_image_2/um_road_000078.png").unlink()
+    assert mistake(tree, "train").startswith("training/image_2: holds no frame of train; name the frames of a part")
+    (tree / "testing/image_2").rename(tree / "testing/image_3")
+    assert mistake(tree, "test").startswith(
+        "testing/image_2: no such folder; data.root must hold KITTI's official tree"
+    )
+
+
+def test_lists_name_the_frames_of_a_part_in_their_order(tree: Path) -> None:
+    (tree / "val.txt").write_text("um_000079\n\num_000078 \num_000079\n")
+    lists = {"split_lists": str(tree)}
+    assert open_split(config_of(tree, **lists), "val").names == ("um_000079", "um_000078")
+    (tree / "val.txt").write_text("um_000001\numm_000080\n")
+    assert mistake(tree, **lists).splitlines()[1].startswith("training/gt_image_2/um_road_000001.png: is missing")
+    assert mistake(tree, kitti_truth="um_lane", **lists) == "val.txt: umm_000080: is no frame with um_lane truth"
+    (tree / "val.txt").write_text("../um_000001\n")
+    assert mistake(tree, **lists) == "val.txt: ../um_000001: is no frame with road truth"
+    (tree / "val.txt").write_text("\n")
+    assert mistake(tree, **lists).startswith("val.txt: names no frame")
+
+
+def test_frames_of_different_sizes_make_one_batch(tree: Path) -> None:
+    from fcn.pipeline import training_batches
+
+    write_image(tree / "training/image_2/um_000078.png", np.zeros((5, 4, 3), np.uint8))
+    write_image(tree / "training/gt_image_2/um_road_000078.png", np.zeros((5, 4, 3), np.uint8))
+    (tree / "train.txt").write_text("um_000078\num_000079\n")
+    split = open_split(config_of(tree, split_lists=str(tree)), "train")
+    recipe = AugmentConfig(crop_size=(4, 4))
+    ((images, labels),) = training_batches(split.read, len(split), recipe, 2, 0, range(1))
+    assert (images.shape, labels.shape) == ((2, 4, 4, 3), (2, 4, 4))
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="data/kitti_road is not there (data/README.md tells how to get it)")
+def test_real_truth_holds_road_background_and_ignored_pixels() -> None:
+    config, values = config_of(REAL, kitti_truth="um_lane"), set()
+    for number in range(11):
+        label = decode_label(config, REAL / f"training/gt_image_2/um_lane_{number:06d}.png")
+        assert label.shape == (375, 1242)
+        values |= set(np.unique(label).tolist())
+    assert values == {0, 1, IGNORE}
