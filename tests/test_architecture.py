@@ -36,9 +36,11 @@ WITHOUT_TENSORFLOW = (
     "run",
     "environment",
     "training.manifest",
+    "evaluation.birds_eye",
     "evaluation.confusion",
     "evaluation.evaluate",
     "evaluation.colour_table",
+    "evaluation.kitti_road",
     "inference.sources",
     "model.weights",
 )

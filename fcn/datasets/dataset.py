@@ -65,7 +65,7 @@ def open_files(
 
 
 def require_size(label: Array, image: Array, label_path: Path, image_path: Path) -> None:
-    """Raises UserError where a label map (h, w) or a confidence map does not have the size of its image (H, W, ...)."""
+    """Raises UserError where a label map (h, w) does not have the size of its image (H, W, 3)."""
     if label.shape != image.shape[:2]:
         sizes = [f"{array.shape[1]}x{array.shape[0]}" for array in (label, image)]
         raise UserError(

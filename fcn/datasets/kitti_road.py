@@ -27,6 +27,7 @@ BACKGROUND, ROAD = range(2)
 FIRST_OF_VAL = {"um": 79, "umm": 80, "uu": 82}
 TEST_FRAMES = {"um": 96, "umm": 94, "uu": 100}
 NAME = re.compile(r"(um|umm|uu)_(\d{6})", re.ASCII)
+TRUTH_NAME = re.compile(r"(um|umm|uu)_(?:road|lane)_(\d{6})", re.ASCII)
 
 COLOURS = np.zeros((256, 3), np.uint8)  # of a label in a truth file; black for IGNORE
 COLOURS[BACKGROUND], COLOURS[ROAD] = (255, 0, 0), (255, 0, 255)
@@ -41,13 +42,23 @@ def truth_name(name: str, truth: str) -> str:
     return f"{category}_{'lane' if (category, truth) == ('um', 'um_lane') else 'road'}_{number}"
 
 
+def part_of_tree(config: DataConfig, testing: bool = False) -> Path:
+    """The folder of the frames with truth, or of those without."""
+    return Path(str(config.root)) / ("testing" if testing else "training")
+
+
+def calibration_file(config: DataConfig, name: str, testing: bool = False) -> Path:
+    """Where the calibration of a frame should lie."""
+    return part_of_tree(config, testing) / "calib" / f"{name}.txt"
+
+
 def frame_files(config: DataConfig, split: str) -> list[tuple[str, Path, Path]]:
     """The frames of a split: name, image, truth. Those of test have no truth: their image stands in its place.
 
     Raises:
         UserError: a folder is missing, the split empty, or a frame or its truth missing; a line each.
     """
-    images = Path(str(config.root)) / ("testing" if split == "test" else "training") / "image_2"
+    images = part_of_tree(config, split == "test") / "image_2"
     truths = images if split == "test" else images.with_name("gt_image_2")
     for folder in (images, truths):
         if not folder.is_dir():
@@ -105,11 +116,6 @@ def decode_label(config: DataConfig, path: Path) -> Array:
             "the file resized or painted over? restore the official one"
         )
     return label
-
-
-def calibration_file(config: DataConfig, name: str, testing: bool = False) -> Path:
-    """Where the calibration of a frame should lie."""
-    return Path(str(config.root)) / ("testing" if testing else "training") / "calib" / f"{name}.txt"
 
 
 def open_split(config: DataConfig, split: str) -> Dataset:
