@@ -1,16 +1,21 @@
-"""Scores a run on a split at native resolution, beside a table that knows the colour of a pixel only."""
+"""Scores a run on a split at native resolution, beside a table that knows the colour of a pixel only.
+
+A run on KITTI Road is also scored as the benchmark does; with --predictions, so are confidences made by anything.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
+from typing import Any
 
 from fcn.configfile import changed_keys, load_config
 from fcn.datasets import open_split
-from fcn.errors import UserError, exit_with
+from fcn.datasets.kitti_road import ROAD
+from fcn.errors import UserError, exit_with, printable, tell
 from fcn.evaluation.evaluate import evaluate, evaluate_colour_table, score_table
+from fcn.evaluation.kitti_road import evaluate_road, road_table, score_predictions
 from fcn.files import write_file
 from fcn.run import RunFolder
 
@@ -26,38 +31,80 @@ def parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="another value of one of the run's settings, such as data.root=DIR",
     )
+    command.add_argument(
+        "--predictions",
+        type=Path,
+        metavar="DIR",
+        help="score the 8-bit confidences um_road_000000.png ... in it instead of a run; needs --config",
+    )
+    command.add_argument(
+        "--config", type=Path, metavar="YAML", help="where the truth of --predictions lies (data.root)"
+    )
     command.add_argument("--split", default="val", metavar="NAME", help="train, val or test; val")
     command.add_argument("--json", type=Path, metavar="FILE", help="write the network's scores there as JSON")
     return command
 
 
-def main() -> None:
+def main() -> int:
     """Runs the command."""
     arguments = parser().parse_args()
+    if (arguments.predictions is None) != (arguments.config is None):
+        raise UserError("--predictions and --config: go together; name both, or a run with --run")
+    if arguments.predictions and arguments.run:
+        raise UserError("--predictions: are scored without a run; leave out --run")
+    if arguments.json and not arguments.json.parent.is_dir():
+        raise UserError(f"{arguments.json.parent}: no such folder; make it or name another --json")
+    record, mistakes = (of_predictions if arguments.predictions else of_run)(arguments)
+    if "kitti_road" in record:
+        print(road_table(record["kitti_road"]))
+    if arguments.json:
+        write_file(arguments.json, json.dumps(record, indent=2) + "\n")
+        print(f"scores: {arguments.json}")
+    for mistake in mistakes:
+        tell(printable(mistake))
+    return 2 if mistakes and arguments.predictions else 0
+
+
+def of_predictions(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    """Scores a folder of confidences; returns the record and what is wrong with some of them."""
+    config = load_config(arguments.config, arguments.set).data
+    if config.kind != "kitti_road":
+        raise UserError(f"--predictions: are scored by KITTI's truth; data.kind is {config.kind}, set it to kitti_road")
+    record, mistakes = score_predictions(config, arguments.predictions)
+    print(f"{arguments.predictions}: {record['frames']} frames")
+    return record, mistakes
+
+
+def of_run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    """Scores a run; returns the network's record and the frames that could not be scored in full."""
     folder = RunFolder.open(arguments.run) if arguments.run else RunFolder.newest()
     config = load_config(folder.config_file, arguments.set)
 
     foreign = [key for key in changed_keys(folder.config(), config) if not key.startswith("data.")]
     if foreign:
         raise UserError(f"--set {foreign[0]}: evaluation only reads data.*; the rest is what was trained")
-    if arguments.json and not arguments.json.parent.is_dir():
-        raise UserError(f"{arguments.json.parent}: no such folder; make it or name another --json")
     dataset = open_split(config.data, arguments.split)
+    if (config.data.kind, arguments.split) == ("kitti_road", "test"):
+        raise UserError("--split test: KITTI publishes no truth of it; its server scores what submit_kitti.py writes")
     best = folder.best()
 
     from fcn.inference.predictor import load_predictor  # TensorFlow: only now that nothing is known to be wrong
 
-    scores = evaluate(dataset, load_predictor(folder, config).labels)
-    columns = {"network": scores}
+    predictor, mistakes = load_predictor(folder, config), []
+    if config.data.kind == "kitti_road":
+        record, mistakes = evaluate_road(
+            config.data, dataset, lambda image: predictor.labels_and_confidence(image, ROAD)
+        )
+    else:
+        record = evaluate(dataset, predictor.labels)
+    columns = {"network": record}
     try:
         columns["colour table"] = evaluate_colour_table(open_split(config.data, "train"), dataset)
     except UserError as error:
-        print(f"no colour table, as it is fitted on the split train: {error}", file=sys.stderr)
-    print(f"{folder.path}, weights of step {best['step']}: {scores['frames']} frames of {scores['split']}")
+        tell(f"no colour table, as it is fitted on the split train: {error}")
+    print(f"{folder.path}, weights of step {best['step']}: {record['frames']} frames of {record['split']}")
     print(score_table(columns))
-    if arguments.json:
-        write_file(arguments.json, json.dumps(scores, indent=2) + "\n")
-        print(f"scores: {arguments.json}")
+    return record, mistakes
 
 
 if __name__ == "__main__":

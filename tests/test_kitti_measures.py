@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from test_birds_eye import CALIBRATION
+from test_readme import load_script
 
 from fcn.config import DataConfig
 from fcn.datasets import open_split
@@ -166,6 +172,48 @@ def test_predictions_that_cannot_be_scored_are_named_and_the_others_scored(tree:
         assert line.replace(f"{tree}/", "").startswith(start)
     figures = record["kitti_road"]
     assert (list(figures["image"]), list(figures["bev"])) == (["UMM", "UU", "URBAN"], ["UMM", "URBAN"])
+
+
+def test_script_scores_predictions_with_truth_and_calibration_alone(tree: Path) -> None:
+    shutil.rmtree(tree / "training/image_2")
+    folder = predictions(tree, um_road_000079=TRUTH % 2 * 255, um_road_000001=TRUTH)
+    (tree / "kitti.yaml").write_text("data: {kind: kitti_road, root: nowhere, split_lists: nowhere}")
+    command = [sys.executable, "-X", "importtime", ROOT / "scripts/evaluate.py", "--predictions", folder]
+    command += ["--config", tree / "kitti.yaml", "--set", f"data.root={tree}", "--json", tree / "scores.json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("import time")]
+    truth = f"{tree}/training/gt_image_2/um_road_000001.png"
+    assert lines == [f"{folder}/um_road_000001.png: has no truth {truth}; rename or remove it"]
+    assert done.returncode == 2
+    assert "tensorflow" not in done.stderr
+    record = json.loads((tree / "scores.json").read_text())
+    assert record == json.loads(json.dumps(score_predictions(config_of(tree), folder)[0]))
+    assert record["kitti_road"]["bev"]["UM"]["MaxF"] == pytest.approx(1)
+    assert done.stdout.splitlines()[:2] == [f"{folder}: 1 frames", road_table(record["kitti_road"]).splitlines()[0]]
+    (folder / "um_road_000001.png").unlink()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--predictions", "x"], "--predictions and --config: go together"),
+        (["--config", "x"], "--predictions and --config: go together"),
+        (["--predictions", "x", "--config", "y", "--run", "z"], "--predictions: are scored without a run"),
+        (
+            ["--predictions", "x", "--config", "configs/synthetic.yaml"],
+            "--predictions: are scored by KITTI's truth; data.kind is synthetic",
+        ),
+    ],
+)
+def test_evaluate_refuses_what_does_not_go_together(
+    words: list[str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", *words])
+    with pytest.raises(UserError, match=expected):
+        load_script("scripts/evaluate.py").main()
 
 
 def test_folders_without_predictions_or_truth_are_refused(tree: Path) -> None:

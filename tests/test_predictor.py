@@ -55,6 +55,9 @@ def test_large_images_go_by_tiles_which_change_nothing(size: tuple[int, int], mo
     sure = np.abs(probabilities[..., 0] - 0.5) > 1e-5
     np.testing.assert_array_equal(tiled.labels(image)[sure], probabilities.argmax(-1)[sure])
     assert sure.mean() > 0.9
+    both = tiled.labels_and_confidence(image, 1)
+    np.testing.assert_array_equal(both[..., 0], tiled.labels(image))
+    np.testing.assert_allclose(both[..., 1], 255 * probabilities[..., 1], atol=0.51)
     assert max(tiles) < 0.6 * sure.size  # so never the logits of the whole image
 
 
@@ -76,6 +79,11 @@ def test_every_height_and_width_gets_its_labels(random_predictor: Predictor, hei
     assert probabilities.shape == (height, width, 2)
     np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
     np.testing.assert_array_equal(labels, probabilities.argmax(-1))
+    for index in (0, 1):
+        both = random_predictor.labels_and_confidence(image, index)
+        assert both.dtype == np.uint8
+        np.testing.assert_array_equal(both[..., 0], labels)
+        np.testing.assert_array_equal(both[..., 1], np.rint(255 * probabilities[..., index]))
 
 
 def test_run_of_a_folder_is_scored_and_infers_with_the_classes_of_its_config(tmp_path: Path) -> None:

@@ -46,6 +46,15 @@ class Predictor:
         result = np.empty(image.shape[:2], np.uint8)
         return self._by_tiles(lambda tile: tf.argmax(self._logits(tile), axis=-1).numpy(), image, result)
 
+    def labels_and_confidence(self, image: Array, index: int) -> Array:
+        """uint8 RGB (H, W, 3) -> `labels` and round(255 x the probability of the class `index`): uint8 (H, W, 2)."""
+
+        def both(tile: Array) -> Array:
+            logits = self._logits(tile)
+            return np.dstack([tf.argmax(logits, axis=-1), tf.round(255 * tf.nn.softmax(logits)[..., index])])
+
+        return self._by_tiles(both, image, np.empty((*image.shape[:2], 2), np.uint8))
+
 
 def use_gpu_memory_as_needed() -> None:
     """Lets TensorFlow take memory on a GPU as it needs it, not all of it: another run may be on it."""
