@@ -224,7 +224,7 @@ def _orientation(exif: bytes) -> int:
 
 
 def write_image(path: Path, image: Array) -> None:
-    """Writes uint8 RGB (H, W, 3) as PNG."""
+    """Writes uint8 RGB (H, W, 3) or grey (H, W) as PNG."""
     _write_png(path, Image.fromarray(image))
 
 

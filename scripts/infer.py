@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fcn.datasets import open_split
+from fcn.datasets import classes_of, open_split
 from fcn.errors import UserError, exit_with
 from fcn.inference.sources import sources_of_frames, sources_of_inputs
 from fcn.run import RunFolder
@@ -24,6 +24,9 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--run", type=Path, metavar="DIR", help="folder of the run; the newest under runs/")
     command.add_argument("--out", type=Path, metavar="DIR", help="folder of the pictures; inference/ in the run's")
+    command.add_argument(
+        "--confidence", metavar="CLASS", help="also write the probability of this class, 0 to 255, as a grey picture"
+    )
     return command
 
 
@@ -34,6 +37,9 @@ def main() -> None:
     config = folder.config()
     out = arguments.out or folder.path / "inference"
     folder.best()
+    names = [one.name for one in classes_of(config.data)]
+    if arguments.confidence not in (None, *names):
+        raise UserError(f"--confidence {arguments.confidence}: is no class of the run; name one of {', '.join(names)}")
     if arguments.inputs:
         sources, missing = sources_of_inputs(arguments.inputs, out, config.data.max_megapixels)
     else:
@@ -43,7 +49,8 @@ def main() -> None:
     from fcn.inference.predictor import load_predictor
 
     predictor = load_predictor(folder)
-    results, unreadable = infer(predictor, sources, out)
+    confidence_of = names.index(arguments.confidence) if arguments.confidence else None
+    results, unreadable = infer(predictor, sources, out, confidence_of)
     print(table(results, predictor))
     print(f"masks and overlays: {out}")
     if missing + unreadable:

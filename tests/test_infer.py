@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD
 from fcn.errors import UserError
@@ -35,7 +36,7 @@ def test_full_disk_stops_all_and_what_was_written_stays_whole(tmp_path: Path, mo
     assert caught.value.filename == f"{tmp_path}/out/c_mask.png"  # `exit_with` tells the rest
     assert len(list((tmp_path / "out").iterdir())) == 4
     for source in SOURCES[:2]:
-        mask, overlay = source.outputs(tmp_path / "out")
+        mask, overlay, _ = source.outputs(tmp_path / "out")
         assert read_label(mask).shape == read_image(overlay).shape[:2] == (2, 3)
 
 
@@ -46,13 +47,26 @@ def test_image_whose_files_cannot_be_written_is_told_and_the_others_are_done(tmp
     results, mistakes = infer(PREDICTOR, [long, *SOURCES], tmp_path)
     assert [result.source.stem for result in results] == ["a", "c", "e"]
     for source in (SOURCES[0], SOURCES[2], SOURCES[4]):
-        mask, overlay = source.outputs(tmp_path)
+        mask, overlay, _ = source.outputs(tmp_path)
         assert read_label(mask).shape == read_image(overlay).shape[:2] == (2, 3)
     mend = "check the name and its permissions"
     assert mistakes[0].endswith(f"{long.stem}_mask.png: cannot be written: File name too long; {mend}")
     assert mistakes[1:] == [
         f"{tmp_path}/{name}.png: cannot be written: Is a directory; {mend}" for name in ("b_mask", "d_overlay")
     ]
+
+
+def test_confidence_is_a_grey_picture_beside_the_same_mask(tmp_path: Path) -> None:
+    answer = np.arange(12, dtype=np.uint8).reshape(2, 3, 2)
+    predictor = SimpleNamespace(
+        classes=BACKGROUND_AND_ROAD, labels=PREDICTOR.labels, labels_and_confidence=lambda _, index: answer + index
+    )
+    infer(predictor, SOURCES[:1], tmp_path, confidence_of=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a_confidence.png", "a_mask.png", "a_overlay.png"]
+    np.testing.assert_array_equal(read_label(tmp_path / "a_mask.png"), answer[..., 0] + 1)
+    np.testing.assert_array_equal(read_label(tmp_path / "a_confidence.png"), answer[..., 1] + 1)
+    with Image.open(tmp_path / "a_confidence.png") as picture:
+        assert picture.mode == "L"
 
 
 def test_out_that_is_a_file_is_refused(tmp_path: Path) -> None:

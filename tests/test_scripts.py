@@ -147,6 +147,14 @@ def test_infer_never_overwrites_an_input(smoke_run: Path, script: Script, tmp_pa
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_confidence_of_no_class_is_refused(smoke_run: Path, script: Script) -> None:
+    done = script("infer", "--run", smoke_run, "--confidence", "roda")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "--confidence roda: is no class of the run; name one of background, road\n",
+    )
+
+
 def test_missing_inputs_are_named_and_the_others_done(smoke_run: Path, script: Script, tmp_path: Path) -> None:
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
     done = script("infer", tmp_path / "no.png", tmp_path / "a.png", "--run", smoke_run, "--out", tmp_path / "out")

@@ -24,7 +24,7 @@ class Result:
         source: the image.
         size: (height, width) in pixels.
         shares: fraction of the pixels of each class, in the order of the classes.
-        milliseconds: of decoding, of the network, of writing both files.
+        milliseconds: of decoding, of the network, of writing the files.
     """
 
     source: Source
@@ -33,8 +33,16 @@ class Result:
     milliseconds: tuple[float, float, float]
 
 
-def infer(predictor: Predictor, sources: Sequence[Source], out: Path) -> tuple[list[Result], list[str]]:
+def infer(
+    predictor: Predictor, sources: Sequence[Source], out: Path, confidence_of: int | None = None
+) -> tuple[list[Result], list[str]]:
     """Writes `<stem>_mask.png` (class indices with the palette, at the image's size) and `<stem>_overlay.png`.
+
+    Args:
+        predictor: of the run.
+        sources: the images.
+        out: the folder.
+        confidence_of: index of a class, for which `<stem>_confidence.png` is written too: grey, 255 x its probability.
 
     Returns:
         What was found in each image that could be read and its files written, and a line for each other one.
@@ -57,12 +65,17 @@ def infer(predictor: Predictor, sources: Sequence[Source], out: Path) -> tuple[l
             mistakes.append(str(error))
             continue
         decoded = time.perf_counter()
-        mask = predictor.labels(image)
+        if confidence_of is None:
+            mask, confidence = predictor.labels(image), None
+        else:
+            mask, confidence = np.moveaxis(predictor.labels_and_confidence(image, confidence_of), -1, 0)
         predicted = time.perf_counter()
-        mask_file, overlay_file = source.outputs(out)
+        mask_file, overlay_file, confidence_file = source.outputs(out)
         try:
             write_mask(mask_file, mask, predictor.classes)
             write_image(overlay_file, overlay(image, mask, predictor.classes))
+            if confidence is not None:
+                write_image(confidence_file, confidence)
         except OSError as error:
             if error.errno in DISK_FULL:  # so would the other images
                 raise

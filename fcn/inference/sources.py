@@ -27,9 +27,9 @@ class Source:
     stem: str
     read: Callable[[], Array]
 
-    def outputs(self, out: Path) -> tuple[Path, Path]:
-        """The mask and the overlay of the image in the folder `out`."""
-        return out / f"{self.stem}_mask.png", out / f"{self.stem}_overlay.png"
+    def outputs(self, out: Path) -> tuple[Path, Path, Path]:
+        """The mask, the overlay and the confidence of the image in the folder `out`."""
+        return out / f"{self.stem}_mask.png", out / f"{self.stem}_overlay.png", out / f"{self.stem}_confidence.png"
 
 
 def sources_of_inputs(inputs: Sequence[str], out: Path, max_megapixels: int) -> tuple[list[Source], list[str]]:
