@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import yaml
-from hypothesis import example, given, reject
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fcn.config import SECTIONS, AugmentConfig, Config, DataConfig, ModelConfig, TrainConfig
@@ -70,8 +70,12 @@ def legal(section: type[Section]) -> st.SearchStrategy[Section]:
     def made(chosen: dict[str, Any]) -> Section:
         try:
             return section(**chosen)
-        except ConfigError:  # legal alone and wrong together
-            reject()
+        except ConfigError as error:  # legal alone and wrong together: without what is wrong, or another kind
+            wrong = {key.partition(".")[2] for key in error.problems}
+            kept = {name: value for name, value in chosen.items() if name not in wrong}
+            if "root" in wrong:
+                return made({**kept, "root": "folder"})
+            return made(kept if len(kept) < len(chosen) else {**kept, "kind": "synthetic"})
 
     return changed.map(made)
 
