@@ -225,14 +225,12 @@ def _orientation(exif: bytes) -> int:
 
 def write_image(path: Path, image: Array) -> None:
     """Writes uint8 RGB (H, W, 3) or grey (H, W) as PNG."""
-    _write_png(path, Image.fromarray(image))
+    write_file(path, png_of(image))
 
 
 def write_mask(path: Path, mask: Array, classes: Sequence[SegmentationClass]) -> None:
     """Writes a label map (H, W) as an 8-bit palette PNG: the indices are the labels, the palette their colours."""
-    picture = Image.fromarray(mask)
-    picture.putpalette(palette(classes).tobytes())
-    _write_png(path, picture)
+    write_file(path, png_of(mask, palette(classes)))
 
 
 def palette(classes: Sequence[SegmentationClass]) -> Array:
@@ -242,7 +240,10 @@ def palette(classes: Sequence[SegmentationClass]) -> Array:
     return colours
 
 
-def _write_png(path: Path, picture: Image.Image) -> None:
-    buffer = io.BytesIO()
+def png_of(image: Array, colours: Array | None = None) -> bytes:
+    """A PNG of uint8 RGB (H, W, 3) or grey (H, W); with `colours` (256, 3), of (H, W) palette indices."""
+    picture, buffer = Image.fromarray(image), io.BytesIO()
+    if colours is not None:
+        picture.putpalette(colours.tobytes())
     picture.save(buffer, "PNG")
-    write_file(path, buffer.getvalue())
+    return buffer.getvalue()

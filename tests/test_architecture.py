@@ -41,6 +41,7 @@ WITHOUT_TENSORFLOW = (
     "evaluation.evaluate",
     "evaluation.colour_table",
     "evaluation.kitti_road",
+    "evaluation.submission",
     "inference.sources",
     "model.weights",
 )

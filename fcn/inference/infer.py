@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from fcn.errors import DISK_FULL, UserError, printable
-from fcn.images import write_image, write_mask
+from fcn.images import Array, SegmentationClass, write_image, write_mask
 from fcn.inference.predictor import Predictor
 from fcn.inference.sources import Source
 from fcn.pictures import overlay
@@ -61,33 +61,43 @@ def infer(
         start = time.perf_counter()
         try:
             image = source.read()
+            decoded = time.perf_counter()
+            if confidence_of is None:
+                mask, confidence = predictor.labels(image), None
+            else:
+                mask, confidence = np.moveaxis(predictor.labels_and_confidence(image, confidence_of), -1, 0)
+            predicted = time.perf_counter()
+            _write(source.outputs(out), image, mask, confidence, predictor.classes)
         except UserError as error:
             mistakes.append(str(error))
-            continue
-        decoded = time.perf_counter()
-        if confidence_of is None:
-            mask, confidence = predictor.labels(image), None
-        else:
-            mask, confidence = np.moveaxis(predictor.labels_and_confidence(image, confidence_of), -1, 0)
-        predicted = time.perf_counter()
-        mask_file, overlay_file, confidence_file = source.outputs(out)
-        try:
-            write_mask(mask_file, mask, predictor.classes)
-            write_image(overlay_file, overlay(image, mask, predictor.classes))
-            if confidence is not None:
-                write_image(confidence_file, confidence)
-        except OSError as error:
-            if error.errno in DISK_FULL:  # so would the other images
-                raise
-            mistakes.append(
-                f"{error.filename}: cannot be written: {error.strerror}; check the name and its permissions"
-            )
             continue
         written = time.perf_counter()
         shares = tuple(float(np.mean(mask == index)) for index in range(len(predictor.classes)))
         times = (decoded - start, predicted - decoded, written - predicted)
         results.append(Result(source, mask.shape, shares, tuple(1000 * seconds for seconds in times)))
     return results, mistakes
+
+
+def _write(
+    files: tuple[Path, Path, Path],
+    image: Array,
+    mask: Array,
+    confidence: Array | None,
+    classes: Sequence[SegmentationClass],
+) -> None:
+    """Writes mask, overlay and confidence; UserError where that cannot be, OSError where the disk is full."""
+    mask_file, overlay_file, confidence_file = files
+    try:
+        write_mask(mask_file, mask, classes)
+        write_image(overlay_file, overlay(image, mask, classes))
+        if confidence is not None:
+            write_image(confidence_file, confidence)
+    except OSError as error:
+        if error.errno in DISK_FULL:  # so would the other images
+            raise
+        raise UserError(
+            f"{error.filename}: cannot be written: {error.strerror}; check the name and its permissions"
+        ) from error
 
 
 def table(results: Sequence[Result], predictor: Predictor) -> str:

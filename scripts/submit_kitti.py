@@ -1,0 +1,55 @@
+"""Writes the zip that the server of KITTI Road scores: a run's confidences of the test frames, seen from above."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from fcn.datasets.kitti_road import ROAD, TEST_FRAMES
+from fcn.errors import UserError, exit_with, printable, tell
+from fcn.evaluation.submission import submission_frames, write_submission
+from fcn.run import RunFolder
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    command = argparse.ArgumentParser(description=__doc__)
+    command.add_argument("--run", type=Path, metavar="DIR", help="folder of the run; the newest under runs/")
+    command.add_argument("--out", type=Path, metavar="ZIP", required=True, help="the file to write")
+    command.add_argument(
+        "--partial", action="store_true", help="leave missing frames out; the server takes all or none"
+    )
+    return command
+
+
+def main() -> None:
+    """Runs the command."""
+    arguments = parser().parse_args()
+    folder = RunFolder.open(arguments.run) if arguments.run else RunFolder.newest()
+    config = folder.config().data
+    if config.kind != "kitti_road":
+        raise UserError(f"{folder.path}: was trained with data.kind {config.kind}; name a run on kitti_road")
+    if not arguments.out.parent.is_dir():
+        raise UserError(f"{arguments.out.parent}: no such folder; make it or name another --out")
+    frames, missing = submission_frames(config)
+    if not frames or (missing and not arguments.partial):
+        raise UserError(*missing)
+    folder.best()
+
+    from fcn.inference.predictor import load_predictor  # TensorFlow: only now that nothing is known to be wrong
+
+    predictor = load_predictor(folder)
+    mistakes = write_submission(
+        config,
+        frames,
+        lambda image: predictor.labels_and_confidence(image, ROAD)[..., 1],
+        arguments.out,
+        arguments.partial,
+    )
+    for line in missing + mistakes:
+        tell(printable(line))
+    print(f"{arguments.out}: {len(frames) - len(mistakes)} of {sum(TEST_FRAMES.values())} frames")
+
+
+if __name__ == "__main__":
+    exit_with(main)

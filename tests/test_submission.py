@@ -1,0 +1,116 @@
+"""The submission to KITTI Road: official names and sizes, all or nothing, and what is left out is told."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_birds_eye import CALIBRATION
+
+from fcn.config import DataConfig
+from fcn.errors import UserError
+from fcn.evaluation.birds_eye import birds_eye, road_to_image
+from fcn.evaluation.submission import require_sound, submission_frames, write_submission
+from fcn.images import Array, write_image
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """All 290 test frames, small ones and all the same."""
+    for folder in ("image_2", "calib"):
+        (tmp_path / "testing" / folder).mkdir(parents=True)
+    write_image(tmp_path / "frame.png", np.arange(40 * 120 * 3, dtype=np.uint8).reshape(40, 120, 3))
+    (tmp_path / "calib.txt").write_text(CALIBRATION)
+    for category, count in (("um", 96), ("umm", 94), ("uu", 100)):
+        for number in range(count):
+            (tmp_path / f"testing/image_2/{category}_{number:06d}.png").symlink_to(tmp_path / "frame.png")
+            (tmp_path / f"testing/calib/{category}_{number:06d}.txt").symlink_to(tmp_path / "calib.txt")
+    return tmp_path
+
+
+def config_of(tree: Path, **settings: object) -> DataConfig:
+    return DataConfig(kind="kitti_road", root=str(tree), **settings)
+
+
+def red(image: Array) -> Array:
+    return image[..., 0]
+
+
+def test_whole_submission_has_the_official_names_in_its_root_and_the_warped_confidence(tree: Path) -> None:
+    frames, missing = submission_frames(config_of(tree))
+    assert (len(frames), missing) == (290, [])
+    assert write_submission(config_of(tree), frames[:1] + frames[-2:], red, tree / "out.zip", partial=False) == []
+    with ZipFile(tree / "out.zip") as archive:
+        assert archive.namelist() == ["um_road_000000.png", "uu_road_000098.png", "uu_road_000099.png"]
+        with Image.open(archive.open("uu_road_000099.png")) as picture:
+            assert (picture.size, picture.mode) == ((400, 800), "L")
+            image = np.arange(40 * 120 * 3, dtype=np.uint8).reshape(40, 120, 3)[..., 0]
+            np.testing.assert_array_equal(picture, birds_eye(image, road_to_image(tree / "calib.txt"), 0))
+
+
+def test_lanes_have_names_of_their_own(tree: Path) -> None:
+    write_submission(config_of(tree, kitti_truth="um_lane"), ["um_000003", "uu_000003"], red, tree / "out.zip", False)
+    with ZipFile(tree / "out.zip") as archive:
+        assert archive.namelist() == ["um_lane_000003.png", "uu_road_000003.png"]
+
+
+def test_same_confidences_make_the_same_bytes(tree: Path) -> None:
+    for name in ("a.zip", "b.zip"):
+        write_submission(config_of(tree), ["um_000000"], red, tree / name, partial=False)
+    assert (tree / "a.zip").read_bytes() == (tree / "b.zip").read_bytes()
+
+
+def test_missing_files_are_listed(tree: Path) -> None:
+    (tree / "testing/image_2/umm_000093.png").unlink()
+    (tree / "testing/calib/uu_000001.txt").unlink()
+    frames, missing = submission_frames(config_of(tree))
+    assert len(frames) == 288
+    assert not {"umm_000093", "uu_000001"} & set(frames)
+    assert [line.split(": ")[0].replace(f"{tree}/", "") for line in missing] == [
+        "testing/image_2/umm_000093.png",
+        "testing/calib/uu_000001.txt",
+    ]
+
+
+def test_nothing_is_written_where_a_frame_is_broken_unless_partial(tree: Path) -> None:
+    broken, out = tree / "testing/image_2/um_000001.png", tree / "out.zip"
+    broken.unlink()
+    broken.write_bytes(b"GIF89a")
+    with pytest.raises(UserError, match=r"um_000001.png: is no PNG or JPEG(.|\n)*out.zip: is not written"):
+        write_submission(config_of(tree), ["um_000000", "um_000001"], red, out, partial=False)
+    with pytest.raises(UserError, match=r"out.zip: is not written"):
+        write_submission(config_of(tree), ["um_000001"], red, out, partial=True)
+    assert not out.exists()
+    (mistake,) = write_submission(config_of(tree), ["um_000000", "um_000001"], red, out, partial=True)
+    assert mistake.startswith(str(broken))
+    with ZipFile(out) as archive:
+        assert archive.namelist() == ["um_road_000000.png"]
+
+
+@pytest.mark.parametrize(
+    ("names", "size", "mode", "expected"),
+    [
+        (["a.png"], (400, 800), "L", ""),
+        (["x/a.png"], (400, 800), "L", "would not hold the 1 files"),
+        (["a.png", "b.png"], (400, 800), "L", "would not hold the 1 files"),
+        (["a.png"], (800, 400), "L", r"a.png would be \(800, 400\), mode L"),
+        (["a.png"], (400, 800), "RGB", r"a.png would be \(400, 800\), mode RGB"),
+    ],
+)
+def test_check_refuses_other_names_sizes_and_modes(
+    names: list[str], size: tuple[int, int], mode: str, expected: str
+) -> None:
+    archive, picture = io.BytesIO(), io.BytesIO()
+    Image.new(mode, size).save(picture, "PNG")
+    with ZipFile(archive, "w") as members:
+        for name in names:
+            members.writestr(name, picture.getvalue())
+    if expected:
+        with pytest.raises(UserError, match=expected):
+            require_sound(archive, ["a.png"], Path("out.zip"))
+    else:
+        require_sound(archive, ["a.png"], Path("out.zip"))
