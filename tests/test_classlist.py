@@ -35,6 +35,7 @@ def test_lists_that_go_together_are_taken(given: dict[str, Any]) -> None:
     [
         ({"root": None}, {"root": "is not set; `folder` is read from a folder: set data.root to it"}),
         ({"class_names": ()}, {"class_names": "has 0 names; write 2 to 255, such as [background, road]"}),
+        ({"class_names": ("road",)}, {"class_names": "has 1 names; write 2 to 255, such as [background, road]"}),
         (
             {"class_names": ("road", *map(str, range(255)))},
             {"class_names": "has 256 names; write 2 to 255, such as [background, road]"},

@@ -59,6 +59,7 @@ def mask_told(path: Path, **given: Any) -> str:
 def test_frames_are_matched_by_stem_and_read_in_the_classes_of_the_config(tree: Path) -> None:
     training, validation, _ = open_for_training(config(tree, view="full"))
     assert sorted(training.names + validation.names) == NAMES
+    assert sorted(training.names) == list(training.names)
     assert training.classes == validation.classes == classes_of(config(tree, view="full"))
     image, label = training.read(0)
     assert (image.shape, label.dtype) == ((2, 3, 3), np.uint8)
@@ -175,6 +176,24 @@ def test_values_that_are_no_class_are_counted_with_the_line_that_maps_them(
     assert mask_told(tmp_path / "m.png", **given) == f"m.png: {expected}"
 
 
+@pytest.mark.parametrize(
+    ("values", "given"),
+    [([0, 7, 255], {}), ([0, 7, 255], {"mask_values": (0, 7)}), ([0, 1, 255], {"class_names": ("a", "b", "road")})],
+)
+def test_255_is_offered_as_a_class_only_where_it_must_be_the_second_of_two(
+    values: list[int], given: dict[str, Any], tmp_path: Path
+) -> None:
+    save(tmp_path / "m.png", [values])
+    line = mask_told(tmp_path / "m.png", **given)
+    assert "255 in 1 pixels" in line
+    assert "mask_values" not in line
+
+
+def test_up_to_five_values_that_are_no_class_are_all_listed(tmp_path: Path) -> None:
+    save(tmp_path / "m.png", [[0, 1, 2, 3, 4, 5, 6]])
+    assert "`ignore_values: [2, 3, 4, 5, 6]`" in mask_told(tmp_path / "m.png")
+
+
 @pytest.mark.parametrize("given", [INDICES, COLOURS], ids=["index", "colour"])
 @pytest.mark.parametrize(
     ("mode", "ending", "expected"),
@@ -230,6 +249,7 @@ def test_folders_named_like_splits_are_the_splits(tree: Path) -> None:
 
 def test_lists_name_the_frames_of_the_splits(tree: Path) -> None:
     lists = {"split_lists": str(tree)}
+    add_frame(tree, "a00", "images/train", "masks/train")  # lists count, whatever folders there are
     (tree / "train.txt").write_text("frame03\n\nframe01 \nframe03\n")
     assert open_split(config(tree, **lists), "train").names == ("frame03", "frame01")
     assert told(tree, "val", **lists)[0].startswith("val.txt: no such file; ")

@@ -158,8 +158,8 @@ def _strangers(config: DataConfig, values: Array, counts: Array) -> str:
     if len(told) > TOLD:
         return (
             f"{len(told)} values that are no class, such as {', '.join(told[:TOLD])}; "
-            "was it saved as JPEG or resized with interpolation, or is data.mask_kind another? resize masks by nearest "
-            "neighbour"
+            "was it saved as JPEG or resized with interpolation, or is data.mask_kind another? "
+            "resize masks by nearest neighbour"
         )
     mend = f"`{setting}: {shown}` under `data:` ignores what is no class"
     if shown == [255] and config.mask_values is None and len(config.class_names) == 2:
