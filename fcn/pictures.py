@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from fcn.images import IGNORE, Array, SegmentationClass, palette
 STRENGTH = 0.5  # share of the class colour in an overlay
 BLOCK = 2**16  # pixels tinted at a time: in floats the blend takes 24 times the image's memory
 GAP = 4  # pixels between pictures side by side
+TILE = (240, 480)  # (height, width) in pixels of a picture on a contact sheet
 
 
 def overlay(image: Array, mask: Array, classes: Sequence[SegmentationClass]) -> Array:
@@ -29,3 +30,17 @@ def comparison(image: Array, truth: Array, prediction: Array, classes: Sequence[
     gap = np.full((image.shape[0], GAP, 3), 255, np.uint8)
     colours = palette(classes)
     return np.concatenate([image, gap, colours[truth], gap, overlay(image, prediction, classes)], axis=1)
+
+
+def contact_sheet(frames: Iterable[tuple[Array, Array]], classes: Sequence[SegmentationClass]) -> Array:
+    """Image (H, W, 3) | label (H, W) of each frame in a row, small enough for TILE, on white: uint8 RGB."""
+    rows, colours = [], palette(classes)
+    for image, label in frames:
+        row = np.full((TILE[0] + GAP, 2 * (TILE[1] + GAP), 3), 255, np.uint8)
+        shrink = max(1.0, image.shape[0] / TILE[0], image.shape[1] / TILE[1])
+        counts = [max(1, round(length / shrink)) for length in label.shape]
+        y, x = (np.arange(count) * length // count for count, length in zip(counts, label.shape, strict=True))
+        row[: len(y), : len(x)] = image[np.ix_(y, x)]
+        row[: len(y), len(x) + GAP : 2 * len(x) + GAP] = colours[label[np.ix_(y, x)]]
+        rows.append(row)
+    return np.concatenate(rows)

@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 
 from fcn.images import IGNORE, SegmentationClass
-from fcn.pictures import GAP, comparison, overlay
+from fcn.pictures import GAP, TILE, comparison, contact_sheet, overlay
 
 CLASSES = (SegmentationClass("a", (0, 0, 0)), SegmentationClass("b", (200, 100, 0)))
 IMAGE = np.full((2, 3, 3), 100, np.uint8)
@@ -38,3 +38,17 @@ def test_comparison_is_image_truth_and_prediction_from_left_to_right() -> None:
     np.testing.assert_array_equal(picture[:, :3], IMAGE)
     assert picture[0, 3 + GAP : 6 + GAP].tolist() == [[0, 0, 0], [200, 100, 0], [0, 0, 0]]
     np.testing.assert_array_equal(picture[:, 6 + 2 * GAP :], overlay(IMAGE, np.ones_like(MASK), CLASSES))
+
+
+def test_contact_sheet_has_a_row_a_frame_and_keeps_label_colours_however_large_the_frame() -> None:
+    small = np.zeros((2, 3), np.uint8)
+    large = np.full((4000, 3001), 1, np.uint8)
+    sheet = contact_sheet([(IMAGE, small), (np.full((4000, 3001, 3), 9, np.uint8), large)], CLASSES)
+    assert sheet.shape == (2 * (TILE[0] + GAP), 2 * (TILE[1] + GAP), 3)
+    np.testing.assert_array_equal(sheet[:2, :3], IMAGE)
+    assert (sheet[:2, 3 + GAP : 6 + GAP] == 0).all()
+    below = sheet[TILE[0] + GAP :]
+    assert (below[0, :180] == 9).all()  # 3001 x 240 / 4000, rounded
+    assert (below[239, 180 + GAP : 360 + GAP] == (200, 100, 0)).all()
+    assert (below[240:] == 255).all()
+    assert (below[:, 360 + GAP :] == 255).all()

@@ -15,7 +15,7 @@ from PIL import Image
 from fcn.configfile import load_config
 from fcn.run import RunFolder
 
-SCRIPTS = ("train", "evaluate", "infer", "explain_layers", "submit_kitti", "fetch_data")
+SCRIPTS = ("train", "evaluate", "infer", "explain_layers", "submit_kitti", "fetch_data", "check_data")
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

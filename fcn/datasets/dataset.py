@@ -43,6 +43,19 @@ class Dataset:
         return len(self.names)
 
 
+class MissingFilesError(UserError):
+    """Frames that lack their image or their label map, a line for each file.
+
+    Attributes:
+        whole: the frames that are there: name, image, label map.
+    """
+
+    def __init__(self, files: Sequence[tuple[str, Path, Path]], mend: str):
+        self.whole = [frame for frame in files if frame[1].is_file() and frame[2].is_file()]
+        missing = dict.fromkeys(path for _, *pair in files for path in pair if not path.is_file())
+        super().__init__(*(f"{path}: is missing; {mend}" for path in missing))
+
+
 def open_files(
     config: DataConfig,
     split: str,
@@ -121,14 +134,15 @@ def label_table(mapping: dict[int, int]) -> Array:
 
 
 def map_labels(values: Array, table: Array, path: Path) -> Array:
-    """The label of each value of a file; UserError names the file and the first value that is no class."""
+    """The label of each value of a file; UserError names the file and counts the values that are no class."""
     labels = table[values]
     if labels.min() < 0:
         wrong = sorted(set(np.unique(values)) - set(np.flatnonzero(table >= 0)))
         legal = np.flatnonzero(table >= 0)
+        counts = ", ".join(f"{np.sum(values == value):,} of {value}" for value in wrong)
         raise UserError(
             f"{path}: holds the value {wrong[0]} at (row, column) {_first(values == wrong[0])}; legal are {legal[0]} "
-            f"to {legal[-1]}: is it a mask of another data set, or resized with interpolation?"
+            f"to {legal[-1]}, wrong pixels {counts}: is it a mask of another data set, or resized with interpolation?"
         )
     return labels.astype(np.uint8)
 

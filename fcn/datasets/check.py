@@ -1,0 +1,234 @@
+"""A data set -> everything that is wrong with it, at once, and what it is made of."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from fcn.config import DataConfig
+from fcn.datasets import DATASETS, SPLITS, classes_of
+from fcn.datasets.dataset import Dataset, MissingFilesError, open_files, road_view, spread
+from fcn.errors import UserError
+from fcn.images import IGNORE, PNG, Array, read_image
+from fcn.pictures import contact_sheet
+
+PNG_WITH_ALPHA = (4, 6)  # colour types, which byte 25 of a PNG is
+SHEET_FRAMES = 4  # of each split
+SIZES = 3  # of each split that are listed
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is kept of a frame; so little that memory does not grow with the pixels.
+
+    Attributes:
+        size: (height, width) in pixels.
+        digest: SHA-256 of the decoded image.
+        counts: pixels of each class, int64 (C,).
+    """
+
+    size: tuple[int, int]
+    digest: bytes
+    counts: Array
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """A split that was read.
+
+    Attributes:
+        dataset: its frames whose files are there.
+        files: name, image and label map of each; none where frames are drawn.
+        facts: of each frame; None where it is not sound.
+    """
+
+    dataset: Dataset
+    files: Sequence[tuple[str, Path, Path]]
+    facts: list[Facts | None]
+
+    @property
+    def sound(self) -> list[Facts]:
+        """Those of the frames that could be read."""
+        return [one for one in self.facts if one]
+
+    @property
+    def has_truth(self) -> bool:
+        """False for frames published without: their image stands for their label map."""
+        return not self.files or any(image != label for _, image, label in self.files)
+
+    def place(self, index: int) -> str:
+        """The frame's image, in words."""
+        return str(self.files[index][1]) if self.files else f"{self.dataset.split}/{self.dataset.names[index]}"
+
+
+def check_data(config: DataConfig) -> tuple[list[SplitReport], list[str], list[str]]:
+    """Reads every frame of every split on all cores.
+
+    Returns:
+        The splits; a line for each problem; a line for each thing worth knowing that is none.
+    """
+    reports: list[SplitReport] = []
+    problems: list[str] = []
+    remarks: list[str] = []
+    for split in SPLITS:
+        try:
+            dataset, files, missing = _open(config, split)
+        except UserError as error:
+            if split == "test":  # training and choosing a recipe need none
+                remarks.append(f"test is not checked: {error}")
+            else:
+                problems += str(error).splitlines()
+            continue
+        report = SplitReport(dataset, files, [])
+        problems += missing
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            results = pool.map(partial(_look, config, report), range(len(dataset)))
+            for facts, found in tqdm(results, f"check {split}", len(dataset), unit="frame", leave=False, disable=None):
+                report.facts.append(facts)
+                problems += found
+        problems += _absent(report)
+        reports.append(report)
+    return reports, problems + _in_two_splits(reports), remarks
+
+
+def _open(config: DataConfig, split: str) -> tuple[Dataset, Sequence[tuple[str, Path, Path]], list[str]]:
+    """The frames that are there, their files, and lines about those that are not."""
+    module, files, missing = DATASETS[config.kind], [], []
+    if config.kind == "synthetic":
+        dataset = module.open_split(config, split)
+    else:
+        try:
+            files = module.frame_files(config, split)
+        except MissingFilesError as error:
+            files, missing = error.whole, str(error).splitlines()
+        dataset = open_files(config, split, classes_of(replace(config, view="full")), files, module.decode_label)
+    return road_view(dataset) if config.view == "road" else dataset, files, missing
+
+
+def _look(config: DataConfig, report: SplitReport, index: int) -> tuple[Facts | None, list[str]]:
+    """Facts of a frame where it is sound, and a line for everything that is wrong with its files."""
+    try:
+        image, label = report.dataset.read(index)
+    except UserError as error:
+        return None, (report.files and _mistakes(config, *report.files[index][1:])) or [str(error)]
+    problems = []
+    if report.files and _has_alpha(report.files[index][1]):
+        problems.append(
+            f"{report.place(index)}: has an alpha channel, and what it hides is learned from; save it as RGB"
+        )
+    if report.has_truth and label.min() == IGNORE:
+        problems.append(
+            f"{report.place(index)}: every pixel of its label is ignored; it can be neither learned from nor scored: "
+            "remove it, or mend its label"
+        )
+    digest = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest()
+    counts = np.bincount(label.reshape(-1), minlength=256)[: len(report.dataset.classes)]
+    return Facts(image.shape[:2], digest, counts), problems
+
+
+def _mistakes(config: DataConfig, image_path: Path, label_path: Path) -> list[str]:
+    """A line for each file that cannot be read alone; reading the two as a frame names the first only."""
+    lines: dict[str, None] = {}
+    for read in (
+        partial(read_image, image_path, config.max_megapixels, turn=False),
+        partial(DATASETS[config.kind].decode_label, config, label_path),
+    ):
+        try:
+            read()
+        except UserError as error:
+            lines[str(error)] = None  # an image that stands for its label map has one mistake
+    return list(lines)
+
+
+def _has_alpha(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(26)
+    return head.startswith(PNG) and head[25] in PNG_WITH_ALPHA
+
+
+def _absent(report: SplitReport) -> list[str]:
+    """A line for each class that no pixel of a split with truth has."""
+    if not (report.has_truth and report.sound):
+        return []
+    total = np.sum([one.counts for one in report.sound], axis=0)
+    split = report.dataset.split
+    mend = "it cannot be learned" if split == "train" else "it cannot be scored"
+    names = [one.name for one, count in zip(report.dataset.classes, total, strict=True) if not count]
+    return [f"{split}: no pixel is {name}; {mend}: move frames that show it into {split}" for name in names]
+
+
+def _in_two_splits(reports: list[SplitReport]) -> list[str]:
+    """A line for each picture that an earlier split has too."""
+    first: dict[bytes, tuple[str, str]] = {}
+    lines = []
+    for report in reports:
+        split = report.dataset.split
+        for index, facts in enumerate(report.facts):
+            if facts is None:
+                continue
+            other, place = first.setdefault(facts.digest, (split, report.place(index)))
+            if other != split:
+                lines.append(
+                    f"{report.place(index)}: is the same picture as {place}; frames of {other} must not be in {split}: "
+                    "remove one of the two"
+                )
+    return lines
+
+
+def median_frequency(facts: Sequence[Facts]) -> Array:
+    """Class weights float64 (C,) by median frequency balancing (Eigen and Fergus 2015); 1 for a class without pixels.
+
+    The frequency of a class is its share of all pixels, ignored ones too, of the frames that show it.
+    """
+    counts = np.array([one.counts for one in facts])
+    pixels = np.array([[one.size[0] * one.size[1]] for one in facts])
+    there = counts.any(axis=0)
+    frequency = counts.sum(axis=0)[there] / (pixels * (counts > 0)).sum(axis=0)[there]
+    weights = np.ones(counts.shape[1])
+    weights[there] = np.median(frequency) / frequency
+    return weights
+
+
+def summary(reports: Sequence[SplitReport]) -> str:
+    """Tables of frames and sizes, of the share of the pixels that a class has, and the class weights of train."""
+    lines = [f"{'split':<8}{'frames':>8}  height x width"]
+    for report in reports:
+        sizes = Counter(one.size for one in report.sound).most_common()
+        told = [f"{height} x {width} ({count})" for (height, width), count in sizes[:SIZES]]
+        rest = [f"{len(sizes) - SIZES} other sizes"] if len(sizes) > SIZES else []
+        lines.append(f"{report.dataset.split:<8}{len(report.dataset):>8}  {', '.join(told + rest)}")
+    scored = [report for report in reports if report.has_truth and report.sound]
+    if not scored:
+        return "\n".join(lines)
+    names = [one.name for one in scored[0].dataset.classes]
+    wide = max(map(len, ["ignored", *names])) + 2
+    shares = []
+    for report in scored:
+        pixels = sum(one.size[0] * one.size[1] for one in report.sound)
+        share = np.sum([one.counts for one in report.sound], axis=0) / pixels
+        shares.append([*share, 1 - share.sum()])
+    lines.append(" " * wide + "".join(f"{report.dataset.split:>9}" for report in scored))
+    for name, row in zip([*names, "ignored"], zip(*shares, strict=True), strict=True):
+        lines.append(f"{name:<{wide}}" + "".join(f"{share:>9.2%}" for share in row))
+    if scored[0].dataset.split == "train":
+        weights = ", ".join(f"{weight:.4f}" for weight in median_frequency(scored[0].sound))
+        lines.append(f"class weights by median frequency on train: [{weights}]")
+    return "\n".join(lines)
+
+
+def sheet(reports: Sequence[SplitReport]) -> Array | None:
+    """Contact sheet of some sound frames of each split, uint8 RGB; None where there is none."""
+    frames = []
+    for report in reports:
+        sound = [index for index, facts in enumerate(report.facts) if facts]
+        frames += [report.dataset.read(sound[index]) for index in spread(len(sound), SHEET_FRAMES) if sound]
+    return contact_sheet(frames, reports[0].dataset.classes) if frames else None
