@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 from fcn.config import DataConfig
-from fcn.datasets.dataset import Dataset, MissingFilesError, label_table, map_labels, open_files
+from fcn.datasets.dataset import Dataset, IncompleteSplitError, label_table, map_labels, open_files
 from fcn.errors import UserError
 from fcn.images import IGNORE, Array, SegmentationClass, read_label
 
@@ -48,7 +48,8 @@ def frame_files(config: DataConfig, split: str) -> list[tuple[str, Path, Path]]:
     """Finds the frames of a split: name, image, annotation.
 
     Raises:
-        UserError: a folder is missing or empty, or frames and annotations do not belong together; a line a file.
+        UserError: a folder is missing or empty.
+        IncompleteSplitError: frames and annotations do not belong together; a line a file.
     """
     root = Path(str(config.root))
     images, annotations = root / split, root / f"{split}annot"
@@ -70,8 +71,11 @@ def frame_files(config: DataConfig, split: str) -> list[tuple[str, Path, Path]]:
         where = listed if listed.is_file() else images
         raise UserError(f"{where}: names no PNG; data.root must hold the frames of {split}: see data/README.md")
     files = [(name, images / f"{name}.png", annotations / f"{name}.png") for name in names]
-    if not all(path.is_file() for _, *pair in files for path in pair):
-        raise MissingFilesError(files, "restore it, or remove its mate and its line in the list")
+    missing = [path for _, *pair in files for path in pair if not path.is_file()]
+    if missing:
+        mend = "restore it, or remove its mate and its line in the list"
+        whole = [frame for frame in files if not set(frame[1:]).intersection(missing)]
+        raise IncompleteSplitError(whole, *(f"{path}: is missing; {mend}" for path in missing))
     return files
 
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from fcn.config import DataConfig
 from fcn.datasets import DATASETS, SPLITS, classes_of
-from fcn.datasets.dataset import Dataset, MissingFilesError, open_files, road_view, spread
+from fcn.datasets.dataset import Dataset, IncompleteSplitError, open_files, road_view, spread
 from fcn.errors import UserError
 from fcn.images import IGNORE, PNG, Array, read_image
 from fcn.pictures import contact_sheet
@@ -108,7 +108,7 @@ def _open(config: DataConfig, split: str) -> tuple[Dataset, Sequence[tuple[str, 
     else:
         try:
             files = module.frame_files(config, split)
-        except MissingFilesError as error:
+        except IncompleteSplitError as error:
             files, missing = error.whole, str(error).splitlines()
         dataset = open_files(config, split, classes_of(replace(config, view="full")), files, module.decode_label)
     return road_view(dataset) if config.view == "road" else dataset, files, missing

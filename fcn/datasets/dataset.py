@@ -21,6 +21,18 @@ BACKGROUND_AND_ROAD = (
 )
 
 
+class IncompleteSplitError(UserError):
+    """Files that frames lack, a line each.
+
+    Attributes:
+        whole: the other frames of the split: name, image, label map.
+    """
+
+    def __init__(self, whole: list[tuple[str, Path, Path]], *lines: str):
+        self.whole = whole
+        super().__init__(*lines)
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A split of a data set.
@@ -41,19 +53,6 @@ class Dataset:
     def __len__(self) -> int:
         """Number of frames."""
         return len(self.names)
-
-
-class MissingFilesError(UserError):
-    """Frames that lack their image or their label map, a line for each file.
-
-    Attributes:
-        whole: the frames that are there: name, image, label map.
-    """
-
-    def __init__(self, files: Sequence[tuple[str, Path, Path]], mend: str):
-        self.whole = [frame for frame in files if frame[1].is_file() and frame[2].is_file()]
-        missing = dict.fromkeys(path for _, *pair in files for path in pair if not path.is_file())
-        super().__init__(*(f"{path}: is missing; {mend}" for path in missing))
 
 
 def open_files(
