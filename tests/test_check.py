@@ -12,9 +12,10 @@ from conftest import ROOT, Script
 from PIL import Image
 
 from fcn.config import DataConfig
+from fcn.datasets import camvid
 from fcn.datasets.camvid import VOID, decode_label, frame_files
 from fcn.datasets.check import Facts, check_data, median_frequency, sheet, summary
-from fcn.images import read_image
+from fcn.images import IGNORE, read_image
 from fcn.pictures import GAP, TILE
 
 REAL = ROOT / "data" / "CamVid"
@@ -143,6 +144,25 @@ def test_missing_split_is_a_problem_but_test(tree: Path) -> None:
     assert [report.dataset.split for report in reports] == ["train"]
     assert problem.startswith(f"{tree}/val: no such folder")
     assert remark.startswith(f"test is not checked: {tree}/test: no such folder")
+
+
+def test_frames_published_without_truth_are_read_but_not_blamed_for_it(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def files(config: DataConfig, split: str) -> list[tuple[str, Path, Path]]:
+        return [(name, image, image if split == "test" else label) for name, image, label in frame_files(config, split)]
+
+    def label(config: DataConfig, path: Path) -> np.ndarray:
+        return decode_label(config, path) if "annot" in path.parent.name else np.full((6, 8), IGNORE, np.uint8)
+
+    monkeypatch.setattr(camvid, "frame_files", files)
+    monkeypatch.setattr(camvid, "decode_label", label)
+    reports, found, _ = check_data(config(tree))
+    assert found == []
+    assert len(reports[2].sound) == 2
+    assert "  test\n" not in summary(reports)
+    (tree / "test/test_a.png").write_bytes(b"")
+    assert problems(tree) == ["test/test_a.png: is empty; replace or remove the file"]
 
 
 def test_class_weights_are_median_frequency_over_the_frames_that_show_a_class() -> None:

@@ -97,7 +97,8 @@ def check_data(config: DataConfig) -> tuple[list[SplitReport], list[str], list[s
                 problems += found
         problems += _absent(report)
         reports.append(report)
-    return reports, problems + _in_two_splits(reports), remarks
+    problems += _in_two_splits(reports)
+    return reports, list(dict.fromkeys(problems)), remarks  # train and val may lack the same folder
 
 
 def _open(config: DataConfig, split: str) -> tuple[Dataset, Sequence[tuple[str, Path, Path]], list[str]]:
