@@ -21,6 +21,10 @@ LABEL = np.array([[0, 1, IGNORE], [1, 0, 0]], np.uint8)
 COUNTS = {"um": 95, "umm": 96, "uu": 98}  # of frames with truth
 
 
+ROAD_CONFIG = DataConfig(kind="kitti_road", root="not read")
+LANE_CONFIG = DataConfig(kind="kitti_road", root="not read", kitti_truth="um_lane")
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """Frames 78 and 79 of um, with lanes, and 80 of umm; one test frame; all 3 x 2 pixels."""
@@ -28,9 +32,9 @@ def tree(tmp_path: Path) -> Path:
         (tmp_path / folder).mkdir(parents=True)
     for name in ("um_000078", "um_000079", "umm_000080"):
         write_image(tmp_path / f"training/image_2/{name}.png", np.full((2, 3, 3), 7, np.uint8))
-        write_image(tmp_path / f"training/gt_image_2/{truth_name(name, 'road')}.png", COLOURS[LABEL])
+        write_image(tmp_path / f"training/gt_image_2/{truth_name(ROAD_CONFIG, name)}.png", COLOURS[LABEL])
         if name.startswith("um_"):
-            write_image(tmp_path / f"training/gt_image_2/{truth_name(name, 'um_lane')}.png", COLOURS[1 - LABEL % 2])
+            write_image(tmp_path / f"training/gt_image_2/{truth_name(LANE_CONFIG, name)}.png", COLOURS[1 - LABEL % 2])
     write_image(tmp_path / "testing/image_2/uu_000001.png", np.full((2, 3, 3), 7, np.uint8))
     return tmp_path
 
@@ -51,8 +55,8 @@ def test_val_is_the_last_16_frames_of_each_category_and_train_the_others(tmp_pat
     for category, count in COUNTS.items():
         for name in (f"{category}_{number:06d}" for number in range(count)):
             (tmp_path / f"training/image_2/{name}.png").touch()
-            (tmp_path / f"training/gt_image_2/{truth_name(name, 'road')}.png").touch()
-            (tmp_path / f"training/gt_image_2/{truth_name(name, 'um_lane')}.png").touch()
+            (tmp_path / f"training/gt_image_2/{truth_name(ROAD_CONFIG, name)}.png").touch()
+            (tmp_path / f"training/gt_image_2/{truth_name(LANE_CONFIG, name)}.png").touch()
     training, val = ({name for name, _, _ in frame_files(config_of(tmp_path), split)} for split in ("train", "val"))
     assert (len(training), len(val), len(training | val)) == (241, 48, 289)
     lasts = {"um": range(79, 95), "umm": range(80, 96), "uu": range(82, 98)}

@@ -19,7 +19,7 @@ import numpy as np
 from fcn.config import DataConfig
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset, listed_names, open_files, read_colours
 from fcn.errors import UserError
-from fcn.images import IGNORE, Array
+from fcn.images import IGNORE, Array, read_image, read_label
 
 CLASSES = BACKGROUND_AND_ROAD
 BACKGROUND, ROAD = range(2)
@@ -33,13 +33,13 @@ COLOURS = np.zeros((256, 3), np.uint8)  # of a label in a truth file; black for 
 COLOURS[BACKGROUND], COLOURS[ROAD] = (255, 0, 0), (255, 0, 255)
 
 
-def truth_name(name: str, truth: str) -> str:
+def truth_name(config: DataConfig, name: str) -> str:
     """What KITTI calls truth and prediction of a frame: `um_000000` -> `um_road_000000`, or `um_lane_000000`.
 
     Only um has lanes: frames of umm and uu are `_road_` whatever the truth.
     """
     category, number = name.split("_")
-    return f"{category}_{'lane' if (category, truth) == ('um', 'um_lane') else 'road'}_{number}"
+    return f"{category}_{'lane' if (category, config.kitti_truth) == ('um', 'um_lane') else 'road'}_{number}"
 
 
 def part_of_tree(config: DataConfig, testing: bool = False) -> Path:
@@ -75,7 +75,7 @@ def frame_files(config: DataConfig, split: str) -> list[tuple[str, Path, Path]]:
         if wrong := [name for name in names if not _has_truth(name, config, split)]:
             where = f"{config.split_lists}/{split}.txt"
             raise UserError(*(f"{where}: {name}: is no frame with {config.kitti_truth} truth" for name in wrong))
-    stems = names if split == "test" else [truth_name(name, config.kitti_truth) for name in names]
+    stems = names if split == "test" else [truth_name(config, name) for name in names]
     files = [(name, images / f"{name}.png", truths / f"{stem}.png") for name, stem in zip(names, stems, strict=True)]
     missing = dict.fromkeys(path for _, *pair in files for path in pair if not path.is_file())
     if missing:
@@ -116,6 +116,21 @@ def decode_label(config: DataConfig, path: Path) -> Array:
             "the file resized or painted over? restore the official one"
         )
     return label
+
+
+def read_confidence(config: DataConfig, path: Path) -> Array:
+    """Reads an 8-bit grey confidence of road, uint8 (H, W); UserError as `read_label`."""
+    return read_label(path, config.max_megapixels)
+
+
+def testing_image_file(config: DataConfig, name: str) -> Path:
+    """Where the image of a frame without truth should lie."""
+    return part_of_tree(config, testing=True) / "image_2" / f"{name}.png"
+
+
+def read_testing_image(config: DataConfig, name: str) -> Array:
+    """Reads a frame without truth, uint8 RGB (H, W, 3); UserError as `read_image`."""
+    return read_image(testing_image_file(config, name), config.max_megapixels, turn=False)
 
 
 def open_split(config: DataConfig, split: str) -> Dataset:

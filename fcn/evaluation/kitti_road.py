@@ -16,11 +16,18 @@ from tqdm import tqdm
 
 from fcn.config import DataConfig
 from fcn.datasets.dataset import Dataset
-from fcn.datasets.kitti_road import TRUTH_NAME, calibration_file, decode_label, part_of_tree, truth_name
+from fcn.datasets.kitti_road import (
+    TRUTH_NAME,
+    calibration_file,
+    decode_label,
+    part_of_tree,
+    read_confidence,
+    truth_name,
+)
 from fcn.errors import UserError
 from fcn.evaluation.birds_eye import birds_eye, road_to_image
 from fcn.evaluation.confusion import count_pixels, scores
-from fcn.images import IGNORE, Array, read_label
+from fcn.images import IGNORE, Array
 
 CATEGORIES = {
     "UM": ("um_road",),
@@ -141,7 +148,7 @@ def evaluate_road(
         label, confidence = np.moveaxis(predict(image), -1, 0)
         matrix += count_pixels(truth, label, 2)
         name = dataset.names[index]
-        road.add(truth_name(name, config.kitti_truth), truth, confidence, calibration_file(config, name))
+        road.add(truth_name(config, name), truth, confidence, calibration_file(config, name))
     record = {"split": dataset.split, "frames": len(dataset), **scores(matrix, dataset.classes)}
     return {**record, "kitti_road": road.figures()}, road.mistakes
 
@@ -165,7 +172,7 @@ def score_predictions(config: DataConfig, folder: Path) -> tuple[dict[str, Any],
         try:
             if not (match := TRUTH_NAME.fullmatch(path.stem)) or not truth_file.is_file():
                 raise UserError(f"{path}: has no truth {truth_file}; rename or remove it")
-            confidence, truth = read_label(path, config.max_megapixels), decode_label(config, truth_file)
+            confidence, truth = read_confidence(config, path), decode_label(config, truth_file)
             if confidence.shape != truth.shape:
                 sizes = "{1}x{0}, its truth {3}x{2}".format(*confidence.shape, *truth.shape)
                 raise UserError(f"{path}: is {sizes} (width x height); write confidences at the image's size")

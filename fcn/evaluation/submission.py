@@ -11,27 +11,28 @@ from PIL import Image
 from tqdm import tqdm
 
 from fcn.config import DataConfig
-from fcn.datasets.kitti_road import TEST_FRAMES, calibration_file, part_of_tree, truth_name
+from fcn.datasets.kitti_road import (
+    TEST_FRAMES,
+    calibration_file,
+    read_testing_image,
+    testing_image_file,
+    truth_name,
+)
 from fcn.errors import UserError
 from fcn.evaluation.birds_eye import DEPTHS, SIDES, birds_eye, road_to_image
 from fcn.files import write_file
-from fcn.images import Array, png_of, read_image
+from fcn.images import Array, png_of
 
 
 def submission_frames(config: DataConfig) -> tuple[list[str], list[str]]:
     """The official test frames that are there with their calibration, and a line for each missing file."""
     frames, missing = [], []
     for name in (f"{category}_{number:06d}" for category, count in TEST_FRAMES.items() for number in range(count)):
-        files = (image_file(config, name), calibration_file(config, name, testing=True))
+        files = (testing_image_file(config, name), calibration_file(config, name, testing=True))
         lost = [file for file in files if not file.is_file()]
         missing += [f"{file}: is missing; restore it, or leave the frame out with --partial" for file in lost]
         frames += [] if lost else [name]
     return frames, missing
-
-
-def image_file(config: DataConfig, name: str) -> Path:
-    """Where the image of a test frame should lie."""
-    return part_of_tree(config, testing=True) / "image_2" / f"{name}.png"
 
 
 def write_submission(
@@ -56,12 +57,12 @@ def write_submission(
     with ZipFile(archive, "w") as members:
         for name in tqdm(frames, "submit", unit="frame", leave=False, disable=None):
             try:
-                image = read_image(image_file(config, name), config.max_megapixels, turn=False)
+                image = read_testing_image(config, name)
                 homography = road_to_image(calibration_file(config, name, testing=True))
             except UserError as error:
                 mistakes.append(str(error))
                 continue
-            names.append(f"{truth_name(name, config.kitti_truth)}.png")
+            names.append(f"{truth_name(config, name)}.png")
             # a ZipInfo has a fixed time: the same confidences make the same bytes
             members.writestr(ZipInfo(names[-1]), png_of(birds_eye(confidence(image), homography, outside=0)))
     if not names or (mistakes and not partial):
