@@ -23,6 +23,9 @@ MAX_BYTES = 2**20  # of best.json, which has a few lines a class
 
 FREE_TO_CHANGE = {  # in a continued run: neither weights nor scores depend on them, but for rounding
     "data.root",  # the frames themselves are compared
+    "data.images",
+    "data.masks",
+    "data.split_lists",
     "data.cache_megabytes",
     "data.max_megapixels",
     "train.log_steps",
