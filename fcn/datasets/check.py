@@ -228,8 +228,10 @@ def summary(reports: Sequence[SplitReport]) -> str:
 
 def sheet(reports: Sequence[SplitReport]) -> Array | None:
     """Contact sheet of some sound frames of each split, uint8 RGB; None where there is none."""
-    frames = []
+    chosen: list[tuple[Dataset, int]] = []
     for report in reports:
         sound = [index for index, facts in enumerate(report.facts) if facts]
-        frames += [report.dataset.read(sound[index]) for index in spread(len(sound), SHEET_FRAMES) if sound]
-    return contact_sheet(frames, reports[0].dataset.classes) if frames else None
+        chosen += [(report.dataset, sound[place]) for place in spread(len(sound), SHEET_FRAMES)]
+    if not chosen:
+        return None
+    return contact_sheet((dataset.read(index) for dataset, index in chosen), reports[0].dataset.classes)
