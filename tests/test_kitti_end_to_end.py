@@ -1,0 +1,80 @@
+"""The real frames of KITTI Road through every script, in this process: trained, scored, inferred, submitted."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+from conftest import ROOT
+from test_readme import load_script
+
+from fcn.images import read_label
+
+REAL = ROOT / "data" / "kitti_road"
+LISTS = {
+    "train": [f"um_{number:06d}" for number in range(1, 9)],
+    "val": ["um_000000", "um_000009", "um_000010"],  # the first one has its calibration
+    "test": ["umm_000023", "umm_000024", "uu_000076", "uu_000077"],
+}
+SETTINGS = (
+    f"data.root={REAL}",
+    "data.kitti_truth=um_lane",
+    "model.encoder=vgg11",
+    "model.width=0.03125",
+    "model.head_units=8",
+    "augment.crop_size=[96,160]",
+    "train.steps=2",
+    "train.batch_size=2",
+    "train.pictures=0",
+)
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
+    """Runs `scripts/NAME.py ARGUMENTS` in this process, which has TensorFlow already; gives what its `main` returns."""
+
+    def run(name: str, *arguments: object) -> object:
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
+        return load_script(f"scripts/{name}.py").main()
+
+    return run
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="data/kitti_road is not there (data/README.md tells how to get it)")
+def test_real_frames_go_through_every_script(
+    script: Callable[..., object], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for split, names in LISTS.items():
+        (tmp_path / f"{split}.txt").write_text("\n".join(names))
+    run, out, archive = tmp_path / "run", tmp_path / "out", tmp_path / "submission.zip"
+    settings = [word for setting in (*SETTINGS, f"data.split_lists={tmp_path}") for word in ("--set", setting)]
+    script("train", "--config", ROOT / "configs/kitti_road.yaml", "--run-dir", run, *settings)
+
+    script("evaluate", "--run", run, "--json", tmp_path / "scores.json")
+    record = json.loads((tmp_path / "scores.json").read_text())
+    assert record["frames"] == 3
+    assert {space: list(rows) for space, rows in record["kitti_road"].items()} == {
+        "image": ["UM_LANE"],
+        "bev": ["UM_LANE"],
+    }
+    told = capsys.readouterr()
+    assert told.err.count("um_lane_000009: is left out of the bird's-eye scores") == 1
+    assert f"{record['kitti_road']['bev']['UM_LANE']['MaxF']:.2%}" in told.out
+
+    images = [REAL / f"training/image_2/{name}.png" for name in LISTS["val"]]
+    script("infer", *images, "--run", run, "--out", out, "--confidence", "road")
+    for name in LISTS["val"]:  # what was inferred is what was scored
+        (out / f"{name}_confidence.png").rename(tmp_path / f"{name.replace('um_', 'um_lane_')}.png")
+    folder = ["--predictions", tmp_path, "--config", run / "config.yaml"]
+    assert script("evaluate", *folder, "--json", tmp_path / "again.json") == 2  # two frames have no calibration
+    assert json.loads((tmp_path / "again.json").read_text())["kitti_road"] == record["kitti_road"]
+
+    script("submit_kitti", "--run", run, "--out", archive, "--partial")
+    with ZipFile(archive) as members:
+        assert members.namelist() == [f"{name.replace('_', '_road_')}.png" for name in LISTS["test"]]
+        members.extractall(tmp_path)
+    assert read_label(tmp_path / "umm_road_000023.png").any()
