@@ -125,14 +125,17 @@ def config_of(tree: Path) -> DataConfig:
 
 def test_urban_is_one_curve_over_all_pixels_and_lanes_stand_apart(tree: Path) -> None:
     weak, strong = TRUTH % 2 * 10, TRUTH % 2 * 200 + 20  # best at different thresholds: 1 to 10, and 21 to 220
-    folder = predictions(tree, um_road_000079=weak, umm_road_000080=strong, um_lane_000079=1 - TRUTH % 2)
-    record, mistakes = score_predictions(config_of(tree), folder)
-    assert (mistakes, record["frames"]) == ([], 3)
+    names = {
+        "um_road_000079": weak,
+        "umm_road_000080": strong,
+        "uu_road_000082": TRUTH,
+        "um_lane_000079": 1 - TRUTH % 2,
+    }
+    record, _ = score_predictions(config_of(tree), predictions(tree, **names))
     image = record["kitti_road"]["image"]
-    assert list(image) == ["UM", "UMM", "URBAN", "UM_LANE"]  # no frame of uu
+    assert list(image) == ["UM", "UMM", "UU", "URBAN", "UM_LANE"]
     assert image["UM"]["MaxF"] == image["UMM"]["MaxF"] == pytest.approx(1)
-    both = count_confidences(TRUTH, weak) + count_confidences(TRUTH, strong)
-    assert image["URBAN"] == measures(both)
+    assert image["URBAN"] == measures(sum(count_confidences(TRUTH, one) for one in (weak, strong, TRUTH)))
     assert image["URBAN"]["MaxF"] < 0.9
     assert image["UM_LANE"]["threshold"] == 0
 

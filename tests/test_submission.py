@@ -13,6 +13,7 @@ from test_birds_eye import CALIBRATION
 
 from fcn.config import DataConfig
 from fcn.errors import UserError
+from fcn.evaluation import submission
 from fcn.evaluation.birds_eye import birds_eye, road_to_image
 from fcn.evaluation.submission import require_sound, submission_frames, write_submission
 from fcn.images import Array, write_image
@@ -62,6 +63,15 @@ def test_same_confidences_make_the_same_bytes(tree: Path) -> None:
     for name in ("a.zip", "b.zip"):
         write_submission(config_of(tree), ["um_000000"], red, tree / name, partial=False)
     assert (tree / "a.zip").read_bytes() == (tree / "b.zip").read_bytes()
+    with ZipFile(tree / "a.zip") as archive:
+        assert archive.infolist()[0].date_time == (1980, 1, 1, 0, 0, 0)  # not when it was written
+
+
+def test_submission_is_checked_before_it_is_written(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submission, "birds_eye", lambda image, *_, **__: image)
+    with pytest.raises(UserError, match=r"um_road_000000.png would be \(120, 40\), mode L"):
+        write_submission(config_of(tree), ["um_000000"], red, tree / "out.zip", partial=False)
+    assert not (tree / "out.zip").exists()
 
 
 def test_missing_files_are_listed(tree: Path) -> None:

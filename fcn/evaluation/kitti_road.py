@@ -68,8 +68,7 @@ def measures(histograms: Array) -> dict[str, float] | None:
     if not positives:
         return None
     false, true = np.cumsum(histograms[:, ::-1], axis=1)[:, ::-1]  # [k]: pixels with q >= k
-    counted = true > 0  # the benchmark leaves out what has neither recall nor precision: the highest thresholds
-    false, true = false[counted], true[counted]
+    # the benchmark leaves out thresholds without recall and precision; with an F1 of 0 they change nothing
     recall, precision = true / positives, true / (true + false + TINY)
     f1 = 2 * precision * recall / (precision + recall + TINY)
     best = f1.argmax()
