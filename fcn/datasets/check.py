@@ -132,7 +132,7 @@ def _look(config: DataConfig, report: SplitReport, index: int) -> tuple[Facts | 
             "remove it, or mend its label"
         )
     digest = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest()
-    counts = np.bincount(label.reshape(-1), minlength=256)[: len(report.dataset.classes)]
+    counts = np.bincount(label.reshape(-1), minlength=256)[: len(report.dataset.classes)].copy()
     return Facts(image.shape[:2], digest, counts), problems
 
 

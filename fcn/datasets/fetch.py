@@ -148,12 +148,12 @@ def _receive(url: str, part: Path) -> bool:
             raise
         if error.headers["Content-Range"] == f"bytes */{have}":
             return True
-        part.unlink()
+        part.unlink(missing_ok=True)
         return False
     with response:
         start, total = _extent(response)
         if start not in (0, have):
-            part.unlink()
+            part.unlink(missing_ok=True)
             return False
         if not (piece := response.read(PIECE)):
             raise ConnectionError("nothing sent")
