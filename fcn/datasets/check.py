@@ -16,12 +16,12 @@ from tqdm import tqdm
 
 from fcn.config import DataConfig
 from fcn.datasets import DATASETS, SPLITS, classes_of
-from fcn.datasets.dataset import Dataset, IncompleteSplitError, open_files, road_view, spread
+from fcn.datasets.dataset import Dataset, IncompleteSplitError, open_files, png_colour_type, road_view, spread
 from fcn.errors import UserError
-from fcn.images import IGNORE, PNG, Array, read_image
+from fcn.images import IGNORE, Array, read_image
 from fcn.pictures import contact_sheet
 
-PNG_WITH_ALPHA = (4, 6)  # colour types, which byte 25 of a PNG is
+PNG_WITH_ALPHA = (4, 6)  # colour types
 SHEET_FRAMES = 4  # of each split
 SIZES = 3  # of each split that are listed
 
@@ -122,7 +122,7 @@ def _look(config: DataConfig, report: SplitReport, index: int) -> tuple[Facts | 
     except UserError as error:
         return None, (report.files and _mistakes(config, *report.files[index][1:])) or [str(error)]
     problems = []
-    if report.files and _has_alpha(report.files[index][1]):
+    if report.files and png_colour_type(report.files[index][1]) in PNG_WITH_ALPHA:
         problems.append(
             f"{report.place(index)}: has an alpha channel, and what it hides is learned from; save it as RGB"
         )
@@ -148,12 +148,6 @@ def _mistakes(config: DataConfig, image_path: Path, label_path: Path) -> list[st
         except UserError as error:
             lines[str(error)] = None  # an image that stands for its label map has one mistake
     return list(lines)
-
-
-def _has_alpha(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(26)
-    return head.startswith(PNG) and head[25] in PNG_WITH_ALPHA
 
 
 def _absent(report: SplitReport) -> list[str]:

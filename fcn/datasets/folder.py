@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from fcn.config import DataConfig
-from fcn.datasets.dataset import Dataset, listed_names, open_files, png_colour_type, read_colours
+from fcn.datasets.dataset import Dataset, IncompleteSplitError, listed_names, open_files, png_colour_type, read_colours
 from fcn.errors import UserError
 from fcn.images import ENDINGS, IGNORE, Array, SegmentationClass, read_label
 
@@ -77,9 +77,12 @@ def frame_files(config: DataConfig, split: str) -> list[tuple[str, Path, Path]]:
             mistakes.append(f"{images / name}.*: no PNG or JPEG of this name; add it, or remove its mask or its line")
         elif name not in mask_of:
             mistakes.append(f"{masks / name}.png: is missing; add it, or remove {image_of[name]}")
-    if mistakes or not names:
+    if not names:
         raise UserError(*mistakes or [f"{images}: holds no frame of {split}; {split} needs images and masks"])
-    return [(name, image_of[name], mask_of[name]) for name in names]
+    whole = [(name, image_of[name], mask_of[name]) for name in names if name in image_of and name in mask_of]
+    if mistakes:
+        raise IncompleteSplitError(whole, *mistakes)
+    return whole
 
 
 def _pictures(folder: Path) -> list[Path]:

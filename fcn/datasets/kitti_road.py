@@ -17,7 +17,14 @@ from pathlib import Path
 import numpy as np
 
 from fcn.config import DataConfig
-from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset, listed_names, open_files, read_colours
+from fcn.datasets.dataset import (
+    BACKGROUND_AND_ROAD,
+    Dataset,
+    IncompleteSplitError,
+    listed_names,
+    open_files,
+    read_colours,
+)
 from fcn.errors import UserError
 from fcn.images import IGNORE, Array, read_image, read_label
 
@@ -80,7 +87,8 @@ def frame_files(config: DataConfig, split: str) -> list[tuple[str, Path, Path]]:
     missing = dict.fromkeys(path for _, *pair in files for path in pair if not path.is_file())
     if missing:
         mend = "restore it, or name the frames that are whole in data.split_lists"
-        raise UserError(*(f"{path}: is missing; {mend}" for path in missing))
+        whole = [frame for frame in files if not missing.keys() & frame[1:]]
+        raise IncompleteSplitError(whole, *(f"{path}: is missing; {mend}" for path in missing))
     return files
 
 
