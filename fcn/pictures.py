@@ -36,10 +36,10 @@ def contact_sheet(frames: Iterable[tuple[Array, Array]], classes: Sequence[Segme
     """Image (H, W, 3) | label (H, W) of each frame in a row, small enough for TILE, on white: uint8 RGB."""
     rows, colours = [], palette(classes)
     for image, label in frames:
-        row = np.full((TILE[0] + GAP, 2 * (TILE[1] + GAP), 3), 255, np.uint8)
         shrink = max(1.0, image.shape[0] / TILE[0], image.shape[1] / TILE[1])
         counts = [max(1, round(length / shrink)) for length in label.shape]
         y, x = (np.arange(count) * length // count for count, length in zip(counts, label.shape, strict=True))
+        row = np.full((len(y) + GAP, 2 * (TILE[1] + GAP), 3), 255, np.uint8)
         row[: len(y), : len(x)] = image[np.ix_(y, x)]
         row[: len(y), len(x) + GAP : 2 * len(x) + GAP] = colours[label[np.ix_(y, x)]]
         rows.append(row)

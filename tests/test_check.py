@@ -52,7 +52,7 @@ def test_sound_set_has_no_problem_and_its_figures_are_those_counted_by_hand(tree
     assert lines[5].split() == ["Sky", "8.33%", "8.33%", "8.33%"]
     assert lines[16].split() == ["ignored", "8.33%", "8.33%", "8.33%"]
     assert lines[17] == f"class weights by median frequency on train: [{', '.join(['1.0000'] * 11)}]"
-    assert sheet(reports).shape == (6 * (TILE[0] + GAP), 2 * (TILE[1] + GAP), 3)
+    assert sheet(reports).shape == (6 * (6 + GAP), 2 * (TILE[1] + GAP), 3)
     road = summary(check_data(config(tree, "road"))[0])
     assert "road            8.33%    8.33%    8.33%\nignored         8.33%" in road
 
@@ -188,7 +188,7 @@ def test_script_ends_with_2_and_all_problems_or_with_0(tree: Path, script: Scrip
     done = script("check_data", "--config", yaml, cwd=tree)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("image and label of some frames of each split: check_data.png\nno problem found\n")
-    assert read_image(tree / "check_data.png").shape[0] == 6 * (TILE[0] + GAP)
+    assert read_image(tree / "check_data.png").shape[0] == 6 * (6 + GAP)
     (tree / "train/train_a.png").write_bytes(b"")
     (tree / "val/val_a.png").unlink()
     done = script("check_data", "--config", yaml, "--sheet", tree / "sheet.png")

@@ -44,10 +44,10 @@ def test_contact_sheet_has_a_row_a_frame_and_keeps_label_colours_however_large_t
     small = np.zeros((2, 3), np.uint8)
     large = np.full((4000, 3001), 1, np.uint8)
     sheet = contact_sheet([(IMAGE, small), (np.full((4000, 3001, 3), 9, np.uint8), large)], CLASSES)
-    assert sheet.shape == (2 * (TILE[0] + GAP), 2 * (TILE[1] + GAP), 3)
+    assert sheet.shape == (2 + GAP + TILE[0] + GAP, 2 * (TILE[1] + GAP), 3)
     np.testing.assert_array_equal(sheet[:2, :3], IMAGE)
     assert (sheet[:2, 3 + GAP : 6 + GAP] == 0).all()
-    below = sheet[TILE[0] + GAP :]
+    below = sheet[2 + GAP :]
     assert (below[0, :180] == 9).all()  # 3001 x 240 / 4000, rounded
     assert (below[239, 180 + GAP : 360 + GAP] == (200, 100, 0)).all()
     assert (below[240:] == 255).all()
