@@ -83,9 +83,9 @@ def of_run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     foreign = [key for key in changed_keys(folder.config(), config) if not key.startswith("data.")]
     if foreign:
         raise UserError(f"--set {foreign[0]}: evaluation only reads data.*; the rest is what was trained")
-    dataset = open_split(config.data, arguments.split)
     if (config.data.kind, arguments.split) == ("kitti_road", "test"):
         raise UserError("--split test: KITTI publishes no truth of it; its server scores what submit_kitti.py writes")
+    dataset = open_split(config.data, arguments.split)
     best = folder.best()
 
     from fcn.inference.predictor import load_predictor  # TensorFlow: only now that nothing is known to be wrong

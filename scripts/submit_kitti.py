@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fcn.datasets.kitti_road import ROAD, TEST_FRAMES
+from fcn.datasets.kitti_road import ROAD, testing_names
 from fcn.errors import UserError, exit_with, printable, tell
 from fcn.evaluation.submission import submission_frames, write_submission
 from fcn.run import RunFolder
@@ -48,7 +48,7 @@ def main() -> None:
     )
     for line in missing + mistakes:
         tell(printable(line))
-    print(f"{arguments.out}: {len(frames) - len(mistakes)} of {sum(TEST_FRAMES.values())} frames")
+    print(f"{arguments.out}: {len(frames) - len(mistakes)} of {len(testing_names(config))} frames")
 
 
 if __name__ == "__main__":

@@ -204,3 +204,11 @@ def test_class_weights_of_camvid_are_those_computed_elsewhere() -> None:
     facts = [Facts(label.shape, b"", np.bincount(label.ravel(), minlength=256)[:11]) for label in labels]
     expected = (0.2793, 0.2017, 4.7865, 0.1490, 1.0, 0.4217, 3.8467, 1.9736, 0.7889, 6.3747, 8.8587)
     np.testing.assert_allclose(median_frequency(facts), expected, atol=5e-5)
+
+
+def test_frame_with_a_broken_label_is_still_compared_and_hides_no_absence(tree: Path) -> None:
+    shutil.copy(tree / "train/train_b.png", tree / "val/val_a.png")
+    Image.fromarray(np.full((6, 8), 77, np.uint8)).save(tree / "valannot/val_a.png")
+    first, second = problems(tree)  # and no line that val lacks a class: the broken label may show it
+    assert first.startswith("valannot/val_a.png: holds the value 77")
+    assert second.startswith("val/val_a.png: is the same picture as train/train_b.png")

@@ -299,3 +299,15 @@ def test_published_trees_are_recognised_whole(tmp_path: Path) -> None:
         zipped.write_bytes(packed({"x/train/1.png": b"", **dict.fromkeys(members, b"")}, ""))
         tree = fetch(ARCHIVES[name], tmp_path, str(zipped))
         assert len(content(tree)) == len(members)
+
+
+def test_two_members_for_one_place_do_not_count_twice(tmp_path: Path) -> None:
+    files = {"a/x/1.png": b"1", "b/a/x/1.png": b"2", "a/list.txt": b"3"}  # and no a/x/2.png
+    (tmp_path / "bad.zip").write_bytes(packed(files))
+    assert "holds 2 files a/x/?.png" in mistake(tiny(), tmp_path, str(tmp_path / "bad.zip"))
+    assert list(content(tmp_path)) == ["bad.zip"]
+
+
+@pytest.mark.parametrize("source", ["nofile.zip", ".", "ftp://host/a.zip"])
+def test_source_that_is_neither_file_nor_address_is_named(source: str, tmp_path: Path) -> None:
+    assert mistake(tiny(), tmp_path, source).startswith(f"{source}: is neither a file here nor an address with http://")

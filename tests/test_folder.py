@@ -139,7 +139,7 @@ INDICES, COLOURS = {}, {"mask_kind": "colour", "class_colours": (tuple(BLUE), tu
             INDICES,
             (
                 "holds 255 in 2 pixels, which is no class; "
-                "`ignore_values: [255]` under `data:` ignores what is no class, `mask_values: [0, 255]` makes it road"
+                "`mask_values: [0, 255]` under `data:` makes it road, `ignore_values: [255]` ignores it"
             ),
         ),
         (
@@ -256,8 +256,10 @@ def test_lists_name_the_frames_of_the_splits(tree: Path) -> None:
     (tree / "val.txt").write_text("\n")
     assert told(tree, "val", **lists)[0].startswith("val.txt: names no frame; ")
     (tree / "val.txt").write_text("frame03.png\nframe00")
+    assert [name for name, _, _ in frame_files(config(tree, **lists), "val")] == ["frame03", "frame00"]
+    (tree / "val.txt").write_text("other/frame99.png")
     assert told(tree, "val", **lists) == [
-        "images/frame03.png.*: no PNG or JPEG of this name; add it, or remove its mask or its line"
+        "images/frame99.*: no PNG or JPEG of this name; add it, or remove its mask or its line"
     ]
 
 
@@ -302,3 +304,13 @@ def test_share_depends_on_names_alone(tree: Path, tmp_path_factory: pytest.TempP
         save(other / "masks" / f"{name}.png", np.zeros((4, 5)))
     for split in ("train", "val"):
         assert open_split(config(tree), split).names == open_split(config(other), split).names
+
+
+def test_numbers_in_names_count_as_numbers(tmp_path: Path) -> None:
+    for number in range(40):
+        save(tmp_path / f"images/f{number}.png", np.zeros((2, 3, 3)))
+        save(tmp_path / f"masks/f{number}.png", [[0, 1, 1], [0, 0, 1]])
+    names = [name for name, _, _ in frame_files(config(tmp_path), "val")]
+    numbers = [int(name[1:]) for name in names]
+    assert numbers == sorted(numbers)
+    assert [number // 4 for number in numbers[::4]] == [number // 4 for number in numbers[3::4]]  # whole tenths

@@ -24,7 +24,6 @@ LISTS = {
     "test": ["umm_000023", "umm_000024", "uu_000076", "uu_000077"],
 }
 SETTINGS = (
-    f"data.root={REAL}",
     "data.kitti_truth=um_lane",
     "model.encoder=vgg11",
     "model.width=0.03125",
@@ -53,9 +52,15 @@ def test_what_is_inferred_of_real_frames_is_what_is_scored_and_submitted(
 ) -> None:
     for split, names in LISTS.items():
         (tmp_path / f"{split}.txt").write_text("\n".join(names))
+    tree = tmp_path / "tree"  # with a frame of um for the submission, which the real ones here lack
+    for folder, name in {"image_2": "um_000000.png", "calib": "um_000000.txt"}.items():
+        (tree / "testing" / folder).mkdir(parents=True)
+        (tree / "testing" / folder / name).symlink_to(REAL / "training" / folder / name)
+    (tree / "training").symlink_to(REAL / "training")
     run, out, archive = tmp_path / "run", tmp_path / "out", tmp_path / "submission.zip"
     # not by the script, which sets TensorFlow's threads: too late in this process
-    train(load_config(ROOT / "configs/kitti_road.yaml", [*SETTINGS, f"data.split_lists={tmp_path}"]), RunFolder(run))
+    places = [f"data.root={tree}", f"data.split_lists={tmp_path}"]
+    train(load_config(ROOT / "configs/kitti_road.yaml", [*SETTINGS, *places]), RunFolder(run))
 
     script("evaluate", "--run", run, "--json", tmp_path / "scores.json")
     record = json.loads((tmp_path / "scores.json").read_text())
@@ -69,6 +74,7 @@ def test_what_is_inferred_of_real_frames_is_what_is_scored_and_submitted(
     assert f"{record['kitti_road']['bev']['UM_LANE']['MaxF']:.2%}" in told.out
 
     images = [REAL / f"training/image_2/{name}.png" for name in LISTS["val"]]
+    images += [REAL / f"testing/image_2/{name}.png" for name in LISTS["test"]]
     script("infer", *images, "--run", run, "--out", out, "--confidence", "road")
     for name in LISTS["val"]:  # what was inferred is what was scored
         (out / f"{name}_confidence.png").rename(tmp_path / f"{name.replace('um_', 'um_lane_')}.png")
@@ -78,6 +84,6 @@ def test_what_is_inferred_of_real_frames_is_what_is_scored_and_submitted(
 
     script("submit_kitti", "--run", run, "--out", archive, "--partial")
     with ZipFile(archive) as members:
-        assert members.namelist() == [f"{name.replace('_', '_road_')}.png" for name in LISTS["test"]]
-        members.extractall(tmp_path)
-    assert read_label(tmp_path / "umm_road_000023.png").any()
+        assert members.namelist() == ["um_lane_000000.png"]
+        members.extractall(tmp_path / "submission")
+    assert read_label(tmp_path / "submission/um_lane_000000.png").any()

@@ -12,7 +12,8 @@ from conftest import ROOT
 
 from fcn.config import Config
 from fcn.configfile import load_config
-from fcn.datasets import open_for_training
+from fcn.datasets import open_split
+from fcn.datasets.dataset import check_frames
 from fcn.model.fcn import build_fcn
 from fcn.pipeline import training_batches
 from fcn.training.loop import compile_train_step, prepare_tensorflow
@@ -24,7 +25,8 @@ ROUNDS, BATCHES = 3, 1
 def speeds(config: Config) -> tuple[list[float], list[float]]:
     """Images a second of the pipeline and of the step, each alone, in turn."""
     prepare_tensorflow(config.train.seed, config.train.deterministic, None, None)
-    dataset, _, _ = open_for_training(config.data)
+    dataset = open_split(config.data, "train")
+    check_frames([dataset])  # keeps them in memory, as training does
     model = build_fcn(config.model, len(dataset.classes))
     step = compile_train_step(model, build_optimizer(config.train, model.trainable_variables), 5.0, 0)
     size, pipeline, training = config.train.batch_size, [], []

@@ -54,9 +54,12 @@ def test_whole_submission_has_the_official_names_in_its_root_and_the_warped_conf
 
 
 def test_lanes_have_names_of_their_own(tree: Path) -> None:
-    write_submission(config_of(tree, kitti_truth="um_lane"), ["um_000003", "uu_000003"], red, tree / "out.zip", False)
+    config = config_of(tree, kitti_truth="um_lane")
+    frames, missing = submission_frames(config)
+    assert (frames, missing) == ([f"um_{number:06d}" for number in range(96)], [])
+    write_submission(config, frames[:2], red, tree / "out.zip", False)
     with ZipFile(tree / "out.zip") as archive:
-        assert archive.namelist() == ["um_lane_000003.png", "uu_road_000003.png"]
+        assert archive.namelist() == ["um_lane_000000.png", "um_lane_000001.png"]
 
 
 def test_same_confidences_make_the_same_bytes(tree: Path) -> None:

@@ -33,7 +33,7 @@ class Facts:
     Attributes:
         size: (height, width) in pixels.
         digest: SHA-256 of the decoded image.
-        counts: pixels of each class, int64 (C,).
+        counts: pixels of each class, int64 (C,); (0,) where the label is not sound.
     """
 
     size: tuple[int, int]
@@ -57,8 +57,8 @@ class SplitReport:
 
     @property
     def sound(self) -> list[Facts]:
-        """Those of the frames that could be read."""
-        return [one for one in self.facts if one]
+        """Those of the frames that are sound."""
+        return [one for one in self.facts if one and one.counts.size]
 
     @property
     def has_truth(self) -> bool:
@@ -83,7 +83,7 @@ def check_data(config: DataConfig) -> tuple[list[SplitReport], list[str], list[s
         try:
             dataset, files, missing = _open(config, split)
         except UserError as error:
-            if split == "test":  # training and choosing a recipe need none
+            if split == "test" and not _offers_test(config):  # training and choosing a recipe need none
                 remarks.append(f"test is not checked: {error}")
             else:
                 problems += str(error).splitlines()
@@ -99,6 +99,13 @@ def check_data(config: DataConfig) -> tuple[list[SplitReport], list[str], list[s
         reports.append(report)
     problems += _in_two_splits(reports)
     return reports, list(dict.fromkeys(problems)), remarks  # train and val may lack the same folder
+
+
+def _offers_test(config: DataConfig) -> bool:
+    """Whether something lies where a data set would have its split test."""
+    if config.split_lists is not None:
+        return (Path(config.split_lists) / "test.txt").exists()
+    return any((Path(str(config.root)) / name).exists() for name in ("test", "testing", f"{config.images}/test"))
 
 
 def _open(config: DataConfig, split: str) -> tuple[Dataset, Sequence[tuple[str, Path, Path]], list[str]]:
@@ -117,42 +124,49 @@ def _open(config: DataConfig, split: str) -> tuple[Dataset, Sequence[tuple[str, 
 
 def _look(config: DataConfig, report: SplitReport, index: int) -> tuple[Facts | None, list[str]]:
     """Facts of a frame where it is sound, and a line for everything that is wrong with its files."""
+    image: Array | None
+    label: Array | None
     try:
-        image, label = report.dataset.read(index)
+        (image, label), problems = report.dataset.read(index), []
     except UserError as error:
-        return None, (report.files and _mistakes(config, *report.files[index][1:])) or [str(error)]
-    problems = []
+        image, label, problems = None, None, [str(error)]
+        if report.files:
+            image, problems = _alone(config, *report.files[index][1:], str(error))
+    if image is None:
+        return None, problems
     if report.files and png_colour_type(report.files[index][1]) in PNG_WITH_ALPHA:
         problems.append(
             f"{report.place(index)}: has an alpha channel, and what it hides is learned from; save it as RGB"
         )
-    if report.has_truth and label.min() == IGNORE:
+    if label is not None and report.has_truth and label.min() == IGNORE:
         problems.append(
             f"{report.place(index)}: every pixel of its label is ignored; it can be neither learned from nor scored: "
             "remove it, or mend its label"
         )
     digest = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest()
+    if label is None:
+        return Facts(image.shape[:2], digest, np.zeros(0, np.int64)), problems
     counts = np.bincount(label.reshape(-1), minlength=256)[: len(report.dataset.classes)].copy()
     return Facts(image.shape[:2], digest, counts), problems
 
 
-def _mistakes(config: DataConfig, image_path: Path, label_path: Path) -> list[str]:
-    """A line for each file that cannot be read alone; reading the two as a frame names the first only."""
-    lines: dict[str, None] = {}
-    for read in (
-        partial(read_image, image_path, config.max_megapixels, turn=False),
-        partial(DATASETS[config.kind].decode_label, config, label_path),
-    ):
-        try:
-            read()
-        except UserError as error:
-            lines[str(error)] = None  # an image that stands for its label map has one mistake
-    return list(lines)
+def _alone(config: DataConfig, image_path: Path, label_path: Path, mistake: str) -> tuple[Array | None, list[str]]:
+    """The image, if it can be read, and a line for each file that is wrong by itself; else the mistake of the two."""
+    image, lines = None, dict[str, None]()
+    try:
+        image = read_image(image_path, config.max_megapixels, turn=False)
+    except UserError as error:
+        lines[str(error)] = None
+    try:
+        DATASETS[config.kind].decode_label(config, label_path)
+    except UserError as error:
+        lines[str(error)] = None  # an image that stands for its label map has one mistake
+    return image, list(lines) or [mistake]
 
 
 def _absent(report: SplitReport) -> list[str]:
     """A line for each class that no pixel of a split with truth has."""
-    if not (report.has_truth and report.sound):
+    if not report.has_truth or len(report.sound) < len(report.dataset):  # another frame may have it
         return []
     total = np.sum([one.counts for one in report.sound], axis=0)
     split = report.dataset.split
@@ -171,7 +185,9 @@ def _in_two_splits(reports: list[SplitReport]) -> list[str]:
             if facts is None:
                 continue
             other, place = first.setdefault(facts.digest, (split, report.place(index)))
-            if other != split:
+            if other != split and place == report.place(index):
+                lines.append(f"{place}: stands in {other} and in {split}; remove it from one of the two lists")
+            elif other != split:
                 lines.append(
                     f"{report.place(index)}: is the same picture as {place}; frames of {other} must not be in {split}: "
                     "remove one of the two"
@@ -202,6 +218,9 @@ def summary(reports: Sequence[SplitReport]) -> str:
         rest = [f"{len(sizes) - SIZES} other sizes"] if len(sizes) > SIZES else []
         lines.append(f"{report.dataset.split:<8}{len(report.dataset):>8}  {', '.join(told + rest)}")
     scored = [report for report in reports if report.has_truth and report.sound]
+    for report in scored:
+        if len(report.sound) < len(report.dataset):
+            lines.append(f"below, {report.dataset.split} is its {len(report.sound)} sound frames")
     if not scored:
         return "\n".join(lines)
     names = [one.name for one in scored[0].dataset.classes]
@@ -224,7 +243,7 @@ def sheet(reports: Sequence[SplitReport]) -> Array | None:
     """Contact sheet of some sound frames of each split, uint8 RGB; None where there is none."""
     chosen: list[tuple[Dataset, int]] = []
     for report in reports:
-        sound = [index for index, facts in enumerate(report.facts) if facts]
+        sound = [index for index, facts in enumerate(report.facts) if facts and facts.counts.size]
         chosen += [(report.dataset, sound[place]) for place in spread(len(sound), SHEET_FRAMES)]
     if not chosen:
         return None

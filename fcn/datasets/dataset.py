@@ -13,7 +13,7 @@ import numpy as np
 
 from fcn.config import DataConfig
 from fcn.errors import UserError
-from fcn.images import IGNORE, PNG, Array, SegmentationClass, read_image
+from fcn.images import ENDINGS, IGNORE, PNG, Array, SegmentationClass, read_image
 
 BACKGROUND_AND_ROAD = (
     SegmentationClass("background", (70, 70, 70)),
@@ -111,7 +111,7 @@ def png_colour_type(path: Path) -> int | None:
 
 
 def listed_names(split_lists: str, split: str) -> list[str]:
-    """The names in a split's list, in its order and each once.
+    """The names in a split's list, in its order and each once; folders before them and endings do not count.
 
     Raises:
         UserError: there is no such list, or no name in it.
@@ -120,7 +120,9 @@ def listed_names(split_lists: str, split: str) -> list[str]:
     if not path.is_file():
         raise UserError(f"{path}: no such file; data.split_lists must hold the names of {split}, one a line")
     text = path.read_text(encoding="utf-8", errors="surrogateescape")
-    if not (names := list(dict.fromkeys(filter(None, map(str.strip, text.splitlines()))))):
+    files = [Path(line.strip()) for line in text.splitlines() if line.strip()]
+    names = list(dict.fromkeys(file.stem if file.suffix.lower() in ENDINGS else file.name for file in files))
+    if not names:
         raise UserError(f"{path}: names no frame; write the names of the frames of {split} into it, one a line")
     return names
 

@@ -95,7 +95,9 @@ def fetch(archive: Archive, to: Path, source: str | None = None) -> Path:
     if os.path.lexists(folder):
         raise UserError(f"{folder}: is there already, and nothing is overwritten; remove it or name another --to")
     to.mkdir(parents=True, exist_ok=True)
-    if not source.startswith(("http://", "https://")):
+    if not source.lower().startswith(("http://", "https://")):
+        if not Path(source).is_file():
+            raise UserError(f"{source}: is neither a file here nor an address with http:// or https://; name one")
         unpack(Path(source), archive, folder)
         return folder
     part = to / f"{archive.folder}.zip.part"
@@ -213,8 +215,9 @@ def _members(infos: list[ZipInfo], archive: Archive) -> dict[Path, ZipInfo]:
         ending = PurePosixPath(archive.root) / pattern
         found = [info for info in infos if PurePosixPath(info.filename).match(str(ending))]
         depth = len(PurePosixPath(pattern).parts)
-        members |= {Path(*PurePosixPath(info.filename).parts[-depth:]): info for info in found}
-        if len(found) != count:
+        targets = {Path(*PurePosixPath(info.filename).parts[-depth:]): info for info in found}
+        members |= targets
+        if not len(found) == len(targets) == count:
             raise ValueError(f"holds {len(found)} files {ending}, the data set has {count}")
     for member in members.values():
         if member.is_dir() or stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):

@@ -8,6 +8,7 @@ where there is an images/train; else train and val take whole runs of frames tha
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,7 @@ def frame_files(config: DataConfig, split: str) -> list[tuple[str, Path, Path]]:
                     f"{path}: has the name of {found[path.stem].name}; a frame has one: remove or rename it"
                 )
             found[path.stem] = path
-    names = sorted(image_of.keys() | mask_of.keys())
+    names = sorted(image_of.keys() | mask_of.keys(), key=_in_order)
     if config.split_lists is not None:
         names = listed_names(config.split_lists, split)
     elif not by_folder:
@@ -83,6 +84,11 @@ def frame_files(config: DataConfig, split: str) -> list[tuple[str, Path, Path]]:
     if mistakes:
         raise IncompleteSplitError(whole, *mistakes)
     return whole
+
+
+def _in_order(name: str) -> tuple[list[int | str], str]:
+    """Sorts f2 before f10, as a video has them."""
+    return [int(part) if part.isdigit() else part for part in re.split("([0-9]+)", name)], name
 
 
 def _pictures(folder: Path) -> list[Path]:
@@ -166,5 +172,7 @@ def _strangers(config: DataConfig, values: Array, counts: Array) -> str:
         )
     mend = f"`{setting}: {shown}` under `data:` ignores what is no class"
     if shown == [255] and config.mask_values is None and len(config.class_names) == 2:
-        mend += f", `mask_values: [0, 255]` makes it {config.class_names[1]}"
+        mend = (
+            f"`mask_values: [0, 255]` under `data:` makes it {config.class_names[1]}, `{setting}: {shown}` ignores it"
+        )
     return f"{', '.join(told)}, which is no class; {mend}"

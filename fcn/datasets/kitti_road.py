@@ -23,6 +23,7 @@ from fcn.datasets.dataset import (
     IncompleteSplitError,
     listed_names,
     open_files,
+    png_colour_type,
     read_colours,
 )
 from fcn.errors import UserError
@@ -127,8 +128,16 @@ def decode_label(config: DataConfig, path: Path) -> Array:
 
 
 def read_confidence(config: DataConfig, path: Path) -> Array:
-    """Reads an 8-bit grey confidence of road, uint8 (H, W); UserError as `read_label`."""
+    """Reads an 8-bit grey confidence of road, uint8 (H, W); UserError as `read_label`, and for a palette."""
+    if png_colour_type(path) in (2, 3, 4, 6):
+        raise UserError(f"{path}: is no grey PNG; a confidence is an 8-bit grey one, 255 where it is surely road")
     return read_label(path, config.max_megapixels)
+
+
+def testing_names(config: DataConfig) -> list[str]:
+    """The official frames without truth; where lanes are looked for, those of um."""
+    categories = ["um"] if config.kitti_truth == "um_lane" else list(TEST_FRAMES)
+    return [f"{category}_{number:06d}" for category in categories for number in range(TEST_FRAMES[category])]
 
 
 def testing_image_file(config: DataConfig, name: str) -> Path:

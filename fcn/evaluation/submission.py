@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 from fcn.config import DataConfig
 from fcn.datasets.kitti_road import (
-    TEST_FRAMES,
     calibration_file,
     read_testing_image,
     testing_image_file,
+    testing_names,
     truth_name,
 )
 from fcn.errors import UserError
@@ -27,7 +27,7 @@ from fcn.images import Array, png_of
 def submission_frames(config: DataConfig) -> tuple[list[str], list[str]]:
     """The official test frames that are there with their calibration, and a line for each missing file."""
     frames, missing = [], []
-    for name in (f"{category}_{number:06d}" for category, count in TEST_FRAMES.items() for number in range(count)):
+    for name in testing_names(config):
         files = (testing_image_file(config, name), calibration_file(config, name, testing=True))
         lost = [file for file in files if not file.is_file()]
         missing += [f"{file}: is missing; restore it, or leave the frame out with --partial" for file in lost]
