@@ -21,7 +21,7 @@ REAL = ROOT / "data" / "kitti_road"
 LISTS = {
     "train": [f"um_{number:06d}" for number in range(1, 9)],
     "val": ["um_000000", "um_000009", "um_000010"],  # the first one has its calibration
-    "test": ["umm_000023", "umm_000024", "uu_000076", "uu_000077"],
+    "test": ["umm_000023", "uu_000076"],
 }
 SETTINGS = (
     "data.kitti_truth=um_lane",
