@@ -33,7 +33,7 @@ def script() -> Script:
 
 
 SMOKE_SETTINGS = (
-    "data.synthetic_frames=[64,16,1]",
+    "data.synthetic_frames=[48,16,1]",
     "model.encoder=vgg11",
     "model.head_units=64",
     "augment.crop_size=[96,192]",
