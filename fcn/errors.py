@@ -66,7 +66,7 @@ def exit_with(main: Callable[[], int | None]) -> NoReturn:
     """Runs a script's `main` and ends the process with the status that its outcome has.
 
     0 (or what `main` returns) done, 2 a mistake of the user's (a file that cannot be read or written is one), 3 the run
-    cannot go on, 130 or 143 interrupted. Anything else is a bug: it keeps its traceback and Python's status 1.
+    cannot go on, 128 + its number after a signal. Anything else is a bug: it keeps its traceback and Python's status 1.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for names of files that are no UTF-8; stderr is set so

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
 from fcn.config import resolved
 from fcn.configfile import dump_config, load_config, require_setting
 from fcn.datasets import open_for_training
-from fcn.errors import UserError, exit_with
+from fcn.errors import UserError, exit_with, printable, tell
 from fcn.evaluation.evaluate import score_table
 from fcn.run import RUNS, RunFolder
 from fcn.training.resume import checkpoint_to_continue
@@ -73,7 +72,7 @@ def main() -> None:
     if not continued:
         folder.require_new()
         if arguments.resume:
-            print(f"{folder.path}: holds nothing to resume; starting with {given}", file=sys.stderr)
+            tell(printable(f"{folder.path}: holds nothing to resume; starting with {given}"))
     with folder.locked():
         if continued:
             checkpoint_to_continue(folder, config, arguments.allow_changed)

@@ -48,7 +48,7 @@ class SplitReport:
     Attributes:
         dataset: its frames whose files are there.
         files: name, image and label map of each; none where frames are drawn.
-        facts: of each frame; None where it is not sound.
+        facts: of each frame; None where its image cannot be read.
     """
 
     dataset: Dataset
@@ -102,7 +102,7 @@ def check_data(config: DataConfig) -> tuple[list[SplitReport], list[str], list[s
 
 
 def _offers_test(config: DataConfig) -> bool:
-    """Whether something lies where a data set would have its split test."""
+    """Whether something lies where the split test would be."""
     if config.split_lists is not None:
         return (Path(config.split_lists) / "test.txt").exists()
     return any((Path(str(config.root)) / name).exists() for name in ("test", "testing", f"{config.images}/test"))
@@ -123,7 +123,7 @@ def _open(config: DataConfig, split: str) -> tuple[Dataset, Sequence[tuple[str, 
 
 
 def _look(config: DataConfig, report: SplitReport, index: int) -> tuple[Facts | None, list[str]]:
-    """Facts of a frame where it is sound, and a line for everything that is wrong with its files."""
+    """Facts of a frame whose image can be read, and a line for everything that is wrong with its files."""
     image: Array | None
     label: Array | None
     try:

@@ -51,7 +51,7 @@ def train(
     Raises:
         UserError: the checkpoint is of another config; or a frame could not be read any more, and the state is saved.
         RunStoppedError: the loss or a gradient was not finite, and no weight was touched; or the disk is full.
-        RunInterruptedError: SIGTERM or Ctrl-C came; the state is saved.
+        RunInterruptedError: a signal to stop came; the state is saved.
     """
     recipe = config.train
     prepare_tensorflow(recipe.seed, recipe.deterministic, recipe.intra_op_threads, recipe.inter_op_threads)
