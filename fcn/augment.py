@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from fcn.config import AugmentConfig
@@ -11,7 +13,7 @@ from fcn.images import IGNORE
 def augment_frame(
     image: tf.Tensor, label: tf.Tensor, config: AugmentConfig, seed: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Scales, crops and mirrors a frame as `seed` has it.
+    """Scales, crops, mirrors and recolours a frame as `seed` has it.
 
     The crop is cut before it is resized, so that no pixel is resized in vain.
 
@@ -25,19 +27,52 @@ def augment_frame(
         image uint8 (crop height, crop width, 3), 0 where it was padded; label uint8 (crop height, crop width), IGNORE
         there.
     """
-    factor, down, right, mirror = tf.unstack(tf.random.stateless_uniform([4], seed))
+    factor, down, right, mirror, widen, *colours = tf.unstack(tf.random.stateless_uniform([10], seed))
     low, high = config.scale
     scale = low + (high - low) * factor
+    scale = tf.stack([scale, scale * (1 + config.aspect * (2 * widen - 1))])  # of height and width
     window = tf.cast(tf.round(tf.constant(config.crop_size, tf.float32) / scale), tf.int32)
     image, label = crop(image, label, tf.maximum(window, 1), tf.stack([down, right]))
     # where the frame is smaller than the window, its own pixels keep the scale and the rest is padded
     scaled = tf.cast(tf.round(tf.cast(tf.shape(label), tf.float32) * scale), tf.int32)
     scaled = tf.where(tf.shape(label) == window, config.crop_size, tf.clip_by_value(scaled, 1, config.crop_size))
     image, label = resize(image, label, scaled)
+    image = recolour(image, config, colours)
     image, label = pad(image, label, config.crop_size)
     if config.flip:
         image, label = tf.cond(mirror < 0.5, lambda: (image[:, ::-1], label[:, ::-1]), lambda: (image, label))
     return image, label
+
+
+def recolour(image: tf.Tensor, config: AugmentConfig, draws: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Changes brightness, contrast, saturation, hue and gamma, in this order; what leaves the range is cut off.
+
+    Args:
+        image: uint8 (H, W, 3).
+        config: how far each goes.
+        draws: five numbers in [0, 1), float32 ().
+
+    Returns:
+        uint8 (H, W, 3).
+    """
+    brightness, contrast, saturation, hue, gamma = (2 * draw - 1 for draw in draws)  # in [-1, 1)
+    colours = tf.cast(image, tf.float32) / 255
+    if config.brightness:
+        colours = cut_off(colours + config.brightness * brightness)
+    if config.contrast:
+        colours = cut_off(tf.image.adjust_contrast(colours, 1 + config.contrast * contrast))
+    if config.saturation:
+        colours = cut_off(tf.image.adjust_saturation(colours, 1 + config.saturation * saturation))
+    if config.hue:
+        colours = cut_off(tf.image.adjust_hue(colours, config.hue * hue))
+    if config.gamma:
+        colours = colours ** tf.exp(config.gamma * gamma)
+    return tf.cast(tf.round(255 * colours), tf.uint8)
+
+
+def cut_off(colours: tf.Tensor) -> tf.Tensor:
+    """Colours as parts of the full range, those beyond it at its ends."""
+    return tf.clip_by_value(colours, 0.0, 1.0)
 
 
 def crop(image: tf.Tensor, label: tf.Tensor, window: tf.Tensor, place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

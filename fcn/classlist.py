@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fcn.config import DataConfig
+    from fcn.dataconfig import DataConfig
 
 MAX_CLASSES = 255  # a label map has 8 bits, and 255 is an ignored pixel
 

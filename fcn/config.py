@@ -10,93 +10,14 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Literal
 
-from fcn.classlist import class_problems
+from fcn.dataconfig import DataConfig
 from fcn.section import Rule, Section, above, at_least, below
 
 ODD_WINDOW = Rule(
     lambda value: value in (1, 3, 5, 7),
     "must be 1, 3, 5 or 7; an even one shifts the map by half a cell",
 )
-BYTE = at_least(0), below(256)
 ORDERED = Rule(lambda value: value[0] <= value[1], "must be [lowest, highest]; swap the two numbers")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig(Section):
-    """Which frames are learned from and scored."""
-
-    key: ClassVar[str] = "data"
-
-    kind: Literal["synthetic", "camvid", "kitti_road", "folder"] = "synthetic"
-    """The data set: `synthetic` (drawn, nothing to download), `camvid` (the SegNet tree under `data.root`),
-    `kitti_road` (the official tree) or `folder` (one's own images and masks)."""
-
-    root: str | None = None
-    """Folder of the data set, absolute or relative to the current folder; not used by `synthetic`."""
-
-    view: Literal["full", "road"] = "road"
-    """`full`: every class of the data set; `road`: two classes, background and road."""
-
-    split_lists: str | None = None
-    """Folder with train.txt, val.txt and test.txt, a frame's name a line; null: the data set's own split."""
-
-    kitti_truth: Literal["road", "um_lane"] = "road"
-    """What is looked for: `road` in all frames, or `um_lane`, the own lane, in those of um; only for `kitti_road`."""
-
-    images: str = "images"
-    """Folder of the images in `data.root`; this and all down to `split_seed` only for `folder`."""
-
-    masks: str = "masks"
-    """Folder of the masks in `data.root`: a PNG with the image's name and size for each image."""
-
-    class_names: tuple[str, ...] = ()
-    """The classes, such as [background, road]; their order is that of the network's channels."""
-
-    class_colours: Annotated[tuple[tuple[int, int, int], ...] | None, *BYTE] = None
-    """(red, green, blue) of each class in pictures, and in masks of colours; null: different ones."""
-
-    road_classes: tuple[str, ...] = ("road",)
-    """Names of the classes that the view `road` counts as road."""
-
-    mask_kind: Literal["index", "colour"] = "index"
-    """`index`: grey or palette PNG, a value stands for a class; `colour`: RGB PNG of the class colours."""
-
-    mask_values: Annotated[tuple[int, ...] | None, *BYTE] = None
-    """Value of each class in a mask of indices, such as [0, 255]; null: 0, 1, 2 and so on."""
-
-    ignore_values: Annotated[tuple[int, ...], *BYTE] = ()
-    """Values of a mask of indices that are not learned and not scored."""
-
-    ignore_colours: Annotated[tuple[tuple[int, int, int], ...], *BYTE] = ()
-    """Colours of a mask of colours that are not learned and not scored."""
-
-    validation_share: Annotated[float, above(0.0), below(1.0)] = 0.2
-    """Share of val, in whole tenths of neighbours by name; where neither folders nor lists split the frames."""
-
-    split_seed: Annotated[int, at_least(0)] = 0
-    """Seed of the tenths that go to val."""
-
-    synthetic_frames: Annotated[tuple[int, int, int], at_least(1)] = (160, 24, 24)
-    """Number of drawn frames in train, val and test; only for `synthetic`."""
-
-    synthetic_size: Annotated[tuple[int, int], at_least(32)] = (96, 320)
-    """(height, width) in pixels of the drawn frames; only for `synthetic`."""
-
-    synthetic_seed: Annotated[int, at_least(0)] = 0
-    """Seed of the drawn frames: another seed, other roads; only for `synthetic`."""
-
-    cache_megabytes: Annotated[int, at_least(0)] = 2048
-    """Decoded frames of a split are kept in memory up to this many megabytes; 0 decodes each frame every time."""
-
-    max_megapixels: Annotated[int, at_least(1)] = 128
-    """Images of more than this many million pixels are refused, also by inference; decoding takes 10 bytes a pixel."""
-
-    def conflicts(self) -> dict[str, str]:
-        """A data set on disk needs its folder, one's own its classes."""
-        problems = class_problems(self) if self.kind == "folder" else {}
-        if self.kind != "synthetic" and self.root is None:
-            problems["root"] = f"is not set; `{self.kind}` is read from a folder: set data.root to it"
-        return {f"{self.key}.{name}": text for name, text in problems.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +32,45 @@ class AugmentConfig(Section):
     scale: Annotated[tuple[float, float], above(0.0), ORDERED] = (0.75, 1.5)
     """The frame is resized by a factor drawn uniformly from [lowest, highest] before the crop; [1, 1] is off."""
 
+    aspect: Annotated[float, at_least(0.0), below(1.0)] = 0.0
+    """The width is resized by one more factor drawn from [1 - aspect, 1 + aspect]; 0 is off, as for all below."""
+
     flip: bool = True
     """Half of the frames are mirrored left to right."""
+
+    brightness: Annotated[float, at_least(0.0), below(1.0)] = 0.0
+    """A part of the full range (black 0, white 1) drawn from [-brightness, brightness] is added."""
+
+    contrast: Annotated[float, at_least(0.0), below(1.0)] = 0.0
+    """Distances from the mean colour are multiplied by a factor drawn from [1 - contrast, 1 + contrast]."""
+
+    saturation: Annotated[float, at_least(0.0), below(1.0)] = 0.0
+    """The saturation (of HSV) is multiplied by a factor drawn from [1 - saturation, 1 + saturation]."""
+
+    hue: Annotated[float, at_least(0.0), below(0.5)] = 0.0
+    """The hue is turned by a part of the circle of colours drawn from [-hue, hue]."""
+
+    gamma: Annotated[float, at_least(0.0), below(3.0)] = 0.0
+    """Colours, as parts of the full range, are raised to the power e ** u with u drawn from [-gamma, gamma]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlyConfig(Section):
+    """What the first part of a run does otherwise: many small frames teach more in a minute than few large ones."""
+
+    key: ClassVar[str] = "early"
+
+    share: Annotated[float, at_least(0.0), below(1.0)] = 0.0
+    """Share of the steps that are taken so; 0 is off."""
+
+    batch_size: Annotated[int, at_least(1), below(2**16)] = 8
+    """Frames a step, in place of `train.batch_size`."""
+
+    crop_size: Annotated[tuple[int, int], at_least(1), below(2**15)] = (96, 160)
+    """(height, width) in pixels, in place of `augment.crop_size`."""
+
+    scale: Annotated[tuple[float, float], above(0.0), ORDERED] = (0.5, 1.0)
+    """[lowest, highest] factor, in place of `augment.scale`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +100,9 @@ class ModelConfig(Section):
     stride: Literal[32, 16, 8, 4, 2] = 8
     """Pixels a cell of the finest scores: 32, 16, 8 are FCN-32s, -16s, -8s; 4 and 2 continue with more skips."""
 
+    skips: Literal["after_pooling", "before_pooling"] = "after_pooling"
+    """Maps that are scored: `after_pooling` as published, or the last of the next block, of the same size, `before`."""
+
     learn_last_upsampling: bool = False
     """False: the last upsampling stays bilinear, as published; True: it is learned from there like the inner ones."""
 
@@ -167,20 +128,46 @@ class TrainConfig(Section):
     batch_size: Annotated[int, at_least(1), below(2**16)] = 4
     """Frames a step."""
 
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    """Of the products in convolutions; weights, statistics, loss and inference are float32. `auto` is bfloat16 where
+    the processor or GPU has it."""
+
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """`adamw` (Loshchilov and Hutter 2019), or `sgd` with momentum, as published."""
+
+    momentum: Annotated[float, at_least(0.0), below(1.0)] = 0.9
+    """Of `sgd`, 0.99 as published; not used by `adamw`."""
+
     learning_rate: Annotated[float, above(0.0)] = 2e-3
-    """Highest learning rate of AdamW (Loshchilov and Hutter 2019), reached after the warm-up."""
+    """Highest learning rate, reached after the warm-up."""
 
     warmup: Annotated[float, at_least(0.0), below(1.0)] = 0.05
     """Share of the steps in which the learning rate rises linearly."""
 
+    schedule: Literal["poly", "cosine"] = "poly"
+    """How the rate falls after the warm-up: `poly` as (1 - progress) ** decay_power (DeepLab), or as half a cosine."""
+
     decay_power: Annotated[float, at_least(0.0)] = 0.9
-    """After the warm-up the rate falls as (1 - progress) ** decay_power (the poly schedule of DeepLab); 0 keeps it."""
+    """Of the schedule `poly`; 0 keeps the rate."""
 
     weight_decay: Annotated[float, at_least(0.0)] = 0.05
     """Decoupled decay of kernels; biases and normalisation are exempt. Each step takes rate x decay of a kernel."""
 
     clip_norm: Annotated[float, above(0.0)] = 5.0
     """Gradients are scaled down to this global norm where theirs is larger."""
+
+    class_weights: Literal["none", "median_frequency", "given"] = "none"
+    """What a pixel of each class counts in the loss: `median_frequency` balances them (Eigen and Fergus 2015)."""
+
+    class_weight_power: Annotated[float, at_least(0.0)] = 1.0
+    """The weights of `median_frequency` are raised to this power; 0.5 balances half-way."""
+
+    given_class_weights: Annotated[tuple[float, ...], at_least(0.0)] = ()
+    """The weights where class_weights is `given`, a number for each class."""
+
+    average_decay: Annotated[float, at_least(0.0), below(1.0)] = 0.0
+    """Weights averaged over the last steps are scored and kept beside the raw ones: after step t, from 0, the average
+    moves by 1 - min(average_decay, (1 + t) / (10 + t)) of its way to the weights; 0 is off."""
 
     seed: Annotated[int, at_least(0), below(2**31)] = 0
     """Seed of the initial weights, the order of the frames, the augmentation and dropout."""
@@ -212,6 +199,13 @@ class TrainConfig(Section):
     pictures: Annotated[int, at_least(0)] = 4
     """Frames of val that are drawn as image | truth | prediction when the score is the best so far; 0: none."""
 
+    def conflicts(self) -> dict[str, str]:
+        """Class weights are given where they are asked for, and only there."""
+        if (self.class_weights == "given") == any(self.given_class_weights):
+            return {}
+        text = "goes together with train.class_weights: given, and one of them must be above 0; set both or none"
+        return {f"{self.key}.given_class_weights": text}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -219,6 +213,7 @@ class Config:
 
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    early: EarlyConfig = field(default_factory=EarlyConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
@@ -226,7 +221,8 @@ class Config:
 def resolved(config: Config, like: Config | None = None) -> Config:
     """`null` threads become numbers: those of `like`, else the number of cores that the process may use.
 
-    So what is decided at the start of a run is stored with it, and holds on another machine.
+    So what is decided at the start of a run is stored with it, and holds on another machine. A precision `auto` becomes
+    that of `like`; without one TensorFlow has to be asked (`training.start.with_precision`).
     """
     cores = len(os.sched_getaffinity(0))
     recipe, before = config.train, like.train if like else config.train
@@ -234,10 +230,11 @@ def resolved(config: Config, like: Config | None = None) -> Config:
         recipe,
         intra_op_threads=recipe.intra_op_threads or before.intra_op_threads or cores,
         inter_op_threads=recipe.inter_op_threads or before.inter_op_threads or cores,
+        precision=before.precision if recipe.precision == "auto" else recipe.precision,
     )
     return replace(config, train=recipe)
 
 
 SECTIONS: dict[str, type[Section]] = {
-    section.key: section for section in (DataConfig, AugmentConfig, ModelConfig, TrainConfig)
+    section.key: section for section in (DataConfig, AugmentConfig, EarlyConfig, ModelConfig, TrainConfig)
 }

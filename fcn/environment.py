@@ -13,6 +13,8 @@ from typing import Any
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pillow")
 SWITCHES = ("TF_", "XLA_", "ONEDNN_", "DNNL_", "MKL_", "OMP_")  # begin the names of variables that choose kernels
+CPUINFO = Path("/proc/cpuinfo")
+BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 NOT_COMPARED = {"cores", "system", "commit"}  # told, and without effect on the bits
 
 
@@ -44,11 +46,21 @@ def changed_environment(before: dict[str, Any], now: dict[str, Any]) -> list[str
     return [name for name in now if name not in NOT_COMPARED and before.get(name) != now[name]]
 
 
+def processor_has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 numbers itself; else they only cost time."""
+    flags = f"{_cpuinfo('flags')} {_cpuinfo('Features')}".split()  # as x86 and as ARM call them
+    return not BFLOAT16_FLAGS.isdisjoint(flags)
+
+
 def _processor() -> str:
     """Model name of the processor; oneDNN chooses its kernels, and so the last bits, by it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return _cpuinfo("model name") or platform.machine()
+
+
+def _cpuinfo(name: str) -> str:
+    """The first line of that name in what the kernel says of the processor; empty where there is none."""
+    lines = CPUINFO.read_text(encoding="utf-8").splitlines() if CPUINFO.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.partition("\t")[0] == name), "")
 
 
 def _code() -> str:

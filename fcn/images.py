@@ -24,7 +24,7 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from fcn.config import DataConfig
+from fcn.dataconfig import DataConfig
 from fcn.errors import UserError
 from fcn.files import write_file
 

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,7 @@ class RunFolder:
         metrics.jsonl         a row a log or evaluation, each with `step`
         checkpoints/          what `--resume` continues from
         best.weights.h5       weights of the best evaluation
+        best.raw.weights.h5   the raw weights of that step, where the best ones are averages
         best.json             its step, scores and the weights' SHA-256
         pictures/             image | truth | prediction of a few frames of val
     """
@@ -59,9 +61,11 @@ class RunFolder:
         self.metrics_file = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoints"
         self.best_weights = path / "best.weights.h5"
+        self.best_raw_weights = path / "best.raw.weights.h5"
         self.best_file = path / "best.json"
         self.pictures = path / "pictures"
-        self._records = (self.metrics_file, self.best_weights, self.best_file)
+        self._began: float | None = None
+        self._records = (self.metrics_file, self.best_weights, self.best_raw_weights, self.best_file)
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -72,14 +76,10 @@ class RunFolder:
         return folder
 
     @classmethod
-    def newest(cls) -> RunFolder:
-        """The run under runs/ that was started last and has weights. Raises UserError where there is none."""
+    def newest(cls) -> RunFolder | None:
+        """The run under runs/ that was started last and has weights, if there is one."""
         found = [cls(file.parent) for file in RUNS.glob("*/config.yaml") if (file.parent / "best.weights.h5").is_file()]
-        if not found:
-            raise UserError(
-                f"{RUNS}/: holds no trained run; start one with `python scripts/train.py`, or name one with --run"
-            )
-        return max(found, key=lambda folder: (folder.config_file.stat().st_mtime_ns, folder.path.name))
+        return max(found, key=lambda run: (run.config_file.stat().st_mtime_ns, run.path.name), default=None)
 
     def require_new(self) -> None:
         """Raises UserError where the path is taken: no run is overwritten. What a kill left of a start is free."""
@@ -142,13 +142,24 @@ class RunFolder:
         """Writes what the bits of the run depend on beside its config."""
         write_file(self.environment_file, json.dumps(environment, indent=2) + "\n")
 
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl so far."""
+        lines = self.metrics_file.read_bytes().splitlines() if self.metrics_file.is_file() else []
+        return [json.loads(line) for line in lines]
+
+    def start_clock(self) -> None:
+        """From now on rows say how long the run has taken, as `run_seconds`, which goes on from the last row's."""
+        before = self.rows()[-1:]
+        self._began = time.perf_counter() - (before[0].get("run_seconds", 0.0) if before else 0.0)
+
     def append_row(self, row: dict[str, Any]) -> None:
         """Adds a row to metrics.jsonl; fields that depend on the clock end in `_seconds` or `_per_second`.
 
         Raises:
             RunStoppedError: the disk does not take it.
         """
-        line = (json.dumps(row) + "\n").encode()
+        clock = {} if self._began is None else {"run_seconds": time.perf_counter() - self._began}
+        line = (json.dumps({**row, **clock}) + "\n").encode()
         try:
             with self.metrics_file.open("ab", buffering=0) as file:
                 if file.write(line) < len(line):
@@ -181,17 +192,21 @@ class RunFolder:
         """What best.json says, once the weights are known to be those. Raises UserError where they are not."""
         if not self.best_weights.is_file() or not self.best_file.is_file():
             raise UserError(f"{self.path}: has no weights yet; train until the first evaluation (train.evaluate_steps)")
-        try:
-            with self.best_file.open("rb") as file:
-                record: dict[str, Any] = json.loads(file.read(MAX_BYTES))
-            size, expected, _ = record["bytes"], record["sha256"], int(record["step"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise UserError(f"{self.best_file}: is damaged ({error}); resume or repeat the run") from error
-        if self.best_weights.stat().st_size != size or sha256(self.best_weights) != expected:
-            raise UserError(
-                f"{self.best_weights}: is damaged (its SHA-256 is not the one in best.json); resume or repeat the run"
-            )
-        return record
+        return read_record(self.best_file, self.best_weights)
+
+
+def read_record(record_file: Path, weights: Path) -> dict[str, Any]:
+    """What was written down about weights, once they are known to be those. Raises UserError where they are not."""
+    mend = "restore both files, resume or repeat the run"
+    try:
+        with record_file.open("rb") as file:
+            record: dict[str, Any] = json.loads(file.read(MAX_BYTES))
+        size, expected, _ = record["bytes"], record["sha256"], int(record["step"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{record_file}: is damaged ({error}); {mend}") from error
+    if weights.stat().st_size != size or sha256(weights) != expected:
+        raise UserError(f"{weights}: is damaged (its SHA-256 is not the one in {record_file.name}); {mend}")
+    return record
 
 
 def require_unchanged(source: Path, before: Config, now: Config, allowed: Sequence[str]) -> None:

@@ -17,13 +17,23 @@ from fcn.errors import UserError, exit_with, printable, tell
 from fcn.evaluation.evaluate import evaluate, evaluate_colour_table, score_table
 from fcn.evaluation.kitti_road import evaluate_road, road_table, score_predictions
 from fcn.files import write_file
-from fcn.run import RunFolder
+from fcn.trained import Trained
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     command = argparse.ArgumentParser(description=__doc__)
-    command.add_argument("--run", type=Path, metavar="DIR", help="folder of the run; the newest under runs/")
+    trained = command.add_mutually_exclusive_group()
+    trained.add_argument(
+        "--run", type=Path, metavar="DIR", help="folder of the run; the newest under runs/, else the weights of fcn"
+    )
+    trained.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="NAME.weights.h5 in place of a run, NAME.yaml or config.yaml beside it",
+    )
+    command.add_argument("--flip", action="store_true", help="average over the image and its mirror image")
     command.add_argument(
         "--set",
         action="append",
@@ -50,8 +60,8 @@ def main() -> int:
     arguments = parser().parse_args()
     if (arguments.predictions is None) != (arguments.config is None):
         raise UserError("--predictions and --config: go together; name both, or a run with --run")
-    if arguments.predictions and arguments.run:
-        raise UserError("--predictions: are scored without a run; leave out --run")
+    if arguments.predictions and (arguments.run or arguments.weights or arguments.flip):
+        raise UserError("--predictions: are scored without a network; leave out --run, --weights and --flip")
     if arguments.json and not arguments.json.parent.is_dir():
         raise UserError(f"{arguments.json.parent}: no such folder; make it or name another --json")
     record, mistakes = (of_predictions if arguments.predictions else of_run)(arguments)
@@ -77,20 +87,19 @@ def of_predictions(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[
 
 def of_run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     """Scores a run; returns the network's record and the frames that could not be scored in full."""
-    folder = RunFolder.open(arguments.run) if arguments.run else RunFolder.newest()
-    config = load_config(folder.config_file, arguments.set)
+    trained = Trained.find(arguments.run, arguments.weights)
+    config = load_config(trained.config_file, arguments.set)
 
-    foreign = [key for key in changed_keys(folder.config(), config) if not key.startswith("data.")]
+    foreign = [key for key in changed_keys(trained.config(), config) if not key.startswith("data.")]
     if foreign:
         raise UserError(f"--set {foreign[0]}: evaluation only reads data.*; the rest is what was trained")
     if (config.data.kind, arguments.split) == ("kitti_road", "test"):
         raise UserError("--split test: KITTI publishes no truth of it; its server scores what submit_kitti.py writes")
     dataset = open_split(config.data, arguments.split)
-    best = folder.best()
 
     from fcn.inference.predictor import load_predictor  # TensorFlow: only now that nothing is known to be wrong
 
-    predictor, mistakes = load_predictor(folder, config), []
+    predictor, mistakes = load_predictor(trained, config, arguments.flip), []
     if config.data.kind == "kitti_road":
         record, mistakes = evaluate_road(
             config.data, dataset, lambda image: predictor.labels_and_confidence(image, ROAD)
@@ -102,7 +111,8 @@ def of_run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         columns["colour table"] = evaluate_colour_table(open_split(config.data, "train"), dataset)
     except UserError as error:
         tell(f"no colour table, as it is fitted on the split train: {error}")
-    print(f"{folder.path}, weights of step {best['step']}: {record['frames']} frames of {record['split']}")
+    step = f" of step {trained.record['step']}" if trained.record else ""
+    print(f"{trained.weights}{step}: {record['frames']} frames of {record['split']}")
     print(score_table(columns))
     return record, mistakes
 

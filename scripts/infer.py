@@ -1,4 +1,4 @@
-"""Segments images with a trained run: a mask of class indices and an overlay for each."""
+"""Segments images with a trained network: a mask of class indices and an overlay for each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from fcn.datasets import classes_of, open_split
 from fcn.errors import UserError, exit_with
 from fcn.inference.sources import sources_of_frames, sources_of_inputs
-from fcn.run import RunFolder
+from fcn.trained import Trained
 
 FRAMES = 6  # of the split val where no image is given
 
@@ -22,8 +22,20 @@ def parser() -> argparse.ArgumentParser:
         metavar="INPUT",
         help=f"images, folders, patterns; {FRAMES} frames of the run's split val",
     )
-    command.add_argument("--run", type=Path, metavar="DIR", help="folder of the run; the newest under runs/")
-    command.add_argument("--out", type=Path, metavar="DIR", help="folder of the pictures; inference/ in the run's")
+    trained = command.add_mutually_exclusive_group()
+    trained.add_argument(
+        "--run", type=Path, metavar="DIR", help="folder of the run; the newest under runs/, else the weights of fcn"
+    )
+    trained.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="NAME.weights.h5 in place of a run, NAME.yaml or config.yaml beside it",
+    )
+    command.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of the pictures; inference/ in the run's or here"
+    )
+    command.add_argument("--flip", action="store_true", help="average over the image and its mirror image")
     command.add_argument(
         "--confidence", metavar="CLASS", help="also write the probability of this class, 0 to 255, as a grey picture"
     )
@@ -33,10 +45,9 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Runs the command."""
     arguments = parser().parse_args()
-    folder = RunFolder.open(arguments.run) if arguments.run else RunFolder.newest()
-    config = folder.config()
-    out = arguments.out or folder.path / "inference"
-    folder.best()
+    trained = Trained.find(arguments.run, arguments.weights)
+    config = trained.config()
+    out = arguments.out or trained.outputs
     names = [one.name for one in classes_of(config.data)]
     if arguments.confidence not in (None, *names):
         raise UserError(f"--confidence {arguments.confidence}: is no class of the run; name one of {', '.join(names)}")
@@ -48,11 +59,11 @@ def main() -> None:
     from fcn.inference.infer import infer, table  # TensorFlow: only now that nothing is known to be wrong
     from fcn.inference.predictor import load_predictor
 
-    predictor = load_predictor(folder)
+    predictor = load_predictor(trained, flip=arguments.flip)
     confidence_of = names.index(arguments.confidence) if arguments.confidence else None
     results, unreadable = infer(predictor, sources, out, confidence_of)
     print(table(results, predictor))
-    print(f"masks and overlays: {out}")
+    print(f"weights: {trained.weights}  masks and overlays: {out}")
     if missing + unreadable:
         raise UserError(*missing, *unreadable)
 

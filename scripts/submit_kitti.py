@@ -8,7 +8,7 @@ from pathlib import Path
 from fcn.datasets.kitti_road import ROAD, testing_names
 from fcn.errors import UserError, exit_with, printable, tell
 from fcn.evaluation.submission import submission_frames, write_submission
-from fcn.run import RunFolder
+from fcn.trained import Trained
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,20 +25,19 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Runs the command."""
     arguments = parser().parse_args()
-    folder = RunFolder.open(arguments.run) if arguments.run else RunFolder.newest()
-    config = folder.config().data
+    trained = Trained.find(arguments.run)
+    config = trained.config().data
     if config.kind != "kitti_road":
-        raise UserError(f"{folder.path}: was trained with data.kind {config.kind}; name a run on kitti_road")
+        raise UserError(f"{trained.weights}: was trained with data.kind {config.kind}; name a run on kitti_road")
     if not arguments.out.parent.is_dir():
         raise UserError(f"{arguments.out.parent}: no such folder; make it or name another --out")
     frames, missing = submission_frames(config)
     if not frames or (missing and not arguments.partial):
         raise UserError(*missing)
-    folder.best()
 
     from fcn.inference.predictor import load_predictor  # TensorFlow: only now that nothing is known to be wrong
 
-    predictor = load_predictor(folder)
+    predictor = load_predictor(trained)
     mistakes = write_submission(
         config,
         frames,

@@ -9,6 +9,7 @@ from pathlib import Path
 from fcn.config import resolved
 from fcn.configfile import dump_config, load_config, require_setting
 from fcn.datasets import open_for_training
+from fcn.datasets.balance import class_weights
 from fcn.errors import UserError, exit_with, printable, tell
 from fcn.evaluation.evaluate import score_table
 from fcn.run import RUNS, RunFolder
@@ -77,12 +78,14 @@ def main() -> None:
         if continued:
             checkpoint_to_continue(folder, config, arguments.allow_changed)
         training, validation, fingerprint = open_for_training(config.data)
-        if not continued:
-            folder.create(config)
+        weights = class_weights(config.train, training)
 
         from fcn.training.loop import train  # TensorFlow: only now that nothing is known to be wrong
+        from fcn.training.start import with_precision
 
-        train(config, folder, training, validation, fingerprint, arguments.allow_changed)
+        if not continued:
+            folder.create(config := with_precision(config))
+        train(config, folder, training, validation, weights, fingerprint, arguments.allow_changed)
     best = folder.best()
     place = f"{best['split']} ({best['frames']} frames)"
     print(f"{best['parameters']:,} parameters; best on {place} at step {best['step']}:")

@@ -27,8 +27,14 @@ SETTINGS = (
     "data.synthetic_frames=[8,4,1]",
     "data.synthetic_size=[32,64]",
     "augment.crop_size=[32,64]",
+    "early.share=0.5",
+    "early.crop_size=[32,32]",
+    "early.batch_size=6",
     "model.width=0.0625",
     "model.dropout=0.5",
+    "train.precision=bfloat16",
+    "train.average_decay=0.99",
+    "train.class_weights=median_frequency",
     "train.steps=1000",
     "train.log_steps=5",
     "train.evaluate_steps=25",
@@ -52,7 +58,7 @@ STATUS = {  # of a process that was broken off; SIGTERM that comes before the fi
     "interrupt": {130},
     "full disk": {3},
 }
-RECORDS = ("metrics.jsonl", "best.json", "best.weights.h5")
+RECORDS = ("metrics.jsonl", "best.json", "best.weights.h5", "best.raw.weights.h5")
 
 
 def start(folder: Path, largest: int = resource.RLIM_INFINITY) -> subprocess.Popen[bytes]:

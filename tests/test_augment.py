@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import colorsys
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn.augment import augment_frame, crop, resize
+from fcn.augment import augment_frame, crop, recolour, resize
 from fcn.config import AugmentConfig
 from fcn.images import IGNORE, Array
 
@@ -127,3 +129,55 @@ def test_eager_frames_equal_those_of_a_parallel_pipeline() -> None:
         eager_image, eager_label = augment(config, seed)
         np.testing.assert_array_equal(piped_image, eager_image)
         np.testing.assert_array_equal(piped_label, eager_label)
+
+
+def test_aspect_widens_and_narrows_and_leaves_the_height() -> None:
+    image, label = np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40), np.uint8)
+    config = AugmentConfig(crop_size=(80, 80), scale=(1.0, 1.0), aspect=0.5, flip=False)
+    sizes = []
+    for seed in range(60):
+        valid = augment_frame(image, label, config, tf.constant([0, seed], tf.int64))[1].numpy() != IGNORE
+        sizes.append((valid.any(axis=1).sum(), valid.any(axis=0).sum()))
+    heights, widths = zip(*sizes, strict=True)
+    assert set(heights) == {40}
+    assert 20 <= min(widths) < 24
+    assert 56 < max(widths) <= 60
+
+
+COLOURS = np.array([[200, 100, 50], [60, 80, 180], [128, 128, 128], [30, 90, 90]], np.uint8).reshape(2, 2, 3)
+
+
+@pytest.mark.parametrize("draw", [0.0, 0.25, 0.5, 1.0])
+@pytest.mark.parametrize("name", ["brightness", "contrast", "saturation", "hue", "gamma"])
+def test_each_colour_change_is_the_one_it_is_named_for(name: str, draw: float) -> None:
+    by = 0.2 * (2 * draw - 1)
+    expected = []
+    mean = COLOURS.reshape(-1, 3).mean(axis=0) / 255
+    for pixel in COLOURS.reshape(-1, 3) / 255:
+        h, s, v = colorsys.rgb_to_hsv(*pixel)
+        expected.append(
+            {
+                "brightness": pixel + by,
+                "contrast": mean + (pixel - mean) * (1 + by),
+                "saturation": colorsys.hsv_to_rgb(h, s * (1 + by), v),
+                "hue": colorsys.hsv_to_rgb((h + by) % 1, s, v),
+                "gamma": pixel ** np.exp(by),
+            }[name]
+        )
+    found = recolour(tf.constant(COLOURS), AugmentConfig(**{name: 0.2}), [tf.constant(draw)] * 5)
+    assert found.dtype == tf.uint8
+    np.testing.assert_allclose(found, np.clip(np.reshape(expected, (2, 2, 3)), 0, 1) * 255, atol=0.51)
+
+
+def test_colours_beyond_the_range_are_cut_off_and_labels_and_padding_stay() -> None:
+    image, label = np.full((4, 4, 3), 250, np.uint8), np.arange(16, dtype=np.uint8).reshape(4, 4)
+    config = AugmentConfig(crop_size=(6, 6), **OFF, brightness=0.5, contrast=0.5, saturation=0.5, hue=0.4, gamma=0.5)
+    seen = set()
+    for seed in range(10):
+        varied, same = (one.numpy() for one in augment_frame(image, label, config, tf.constant([0, seed], tf.int64)))
+        np.testing.assert_array_equal(same[:4, :4], label)
+        assert not varied[4:].any()
+        assert not varied[:, 4:].any()
+        seen.add(int(varied[0, 0, 0]))
+    assert 255 in seen
+    assert len(seen) > 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from fcn.config import DataConfig
+from fcn.dataconfig import DataConfig
 from fcn.datasets import open_split
 from fcn.datasets.dataset import check_frames
 from fcn.errors import UserError
@@ -133,3 +134,17 @@ def test_real_frames_are_all_sound_and_their_pixels_are_those_counted_elsewhere(
     pixels = (10682767, 14750079, 623349, 20076880, 2845085, 6166762, 743859, 714595, 3719877, 405385, 184967)
     assert tuple(counts[:11]) == pixels
     assert counts[IGNORE] == 2503995
+
+
+def test_held_out_drive_is_val_and_the_rest_of_both_splits_train(tree: Path) -> None:
+    for kind in ("", "annot"):
+        (tree / f"train{kind}").mkdir()
+        for name in ("a1", "c2"):
+            shutil.copy(tree / f"val{kind}" / "a.png", tree / f"train{kind}" / f"{name}.png")
+    settings = {"kind": "camvid", "root": str(tree), "view": "full"}
+    held_out = DataConfig(**settings, held_out="a")
+    assert open_split(held_out, "val").names == ("a1", "a")
+    assert open_split(held_out, "train").names == ("c2", "b")
+    for prefix, split, reason in (("z", "val", "no frame's"), ("", "train", "every frame's")):
+        with pytest.raises(UserError, match=f"data.held_out: {reason} name begins with '{prefix}'; name a drive"):
+            open_split(DataConfig(**settings, held_out=prefix), split)

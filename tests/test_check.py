@@ -11,10 +11,10 @@ import pytest
 from conftest import ROOT, Script
 from PIL import Image
 
-from fcn.config import DataConfig
+from fcn.dataconfig import DataConfig
 from fcn.datasets import camvid
 from fcn.datasets.camvid import VOID, decode_label, frame_files
-from fcn.datasets.check import Facts, check_data, median_frequency, sheet, summary
+from fcn.datasets.check import check_data, sheet, summary
 from fcn.images import IGNORE, read_image
 from fcn.pictures import GAP, TILE
 
@@ -165,12 +165,6 @@ def test_frames_published_without_truth_are_read_but_not_blamed_for_it(
     assert problems(tree) == ["test/test_a.png: is empty; replace or remove the file"]
 
 
-def test_class_weights_are_median_frequency_over_the_frames_that_show_a_class() -> None:
-    facts = [Facts((10, 10), b"", np.array([60, 30, 0, 0])), Facts((10, 20), b"", np.array([60, 0, 30, 0]))]
-    # shares where shown: 120 of 300, 30 of 100, 30 of 200, never; the median of .4, .3, .15 is .3
-    np.testing.assert_allclose(median_frequency(facts), [0.75, 1, 2, 1])
-
-
 def test_memory_does_not_grow_with_the_frames(tree: Path) -> None:
     for index in range(40):
         Image.new("RGB", (500, 400), (index, 0, 0)).save(tree / f"train/{index}.png")
@@ -196,14 +190,6 @@ def test_script_ends_with_2_and_all_problems_or_with_0(tree: Path, script: Scrip
     assert [line.partition(": ")[2][:10] for line in done.stderr.splitlines()] == ["is empty; ", "is missing"]
     assert (tree / "sheet.png").is_file()
     assert "class weights" in done.stdout
-
-
-@pytest.mark.skipif(not REAL.is_dir(), reason="data/CamVid is not there (data/README.md tells how to get it)")
-def test_class_weights_of_camvid_are_those_computed_elsewhere() -> None:
-    labels = [decode_label(config(REAL), path) for _, _, path in frame_files(config(REAL), "train")]
-    facts = [Facts(label.shape, b"", np.bincount(label.ravel(), minlength=256)[:11]) for label in labels]
-    expected = (0.2793, 0.2017, 4.7865, 0.1490, 1.0, 0.4217, 3.8467, 1.9736, 0.7889, 6.3747, 8.8587)
-    np.testing.assert_allclose(median_frequency(facts), expected, atol=5e-5)
 
 
 def test_frame_with_a_broken_label_is_still_compared_and_hides_no_absence(tree: Path) -> None:

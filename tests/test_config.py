@@ -12,7 +12,8 @@ from typing import Annotated, ClassVar
 
 import pytest
 
-from fcn.config import SECTIONS, AugmentConfig, Config, DataConfig, ModelConfig, TrainConfig, resolved
+from fcn.config import SECTIONS, AugmentConfig, Config, ModelConfig, TrainConfig, resolved
+from fcn.dataconfig import DataConfig
 from fcn.datasets import DATASETS
 from fcn.errors import ConfigError
 from fcn.section import Rule, Section, above, at_least, below, field_docs, field_rules, field_types
@@ -149,6 +150,13 @@ def test_threads_are_settled_once_and_stay() -> None:
     assert resolved(Config(train=own), like=Config(train=other)).train.inter_op_threads == 5
 
 
+def test_automatic_precision_of_a_continued_run_is_the_one_it_was_started_with() -> None:
+    automatic, started = Config(train=TrainConfig(precision="auto")), Config(train=TrainConfig(precision="bfloat16"))
+    assert resolved(automatic).train.precision == "auto"
+    assert resolved(automatic, like=started).train.precision == "bfloat16"
+    assert resolved(Config(), like=started).train.precision == "float32"
+
+
 def test_kinds_in_the_config_are_the_data_sets_there_are() -> None:
     assert set(field_types(DataConfig)["kind"].__args__) == set(DATASETS)
 
@@ -162,22 +170,29 @@ def test_every_field_is_documented(key: str) -> None:
 @pytest.mark.parametrize("key", SECTIONS)
 def test_every_field_is_read_in_one_module(key: str) -> None:
     reads: dict[str, set[str]] = {name: set() for name in field_types(SECTIONS[key])}
+    kind = SECTIONS[key].__name__
     for file in PACKAGE.rglob("*.py"):
-        if file.name in ("config.py", "configfile.py", "configvalue.py", "section.py"):
+        if file.name in ("config.py", "dataconfig.py", "classlist.py", "configfile.py", "configvalue.py", "section.py"):
             continue
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Attribute) and node.attr in reads and _is_config(node.value, key):
-                room = file.relative_to(PACKAGE).parts[0]
-                reads[node.attr].add(room if room == "datasets" else str(file.relative_to(PACKAGE)))
+        room = file.relative_to(PACKAGE).parts[0]
+        for function in (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)):
+            sections = {argument.arg for argument in function.args.args if _named(argument.annotation, kind)}
+            for node in ast.walk(function):
+                if isinstance(node, ast.Attribute) and node.attr in reads and _is_section(node.value, key, sections):
+                    reads[node.attr].add(room if room == "datasets" else str(file.relative_to(PACKAGE)))
     # a run has one data set, whose files each module finds in its own way;
-    # the length of a run bounds the loop and stretches the schedule
-    several = {name: files for name, files in reads.items() if len(files) > 1 and name != "steps"}
+    # the length of a run bounds the loop and stretches the schedule; the precision is settled before it is used
+    several = {name for name, files in reads.items() if len(files) > 1} - {"steps", "precision"}
     assert not [name for name, files in reads.items() if not files]
     assert not several
 
 
-def _is_config(node: ast.expr, key: str) -> bool:
-    """`config`, `recipe` or `config.KEY`: what sections are called where they are read."""
+def _named(node: ast.expr | None, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
+
+
+def _is_section(node: ast.expr, key: str, arguments: set[str]) -> bool:
+    """`config.KEY`, an argument of the section's type, or `recipe`, as the section `train` is called in the loop."""
     if isinstance(node, ast.Attribute):
         return node.attr == key
-    return isinstance(node, ast.Name) and node.id in ("config", "recipe")
+    return isinstance(node, ast.Name) and (node.id in arguments or (node.id, key) == ("recipe", "train"))

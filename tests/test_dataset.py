@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from fcn.config import DataConfig
+from fcn.dataconfig import DataConfig
 from fcn.datasets import SPLITS, classes_of, open_split
 from fcn.datasets.dataset import (
     BACKGROUND_AND_ROAD,

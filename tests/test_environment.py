@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import tensorflow as tf
 
-from fcn.environment import changed_environment, describe_environment
+from fcn import environment
+from fcn.environment import changed_environment, describe_environment, processor_has_bfloat16
 
 
 def test_versions_processor_threads_and_data_are_described() -> None:
@@ -23,3 +26,23 @@ def test_changes_are_named_but_not_those_without_effect_on_the_bits(monkeypatch:
     now = {**before, "data_fingerprint": "abd", "numpy": "1", "threads": [1, 2], "cores": 64, "system": "another"}
     assert changed_environment(before, now) == ["numpy", "threads", "data_fingerprint"]
     assert changed_environment({}, {"python": "3"}) == ["python"]
+
+
+@pytest.mark.parametrize(
+    ("line", "has"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16 sse", True),
+        ("flags\t\t: fpu amx_bf16", True),
+        ("Features\t: fp asimd bf16", True),
+        ("flags\t\t: fpu avx512f", False),
+        ("vmx flags\t: avx512_bf16", False),
+        ("", False),
+    ],
+)
+def test_bfloat16_is_read_off_the_processors_flags(
+    line: str, has: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nmodel name\t: Abacus 7\n{line}\n")
+    monkeypatch.setattr(environment, "CPUINFO", tmp_path / "cpuinfo")
+    assert processor_has_bfloat16() is has
+    assert describe_environment([], [], "")["processor"] == "Abacus 7"

@@ -189,3 +189,29 @@ def test_every_trainable_weight_is_reached_by_the_gradient(stride: int) -> None:
     for weight, gradient in zip(model.trainable_weights, gradients, strict=True):
         assert gradient is not None, weight.path
         assert np.isfinite(gradient).all(), weight.path
+
+
+@pytest.mark.parametrize("stride", [16, 2])
+def test_skips_before_pooling_are_the_last_maps_of_the_blocks_at_the_same_strides(stride: int) -> None:
+    model = small_fcn(stride, skips="before_pooling")
+    for block in SKIPS[stride]:
+        scored = model.get_layer(f"score_pool{block}").input
+        assert scored is model.get_layer(f"block{block + 1}_pool").input
+    assert model(images(37, 50)).shape == (2, 37, 50, CLASSES)
+
+
+def test_bfloat16_is_for_maps_only_and_logits_stay_close() -> None:
+    config = ModelConfig(encoder="vgg11", width=1 / 32, head_units=4, stride=4)
+    exact, rough = build_fcn(config, CLASSES), build_fcn(config, CLASSES, "bfloat16")
+    for layer in exact.layers:
+        if layer.name.startswith("score_"):
+            randomize(exact, layer.name)
+    rough.set_weights(exact.get_weights())
+    assert {weight.dtype for weight in rough.weights} == {"float32"}
+    kinds = {layer.compute_dtype for layer in rough.layers if layer.name not in ("image", "preprocessing", "logits")}
+    assert kinds == {"bfloat16"}
+    frames = images(40, 50)
+    logits, expected = rough(frames), exact(frames)
+    assert logits.dtype == "float32"
+    assert 0 < np.abs(logits - expected).max() < 0.05 * np.abs(expected).max()
+    assert keras.config.dtype_policy().name == "float32"

@@ -18,7 +18,7 @@ from PIL import Image
 from test_birds_eye import CALIBRATION
 from test_readme import load_script
 
-from fcn.config import DataConfig
+from fcn.dataconfig import DataConfig
 from fcn.datasets import open_split
 from fcn.datasets.kitti_road import COLOURS
 from fcn.errors import UserError
@@ -204,7 +204,7 @@ def test_script_scores_predictions_with_truth_and_calibration_alone(tree: Path) 
     [
         (["--predictions", "x"], "--predictions and --config: go together"),
         (["--config", "x"], "--predictions and --config: go together"),
-        (["--predictions", "x", "--config", "y", "--run", "z"], "--predictions: are scored without a run"),
+        (["--predictions", "x", "--config", "y", "--run", "z"], "--predictions: are scored without a network"),
         (
             ["--predictions", "x", "--config", "configs/synthetic.yaml"],
             "--predictions: are scored by KITTI's truth; data.kind is synthetic",

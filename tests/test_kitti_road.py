@@ -9,7 +9,8 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from fcn.config import AugmentConfig, DataConfig
+from fcn.config import AugmentConfig, EarlyConfig
+from fcn.dataconfig import DataConfig
 from fcn.datasets import open_split
 from fcn.datasets.dataset import check_frames
 from fcn.datasets.kitti_road import COLOURS, decode_label, frame_files, truth_name
@@ -146,14 +147,14 @@ def test_lists_name_the_frames_of_a_part_in_their_order(tree: Path) -> None:
 
 
 def test_frames_of_different_sizes_make_one_batch(tree: Path) -> None:
-    from fcn.pipeline import training_batches
+    from fcn.pipeline import plan_phases, training_batches
 
     write_image(tree / "training/image_2/um_000078.png", np.zeros((5, 4, 3), np.uint8))
     write_image(tree / "training/gt_image_2/um_road_000078.png", np.zeros((5, 4, 3), np.uint8))
     (tree / "train.txt").write_text("um_000078\num_000079\n")
     split = open_split(config_of(tree, split_lists=str(tree)), "train")
     recipe = AugmentConfig(crop_size=(4, 4))
-    ((images, labels),) = training_batches(split.read, len(split), recipe, 2, 0, range(1))
+    ((images, labels),) = training_batches(split.read, len(split), plan_phases(EarlyConfig(), recipe, 2, 1), 0)
     assert (images.shape, labels.shape) == ((2, 4, 4, 3), (2, 4, 4))
 
 

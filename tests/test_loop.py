@@ -14,30 +14,46 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn.config import AugmentConfig, Config, DataConfig, ModelConfig, TrainConfig
+from fcn.config import AugmentConfig, Config, EarlyConfig, ModelConfig, TrainConfig
+from fcn.dataconfig import DataConfig
 from fcn.datasets import open_for_training
+from fcn.datasets.balance import class_weights
+from fcn.datasets.dataset import BACKGROUND_AND_ROAD
 from fcn.errors import RunInterruptedError, RunStoppedError
+from fcn.evaluation.evaluate import evaluate
 from fcn.images import IGNORE, read_image
+from fcn.inference.predictor import Predictor
 from fcn.model.fcn import build_fcn
+from fcn.model.weights import load_weights
 from fcn.run import RunFolder
-from fcn.training import loop
-from fcn.training.checkpoint import STATE
-from fcn.training.loop import compile_train_step
+from fcn.training import loop, scoring
+from fcn.training.checkpoint import STATE, RunState
 from fcn.training.manifest import checkpoints
 from fcn.training.optimizer import build_optimizer
 from fcn.training.start import prepare_tensorflow
+from fcn.training.step import compile_train_step, move_averages
 
 MODEL = ModelConfig(encoder="vgg11", width=1 / 16, head_units=16, dropout=0.5)
+
+
+TINY = {
+    "steps": 6,
+    "batch_size": 2,
+    "log_steps": 1,
+    "evaluate_steps": 3,
+    "checkpoint_steps": 2,
+    "precision": "bfloat16",
+    "average_decay": 0.9,
+}
 
 
 def tiny(**recipe: Any) -> Config:
     return Config(
         data=DataConfig(synthetic_frames=(5, 2, 1), synthetic_size=(32, 64)),
         augment=AugmentConfig(crop_size=(32, 48)),
+        early=EarlyConfig(share=0.5, batch_size=1, crop_size=(32, 32)),
         model=MODEL,
-        train=TrainConfig(
-            **{"steps": 6, "batch_size": 2, "log_steps": 1, "evaluate_steps": 3, "checkpoint_steps": 2, **recipe}
-        ),
+        train=TrainConfig(**{**TINY, **recipe}),
     )
 
 
@@ -45,7 +61,8 @@ def train(config: Config, folder: RunFolder) -> None:
     """As scripts/train.py does it with --resume."""
     if not folder.config_file.is_file():
         folder.create(config)
-    loop.train(config, folder, *open_for_training(config.data))
+    training, validation, fingerprint = open_for_training(config.data)
+    loop.train(config, folder, training, validation, class_weights(config.train, training), fingerprint)
 
 
 def weights_and_rows(folder: RunFolder) -> tuple[list[np.ndarray], list[dict[str, Any]], dict[str, Any]]:
@@ -69,7 +86,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 def killed_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """The run breaks off, as if killed, when it reports a step in the list."""
     at: list[int] = []
-    original = loop.report
+    original = scoring.report
 
     def report(folder: RunFolder, progress: Any, **row: Any) -> None:
         original(folder, progress, **row)
@@ -77,7 +94,8 @@ def killed_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
             at.remove(row["step"])
             raise SystemError("killed")
 
-    monkeypatch.setattr(loop, "report", report)
+    for module in (loop, scoring):
+        monkeypatch.setattr(module, "report", report)
     yield at
     assert not at, "the run was not killed"
 
@@ -113,13 +131,13 @@ def test_signals_save_the_run_which_then_goes_on_to_the_same_end(
     straight: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = RunFolder(tmp_path / "run")
-    report, labels = loop.report, loop.Predictor.labels
+    report, labels = loop.report, Predictor.labels
 
     def terminated(folder: RunFolder, progress: Any, **row: Any) -> None:
         report(folder, progress, **row)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def interrupted_in_the_last(self: loop.Predictor, image: np.ndarray) -> np.ndarray:
+    def interrupted_in_the_last(self: Predictor, image: np.ndarray) -> np.ndarray:
         if json.loads(folder.metrics_file.read_text().splitlines()[-1])["step"] == 6:
             os.kill(os.getpid(), signal.SIGINT)
         return labels(self, image)
@@ -130,13 +148,13 @@ def test_signals_save_the_run_which_then_goes_on_to_the_same_end(
     assert caught.value.number == signal.SIGTERM
     assert checkpoints(folder.checkpoints)[-1].name == "step-0000000001"
     monkeypatch.setattr(loop, "report", report)
-    monkeypatch.setattr(loop.Predictor, "labels", interrupted_in_the_last)
+    monkeypatch.setattr(Predictor, "labels", interrupted_in_the_last)
     with pytest.raises(RunInterruptedError) as caught:  # between two frames of the last evaluation
         train(tiny(), folder)
     assert caught.value.number == signal.SIGINT
     assert checkpoints(folder.checkpoints)[-1].name == "step-0000000006"
     assert json.loads(folder.best_file.read_text())["step"] == 3
-    monkeypatch.setattr(loop.Predictor, "labels", labels)
+    monkeypatch.setattr(Predictor, "labels", labels)
     train(tiny(), folder)
     assert checkpoints(folder.checkpoints)[-1].name == "step-0000000006-evaluated"
     assert_same_run(folder, straight)
@@ -163,6 +181,41 @@ def test_last_step_is_evaluated_and_saved_whatever_the_intervals(tmp_path: Path)
     rows = weights_and_rows(folder)[1]
     assert [(row["step"], "loss" in row) for row in rows] == [(2, True), (2, False)]
     assert [path.name for path in checkpoints(folder.checkpoints)] == ["step-0000000000", "step-0000000002-evaluated"]
+    # the average is scored and kept, the raw weights lie beside it
+    reader = tf.train.load_checkpoint(str(checkpoints(folder.checkpoints)[-1] / STATE))
+    model = build_fcn(MODEL, 2)
+    load_weights(model, folder.best_weights)
+    averages = [reader.get_tensor(f"averages/{i}/.ATTRIBUTES/VARIABLE_VALUE") for i in range(len(model.weights))]
+    for kept, average in zip(model.weights, averages, strict=True):
+        np.testing.assert_array_equal(kept, average)
+    scores = evaluate(open_for_training(tiny().data)[1], Predictor(model, BACKGROUND_AND_ROAD).labels)
+    assert (scores["miou"], scores["iou"]) == (rows[1]["miou"], rows[1]["iou"])
+    load_weights(model, folder.best_raw_weights)
+    assert any((kept.numpy() != average).any() for kept, average in zip(model.weights, averages, strict=True))
+    raw_scores = evaluate(open_for_training(tiny().data)[1], Predictor(model, BACKGROUND_AND_ROAD).labels)
+    assert raw_scores["miou"] == rows[1]["raw_miou"]
+
+
+def test_evaluating_leaves_training_unchanged_to_the_bit(straight: RunFolder, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    train(tiny(evaluate_steps=1), folder)
+    ends = [tf.train.load_checkpoint(str(checkpoints(one.checkpoints)[-1] / STATE)) for one in (folder, straight)]
+    names = [
+        name for name in ends[0].get_variable_to_shape_map() if name.startswith(("model", "optimizer", "averages"))
+    ]
+    assert len(names) > 100
+    for name in names:
+        np.testing.assert_array_equal(*(end.get_tensor(name) for end in ends))
+
+
+def test_averages_forget_slower_and_slower_up_to_their_decay() -> None:
+    weight, average, expected = keras.Variable(0.0), tf.Variable(0.0), 0.0
+    for step, value in enumerate([3.0, -1.0, 5.0, 2.0]):
+        weight.assign(value)
+        move_averages([average], [weight], 0.25, tf.constant(step, tf.int64))
+        kept = min(0.25, (1 + step) / (10 + step))
+        expected = kept * expected + (1 - kept) * value
+        assert float(average) == pytest.approx(expected, rel=1e-6)
 
 
 def test_non_finite_loss_stops_the_run_with_step_rate_and_frames(tmp_path: Path) -> None:
@@ -180,7 +233,7 @@ def test_non_finite_loss_stops_the_run_with_step_rate_and_frames(tmp_path: Path)
     assert all(np.isfinite(reader.get_tensor(name)).all() for name in names)
     picture = folder.pictures / f"not_finite_step_{step}.png"
     assert str(picture) in str(caught.value)
-    assert read_image(picture).shape[0] == 2 * 32
+    assert read_image(picture).shape[0] == 32  # a frame a step in the early phase
 
 
 def one_step(poison: float = 0.0, label: int = 1) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], float, bool]:
@@ -192,7 +245,7 @@ def one_step(poison: float = 0.0, label: int = 1) -> tuple[dict[str, np.ndarray]
     before = {v.path: v.numpy() for v in model.variables if "seed_generator" not in v.path}
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     labels = np.full((2, 32, 32), label, np.uint8)
-    step = compile_train_step(model, optimizer, 5.0, 0)
+    step = compile_train_step(RunState.start(model, optimizer), 5.0, 0, (1.0, 1.0), 0.0)
     loss, finite = step(tf.constant(images), tf.constant(labels), tf.constant(0, tf.int64))
     after = {v.path: v.numpy() for v in model.variables if "seed_generator" not in v.path}
     return before, after, float(loss), bool(finite)
@@ -229,7 +282,7 @@ def test_dropout_is_a_function_of_the_step() -> None:
     score = model.get_layer("score_fr")
     score.set_weights([np.random.default_rng(0).normal(size=weight.shape) for weight in score.get_weights()])
     optimizer = build_optimizer(TrainConfig(learning_rate=1e-30, warmup=0.0), model.trainable_variables)
-    step = compile_train_step(model, optimizer, 5.0, 0)
+    step = compile_train_step(RunState.start(model, optimizer), 5.0, 0, (1.0, 1.0), 0.0)
     images = tf.constant(np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8))
     labels = tf.zeros((1, 64, 64), tf.uint8)
     losses = [float(step(images, labels, tf.constant(t, tf.int64))[0]) for t in (0, 1, 0, 1)]
@@ -238,27 +291,28 @@ def test_dropout_is_a_function_of_the_step() -> None:
 
 def test_gradients_are_clipped_to_the_norm() -> None:
     moved = []
-    for clip_norm in (1e-12, 5.0):
+    for clip_norm in (1e-12, 1e12):
         model = build_fcn(MODEL, 2)
         optimizer = keras.optimizers.SGD(1.0)
         optimizer.build(model.trainable_variables)
         before = [v.numpy() for v in model.trainable_variables]
         images = tf.constant(np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8))
-        step = compile_train_step(model, optimizer, clip_norm, 0)
+        step = compile_train_step(RunState.start(model, optimizer), clip_norm, 0, (1.0, 1.0), 0.0)
         step(images, tf.zeros((1, 64, 64), tf.uint8), tf.constant(0, tf.int64))
         change = [v.numpy() - old for v, old in zip(model.trainable_variables, before, strict=True)]
         moved.append(float(np.sqrt(sum((one**2).sum() for one in change))))
     assert moved[0] == pytest.approx(1e-12, rel=1e-3)
-    assert 1e-3 < moved[1] < 5.0
+    assert moved[1] > 1
 
 
 def test_best_weights_are_those_of_the_best_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = iter([None, 0.2, 0.7, 0.5])  # None: the split has no valid pixel
-    monkeypatch.setattr(loop, "evaluate", lambda *_: {"split": "val", "miou": next(given), "iou": {"road": None}})
+    monkeypatch.setattr(scoring, "evaluate", lambda *_: {"split": "val", "miou": next(given), "iou": {"road": None}})
     kept: list[int] = []
-    monkeypatch.setattr(loop, "save_weights", lambda _, path: path.touch() or kept.append(1))
+    monkeypatch.setattr(scoring, "save_weights", lambda _, path: path.touch() or kept.append(1))
     folder = RunFolder(tmp_path / "run")
-    train(tiny(steps=4, evaluate_steps=1, checkpoint_steps=50, checkpoint_minutes=1e-9, keep_checkpoints=9), folder)
+    often = {"checkpoint_steps": 50, "checkpoint_minutes": 1e-9, "keep_checkpoints": 9}
+    train(tiny(steps=4, evaluate_steps=1, average_decay=0.0, **often), folder)
     assert [path.name[-11:] for path in checkpoints(folder.checkpoints)] == [
         "-0000000000",
         *(f"{step}-evaluated" for step in (1, 2, 3, 4)),  # each older than a moment
@@ -269,7 +323,8 @@ def test_best_weights_are_those_of_the_best_score(tmp_path: Path, monkeypatch: p
 
 def test_dropouts_of_one_step_draw_differently() -> None:
     model = build_fcn(MODEL, 2)
-    step = compile_train_step(model, build_optimizer(TrainConfig(), model.trainable_variables), 5.0, 0)
+    state = RunState.start(model, build_optimizer(TrainConfig(), model.trainable_variables))
+    step = compile_train_step(state, 5.0, 0, (1.0, 1.0), 0.0)
     step(tf.zeros((1, 32, 32, 3), tf.uint8), tf.zeros((1, 32, 32), tf.uint8), tf.constant(3, tf.int64))
     states = {tuple(model.get_layer(f"{name}_dropout").seed_generator.state.numpy()) for name in ("fc6", "fc7")}
     assert len(states) == 2

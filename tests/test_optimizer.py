@@ -9,11 +9,11 @@ import tensorflow as tf
 
 from fcn.config import ModelConfig, TrainConfig
 from fcn.model.fcn import build_fcn
-from fcn.training.optimizer import WarmUpThenPoly, build_optimizer
+from fcn.training.optimizer import build_optimizer, build_schedule
 
 
 def test_rate_rises_over_the_warm_up_and_falls_to_zero_after_the_last_step() -> None:
-    schedule = WarmUpThenPoly(peak=0.5, steps=110, warmup_steps=10, power=0.9)
+    schedule = build_schedule(TrainConfig(learning_rate=0.5, steps=110, warmup=10 / 110))
     rates = np.array([float(schedule(tf.constant(step))) for step in range(111)])
     np.testing.assert_allclose(rates[:10], 0.5 * np.arange(1, 11) / 11, rtol=1e-6)
     np.testing.assert_allclose(rates[10:], 0.5 * (1 - np.arange(101) / 100) ** 0.9, rtol=1e-5, atol=1e-9)
@@ -22,7 +22,7 @@ def test_rate_rises_over_the_warm_up_and_falls_to_zero_after_the_last_step() -> 
 
 
 def test_no_warm_up_and_no_decay_is_a_constant() -> None:
-    schedule = WarmUpThenPoly(peak=0.5, steps=10, warmup_steps=0, power=0.0)
+    schedule = build_schedule(TrainConfig(learning_rate=0.5, steps=10, warmup=0.0, decay_power=0.0))
     assert [float(schedule(tf.constant(step))) for step in range(10)] == [0.5] * 10
 
 
@@ -49,3 +49,24 @@ def test_kernels_decay_and_biases_and_normalisation_do_not(batch_norm: bool) -> 
         kinds.add(variable.name)
         np.testing.assert_allclose(variable.numpy(), 1 - 0.1 * 0.5 * decayed, rtol=1e-6)
     assert kinds == ({"kernel", "bias", "gamma", "beta"} if batch_norm else {"kernel", "bias"})
+
+
+def test_cosine_falls_as_half_a_cosine_after_the_warm_up() -> None:
+    schedule = build_schedule(TrainConfig(learning_rate=0.5, steps=110, warmup=10 / 110, schedule="cosine"))
+    rates = [float(schedule(tf.constant(step))) for step in range(111)]
+    np.testing.assert_allclose(rates[:10], 0.5 * np.arange(1, 11) / 11, rtol=1e-6)
+    np.testing.assert_allclose(rates[10:], 0.25 * (1 + np.cos(np.pi * np.arange(101) / 100)), rtol=1e-5, atol=1e-8)
+
+
+def test_sgd_has_its_momentum_and_decoupled_decay() -> None:
+    config = TrainConfig(optimizer="sgd", momentum=0.75, learning_rate=0.5, warmup=0.0, decay_power=0.0)
+    kernel, bias = (keras.Variable(2.0, name=name) for name in ("kernel", "bias"))
+    optimizer = build_optimizer(config, [kernel, bias])
+    velocity, expected, expected_bias = 0.0, 2.0, 2.0
+    for gradient in (1.0, -0.5, 0.25):
+        optimizer.apply([tf.constant(gradient)] * 2)
+        velocity = 0.75 * velocity - 0.5 * gradient
+        expected = expected * (1 - 0.5 * 0.05) + velocity
+        expected_bias += velocity
+        assert float(kernel.value) == pytest.approx(expected, rel=1e-6)
+        assert float(bias.value) == pytest.approx(expected_bias, rel=1e-6)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fcn.config import Config, DataConfig, ModelConfig
+from fcn.config import Config, ModelConfig
+from fcn.dataconfig import DataConfig
 from fcn.datasets import open_split
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD
 from fcn.errors import UserError

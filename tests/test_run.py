@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from fcn.config import Config, DataConfig, TrainConfig
+from fcn.config import Config, TrainConfig
 from fcn.configfile import changed_keys
+from fcn.dataconfig import DataConfig
 from fcn.errors import RunStoppedError, UserError
 from fcn.run import FREE_TO_CHANGE, RunFolder, require_unchanged
 
@@ -116,7 +117,9 @@ def test_newest_is_the_last_started_run_with_weights(tmp_path: Path, monkeypatch
         os.utime(run.config_file, ns=(age, age))
         if name != "untrained":
             run.best_weights.touch()
-    assert RunFolder.newest().path == Path("runs/b")
+    newest = RunFolder.newest()
+    assert newest
+    assert newest.path == Path("runs/b")
 
 
 def test_second_writer_is_refused_and_a_killed_first_leaves_no_lock(folder: RunFolder) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from fcn.configfile import load_config
 from fcn.run import RunFolder
 
-SCRIPTS = ("train", "evaluate", "infer", "explain_layers", "submit_kitti", "fetch_data", "check_data")
+SCRIPTS = ("train", "evaluate", "infer", "explain_layers", "submit_kitti", "fetch_data", "check_data", "plot_runs")
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -70,7 +70,7 @@ def test_print_config_can_be_read_back(script: Script, tmp_path: Path) -> None:
             "--allow-changed train.stepps: is no setting; did you mean train.steps?",
         ),
         (["evaluate", "--run", "nowhere"], "nowhere: is no run folder"),
-        (["infer"], "runs/: holds no trained run"),
+        (["infer", "--weights", "x"], "x: is no file NAME.weights.h5"),
     ],
 )
 def test_mistakes_are_one_line_with_status_2(

@@ -11,14 +11,16 @@ import pytest
 import tensorflow as tf
 from conftest import ROOT
 
-from fcn.config import Config
+from fcn.config import Config, EarlyConfig
 from fcn.configfile import load_config
 from fcn.datasets import open_split
 from fcn.datasets.dataset import check_frames
 from fcn.model.fcn import build_fcn
-from fcn.pipeline import training_batches
-from fcn.training.loop import compile_train_step, prepare_tensorflow
+from fcn.pipeline import plan_phases, training_batches
+from fcn.training.checkpoint import RunState
 from fcn.training.optimizer import build_optimizer
+from fcn.training.start import prepare_tensorflow
+from fcn.training.step import compile_train_step
 
 ROUNDS, BATCHES, FRAMES = 3, 1, 40
 
@@ -30,9 +32,11 @@ def speeds(config: Config) -> tuple[list[float], list[float]]:
     dataset = replace(dataset, names=dataset.names[:FRAMES])
     check_frames([dataset])  # keeps them in memory, as training does
     model = build_fcn(config.model, len(dataset.classes))
-    step = compile_train_step(model, build_optimizer(config.train, model.trainable_variables), 5.0, 0)
+    state = RunState.start(model, build_optimizer(config.train, model.trainable_variables))
+    step = compile_train_step(state, 5.0, 0, [1.0] * len(dataset.classes), 0.0)
     size, pipeline, training = config.train.batch_size, [], []
-    stream = iter(training_batches(dataset.read, len(dataset), config.augment, size, 0, range(10**6)))
+    phases = plan_phases(EarlyConfig(), config.augment, size, 10**6)
+    stream = iter(training_batches(dataset.read, len(dataset), phases, 0))
     batch = next(stream)
     step(*batch, tf.constant(0, tf.int64))  # compiles
     for _ in range(ROUNDS):

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tensorflow as tf
 
 from fcn.config import Config, ModelConfig, TrainConfig
 from fcn.errors import RunStoppedError, UserError
 from fcn.model.fcn import build_fcn
 from fcn.run import RunFolder
+from fcn.training import start
 from fcn.training.checkpoint import RunState
 from fcn.training.manifest import checkpoints
 from fcn.training.optimizer import build_optimizer
-from fcn.training.start import start_or_continue
+from fcn.training.start import start_or_continue, with_precision
 
 CONFIG = Config(model=ModelConfig(encoder="vgg11", width=1 / 64, head_units=4, stride=32), train=TrainConfig(steps=9))
 
@@ -113,3 +115,22 @@ def test_another_environment_is_named_and_the_run_goes_on(
     assert "continued with another data_fingerprint; its bits may not be a straight run's" in error
     assert int(state.step) == 2
     assert json.loads(folder.environment_file.read_text())["data_fingerprint"] == "abc"
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "processor", "expected"),
+    [
+        ([], True, "bfloat16"),
+        ([], False, "float32"),
+        ([(8, 0), (9, 0)], False, "bfloat16"),
+        ([(9, 0), (7, 5)], True, "float32"),
+    ],
+)
+def test_auto_is_bfloat16_where_the_device_that_trains_has_it(
+    capabilities: list[tuple[int, int]], processor: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "processor_has_bfloat16", lambda: processor)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: capabilities)
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda one: {"compute_capability": one})
+    assert with_precision(changed(precision="auto")).train.precision == expected
+    assert with_precision(changed(precision="float32")) == changed(precision="float32")

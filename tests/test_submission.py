@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from test_birds_eye import CALIBRATION
 
-from fcn.config import DataConfig
+from fcn.dataconfig import DataConfig
 from fcn.errors import UserError
 from fcn.evaluation import submission
 from fcn.evaluation.birds_eye import birds_eye, road_to_image

@@ -6,10 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from fcn.config import ModelConfig
-from fcn.model.vgg import build_classifier
+from fcn.model.vgg import BatchNormalization, build_classifier
 
 SMALL = {"encoder": "vgg11", "width": 1 / 32, "head_units": 4}
 
@@ -89,3 +90,25 @@ def test_pixels_come_in_as_uint8_and_are_centred_and_scaled() -> None:
 def test_dropout_is_that_of_the_config() -> None:
     model = build_classifier(ModelConfig(**SMALL, dropout=0.3), 2)
     assert [model.get_layer(name).rate for name in ("fc6_dropout", "fc7_dropout")] == [0.3, 0.3]
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 3e-2)])
+def test_fused_batch_norm_is_kerass_own(precision: str, tolerance: float) -> None:
+    random = np.random.default_rng(0)
+    inputs = tf.constant(random.normal(2, 3, (3, 6, 5, 4)), "float32")
+    upstream = tf.constant(random.normal(size=(3, 6, 5, 4)), "float32")
+    found = []
+    for kind, policy in ((BatchNormalization, precision), (layers.BatchNormalization, "float32")):
+        layer = kind(momentum=0.75, dtype=policy)
+        layer.build(inputs.shape)
+        layer.set_weights([np.arange(1, 5) / 2, np.arange(4), np.ones(4), np.ones(4)])
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = tf.cast(layer(inputs, training=True), "float32")
+            total = tf.reduce_sum(outputs * upstream)
+        gradients = tape.gradient(total, [inputs, *layer.trainable_variables])
+        found.append([outputs, *gradients, layer.moving_mean, layer.moving_variance, layer(inputs)])
+    count = 3 * 6 * 5
+    found[1][-2] = 0.75 + (found[1][-2] - 0.75) * count / (count - 1)  # Keras takes the biased variance
+    for fused, keras in list(zip(*found, strict=True))[:-1]:
+        np.testing.assert_allclose(fused, keras, rtol=tolerance, atol=tolerance * np.abs(keras).max())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fcn.config import DataConfig
+from fcn.dataconfig import DataConfig
 from fcn.datasets import camvid, folder, kitti_road, synthetic
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset, cached, check_frames, road_view
 from fcn.errors import UserError

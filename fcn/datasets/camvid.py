@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fcn.config import DataConfig
+from fcn.dataconfig import DataConfig
 from fcn.datasets.dataset import Dataset, IncompleteSplitError, label_table, map_labels, open_files
 from fcn.errors import UserError
 from fcn.images import IGNORE, Array, SegmentationClass, read_label
@@ -48,10 +48,22 @@ def frame_files(config: DataConfig, split: str) -> list[tuple[str, Path, Path]]:
     """Finds the frames of a split: name, image, annotation.
 
     Raises:
-        UserError: a folder is missing or empty.
+        UserError: a folder is missing or empty, or no frame is held out or left.
         IncompleteSplitError: frames and annotations do not belong together; a line a file.
     """
     root = Path(str(config.root))
+    if config.held_out is None or split == "test":
+        return _files_in(root, split)
+    frames = _files_in(root, "train") + _files_in(root, "val")
+    chosen = [frame for frame in frames if frame[0].startswith(config.held_out) == (split == "val")]
+    if not chosen:
+        which = "no frame's name begins" if split == "val" else "every frame's name begins"
+        raise UserError(f"data.held_out: {which} with {config.held_out!r}; name a drive, such as 0006R0")
+    return chosen
+
+
+def _files_in(root: Path, split: str) -> list[tuple[str, Path, Path]]:
+    """The frames in the folders of a split; raises as `frame_files`."""
     images, annotations = root / split, root / f"{split}annot"
     for folder in (images, annotations):
         if not folder.is_dir():

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from fcn.config import DataConfig
+from fcn.dataconfig import DataConfig
 from fcn.datasets import DATASETS, SPLITS, classes_of
+from fcn.datasets.balance import median_frequency
 from fcn.datasets.dataset import Dataset, IncompleteSplitError, open_files, png_colour_type, road_view, spread
 from fcn.errors import UserError
 from fcn.images import IGNORE, Array, read_image
@@ -195,20 +196,6 @@ def _in_two_splits(reports: list[SplitReport]) -> list[str]:
     return lines
 
 
-def median_frequency(facts: Sequence[Facts]) -> Array:
-    """Class weights float64 (C,) by median frequency balancing (Eigen and Fergus 2015); 1 for a class without pixels.
-
-    The frequency of a class is its share of all pixels, ignored ones too, of the frames that show it.
-    """
-    counts = np.array([one.counts for one in facts])
-    pixels = np.array([[one.size[0] * one.size[1]] for one in facts])
-    there = counts.any(axis=0)
-    frequency = counts.sum(axis=0)[there] / (pixels * (counts > 0)).sum(axis=0)[there]
-    weights = np.ones(counts.shape[1])
-    weights[there] = np.median(frequency) / frequency
-    return weights
-
-
 def summary(reports: Sequence[SplitReport]) -> str:
     """Tables of frames and sizes, of the share of the pixels that a class has, and the class weights of train."""
     lines = [f"{'split':<8}{'frames':>8}  height x width"]
@@ -234,7 +221,9 @@ def summary(reports: Sequence[SplitReport]) -> str:
     for name, row in zip([*names, "ignored"], zip(*shares, strict=True), strict=True):
         lines.append(f"{name:<{wide}}" + "".join(f"{share:>9.2%}" for share in row))
     if scored[0].dataset.split == "train":
-        weights = ", ".join(f"{weight:.4f}" for weight in median_frequency(scored[0].sound))
+        sound = scored[0].sound
+        balanced = median_frequency([one.counts for one in sound], [one.size[0] * one.size[1] for one in sound])
+        weights = ", ".join(f"{weight:.4f}" for weight in balanced)
         lines.append(f"class weights by median frequency on train: [{weights}]")
     return "\n".join(lines)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn.config import DataConfig
+from fcn.dataconfig import DataConfig
 from fcn.errors import UserError
 from fcn.images import ENDINGS, IGNORE, PNG, Array, SegmentationClass, read_image
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn.config import DataConfig
+from fcn.dataconfig import DataConfig
 from fcn.datasets.dataset import Dataset, IncompleteSplitError, listed_names, open_files, png_colour_type, read_colours
 from fcn.errors import UserError
 from fcn.images import ENDINGS, IGNORE, Array, SegmentationClass, read_label

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn.config import DataConfig
+from fcn.dataconfig import DataConfig
 from fcn.datasets.dataset import (
     BACKGROUND_AND_ROAD,
     Dataset,

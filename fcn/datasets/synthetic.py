@@ -16,7 +16,7 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw, ImageFilter
 
-from fcn.config import DataConfig
+from fcn.dataconfig import DataConfig
 from fcn.datasets.dataset import Dataset
 from fcn.datasets.street import (
     CAR,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from fcn.config import DataConfig
+from fcn.dataconfig import DataConfig
 from fcn.datasets.dataset import Dataset
 from fcn.datasets.kitti_road import (
     TRUTH_NAME,

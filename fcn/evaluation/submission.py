@@ -10,7 +10,7 @@ from zipfile import ZipFile, ZipInfo
 from PIL import Image
 from tqdm import tqdm
 
-from fcn.config import DataConfig
+from fcn.dataconfig import DataConfig
 from fcn.datasets.kitti_road import (
     calibration_file,
     read_testing_image,

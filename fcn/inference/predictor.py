@@ -16,22 +16,40 @@ from fcn.images import Array, SegmentationClass
 from fcn.inference.tiles import TILE_PIXELS, by_tiles, reach_of
 from fcn.model.fcn import build_fcn
 from fcn.model.weights import load_weights
-from fcn.run import RunFolder
+from fcn.trained import Trained
 
 
 class Predictor:
     """A network and the meaning of its classes; large images go through it by tiles.
 
     Attributes:
+        model: the network; its weights may be changed.
         classes: C classes, in the order of the network's channels.
     """
 
-    def __init__(self, model: keras.Model, classes: Sequence[SegmentationClass], tile_pixels: int = TILE_PIXELS):
-        self.classes = tuple(classes)
+    def __init__(
+        self,
+        model: keras.Model,
+        classes: Sequence[SegmentationClass],
+        tile_pixels: int = TILE_PIXELS,
+        flip: bool = False,
+    ):
+        """Takes the network as it is.
+
+        Args:
+            model: images -> logits.
+            classes: C classes.
+            tile_pixels: larger images go by tiles of about so many pixels.
+            flip: probabilities are the mean of those of the image and of its mirror image; takes twice as long.
+        """
+        self.model, self.classes = model, tuple(classes)
 
         @tf.function(input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)], autograph=False)  # one graph, any size
         def logits(image: tf.Tensor) -> tf.Tensor:
-            return model(image[tf.newaxis], training=False)[0]
+            if not flip:
+                return model(image[tf.newaxis], training=False)[0]
+            both = tf.nn.softmax(model(tf.stack([image, image[:, ::-1]]), training=False))
+            return tf.math.log((both[0] + both[1, :, ::-1]) / 2)  # whose softmax is the mean
 
         self._logits = logits
         self._by_tiles = partial(by_tiles, reach=reach_of(model), limit=tile_pixels)
@@ -63,21 +81,23 @@ def use_gpu_memory_as_needed() -> None:
             tf.config.experimental.set_memory_growth(gpu, True)
 
 
-def load_predictor(run: str | Path | RunFolder, config: Config | None = None) -> Predictor:
-    """Builds the network of a run and loads its best weights.
+def load_predictor(source: str | Path | Trained, config: Config | None = None, flip: bool = False) -> Predictor:
+    """Builds a trained network and loads its weights.
 
     Args:
-        run: folder of the run.
-        config: in place of the run's own; its `model` and the number of classes must be those of the weights.
+        source: folder of a run, whose best weights are taken, or a file NAME.weights.h5 with its config beside it.
+        config: in place of the own one; its `model` and the number of classes must be those of the weights.
+        flip: as for `Predictor`.
 
     Raises:
         UserError: the folder holds no run, no weights, damaged ones or ones of another network.
     """
-    folder = run if isinstance(run, RunFolder) else RunFolder.open(Path(run))
-    folder.best()
+    if not isinstance(source, Trained):
+        path = Path(source)
+        source = Trained.of_weights(path) if path.is_file() else Trained.of_run(path)
     use_gpu_memory_as_needed()
-    config = config or folder.config()
+    config = config or source.config()
     classes = classes_of(config.data)
     model = build_fcn(config.model, len(classes))
-    load_weights(model, folder.best_weights)
-    return Predictor(model, classes)
+    load_weights(model, source.weights)
+    return Predictor(model, classes, flip=flip)

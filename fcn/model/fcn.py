@@ -7,6 +7,9 @@ cell covers pixels 2i and 2i + 1, and every upsampled map is cropped at the bott
 # N images, H x W pixels, C classes, h x w cells of the map at hand, s its upsampling
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -17,28 +20,54 @@ from fcn.model.convolutionalize import convolutionalize
 from fcn.model.vgg import CELL, build_classifier
 
 
-def build_fcn(config: ModelConfig, classes: int) -> keras.Model:
+def build_fcn(config: ModelConfig, classes: int, precision: str = "float32") -> keras.Model:
     """The network for images of any size from 1x1 up.
 
+    Args:
+        config: of the network.
+        classes: C.
+        precision: `float32`, or `bfloat16` for the maps and products between the image and the logits.
+
     Returns:
-        uint8 RGB (N, H, W, 3) -> logits float32 (N, H, W, C).
+        uint8 RGB (N, H, W, 3) -> logits float32 (N, H, W, C). Weights and statistics are float32.
     """
-    encoder = convolutionalize(build_classifier(config, classes))
-    scores = score(encoder.get_layer("fc7_dropout").output, classes, "score_fr")  # N, H/32, W/32, C
-    stride, last = CELL, "fr"
-    for block in (4, 3, 2, 1):
-        if stride == config.stride:
-            break
-        stride //= 2
-        skip = encoder.get_layer(f"block{block}_pool").output
-        # published names: upscore2 lifts score_fr, upscore_pool4 lifts fuse_pool4
-        name = "upscore2" if last == "fr" else f"upscore_{last}"
-        scores = upsample(scores, 2, skip, name)
-        scores = layers.Add(name=f"fuse_pool{block}")([scores, score(skip, classes, f"score_pool{block}")])
-        last = f"pool{block}"
-    last_name = {32: "upscore", 2: "upscore_pool1"}.get(stride, f"upscore{stride}")  # upscore2 is the first one
-    logits = upsample(scores, stride, encoder.input, last_name, learned=config.learn_last_upsampling)
+    with computing_in(precision):
+        encoder = convolutionalize(build_classifier(config, classes))
+        scores = score(encoder.get_layer("fc7_dropout").output, classes, "score_fr")  # N, H/32, W/32, C
+        stride, last = CELL, "fr"
+        for block in (4, 3, 2, 1):
+            if stride == config.stride:
+                break
+            stride //= 2
+            skip = skip_of(encoder, block, config.skips)
+            # published names: upscore2 lifts score_fr, upscore_pool4 lifts fuse_pool4
+            name = "upscore2" if last == "fr" else f"upscore_{last}"
+            scores = upsample(scores, 2, skip, name)
+            scores = layers.Add(name=f"fuse_pool{block}")([scores, score(skip, classes, f"score_pool{block}")])
+            last = f"pool{block}"
+        last_name = {32: "upscore", 2: "upscore_pool1"}.get(stride, f"upscore{stride}")  # upscore2 is the first one
+        scores = upsample(scores, stride, encoder.input, last_name, learned=config.learn_last_upsampling)
+        logits = layers.Identity(dtype="float32", name="logits")(scores)
     return keras.Model(encoder.input, logits, name=f"fcn{config.stride}s")
+
+
+@contextmanager
+def computing_in(precision: str) -> Iterator[None]:
+    """Layers that are made in the block compute in `precision`; their variables are float32."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def skip_of(encoder: keras.Model, block: int, skips: str) -> keras.KerasTensor:
+    """A map (N, h, w, units) at the stride of block `block` after its pooling: that, or the next block's last one."""
+    pooled = encoder.get_layer(f"block{block}_pool")
+    if skips == "after_pooling":
+        return pooled.output
+    return encoder.get_layer(f"block{block + 1}_pool").input
 
 
 def score(features: keras.KerasTensor, classes: int, name: str) -> keras.KerasTensor:
@@ -99,4 +128,5 @@ class CropLike(layers.Layer):
     def call(self, scores: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
         """(N, h, w, C), (N, H, W, any) -> (N, H, W, C)."""
         height, width = tf.shape(reference)[1], tf.shape(reference)[2]
-        return scores[:, self.offset : self.offset + height, self.offset : self.offset + width]
+        # the same by [...] has a gradient that takes ten times as long
+        return tf.slice(scores, [0, self.offset, self.offset, 0], tf.stack([-1, height, width, scores.shape[-1]]))

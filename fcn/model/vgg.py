@@ -7,6 +7,7 @@ It is the start of every network here; `convolutionalize` turns its dense layers
 from __future__ import annotations
 
 import keras
+import tensorflow as tf
 from keras import layers
 
 from fcn.config import ModelConfig
@@ -37,7 +38,8 @@ def build_classifier(config: ModelConfig, classes: int) -> keras.Model:
     """
     side = CELL * config.head_window
     image = keras.Input((side, side, 3), dtype="uint8", name="image")
-    x = layers.Rescaling(1 / PIXEL_SPREAD, -PIXEL_MEAN / PIXEL_SPREAD, name="preprocessing")(image)
+    scale, offset = 1 / PIXEL_SPREAD, -PIXEL_MEAN / PIXEL_SPREAD
+    x = layers.Rescaling(scale, offset, dtype="float32", name="preprocessing")(image)
     for block, (repeats, channels) in enumerate(zip(CONVOLUTIONS[config.encoder], CHANNELS, strict=True), start=1):
         units = max(1, round(channels * config.width))
         for i in range(1, repeats + 1):
@@ -67,5 +69,29 @@ def build_classifier(config: ModelConfig, classes: int) -> keras.Model:
 def activate(x: keras.KerasTensor, name: str, batch_norm: bool) -> keras.KerasTensor:
     """ReLU, after batch normalisation where that is on; same shape."""
     if batch_norm:
-        x = layers.BatchNormalization(momentum=STATISTICS_MOMENTUM, name=f"{name}_norm")(x)
+        x = BatchNormalization(momentum=STATISTICS_MOMENTUM, name=f"{name}_norm")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
+
+
+class BatchNormalization(layers.BatchNormalization):
+    """Keras' layer with TensorFlow's fused op in training: a step of the network takes little more than half the time.
+
+    Keras works in float32, pass by pass. The op takes bfloat16 maps as they are, with float32 statistics, and moves the
+    variance by its unbiased estimate.
+    """
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """(N, h, w, C) -> the same shape and type; also (N, C), as Keras does it."""
+        if not training or len(inputs.shape) != 4:
+            return super().call(inputs, training=training)
+        result, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=tf.convert_to_tensor(self.gamma),
+            offset=tf.convert_to_tensor(self.beta),
+            mean=tf.zeros([0]),  # not used in training
+            variance=tf.zeros([0]),
+            epsilon=self.epsilon,
+        )
+        for statistic, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            statistic.assign(statistic * self.momentum + value * (1 - self.momentum))
+        return result

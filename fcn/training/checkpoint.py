@@ -33,6 +33,7 @@ class RunState:
     Attributes:
         model: weights and batch-normalisation statistics.
         optimizer: its slots and its step.
+        averages: moving averages of the model's weights, float32; empty where the run keeps none.
         step: int64 (), steps done.
         evaluated: int64 (), the step of the last evaluation, 0 before the first.
         best_score: float64 (), best mean IoU of an evaluation so far; -1 before the first.
@@ -40,15 +41,17 @@ class RunState:
 
     model: keras.Model
     optimizer: keras.optimizers.Optimizer
+    averages: list[tf.Variable]
     step: tf.Variable
     evaluated: tf.Variable
     best_score: tf.Variable
 
     @classmethod
-    def start(cls, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> RunState:
-        """The state before the first step."""
+    def start(cls, model: keras.Model, optimizer: keras.optimizers.Optimizer, averaged: bool = False) -> RunState:
+        """The state before the first step, with or without averages."""
+        averages = [tf.Variable(weight.value) for weight in model.weights if averaged]
         step, evaluated = (tf.Variable(0, dtype=tf.int64) for _ in range(2))
-        return cls(model, optimizer, step, evaluated, tf.Variable(-1.0, dtype=tf.float64))
+        return cls(model, optimizer, averages, step, evaluated, tf.Variable(-1.0, dtype=tf.float64))
 
     def checkpoint(self) -> tf.train.Checkpoint:
         """The record of all of it."""

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from fcn.images import IGNORE
 
 
-def pixel_loss(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Softmax cross-entropy, summed; divided by the count it is the mean over valid pixels.
+def pixel_loss(logits: tf.Tensor, labels: tf.Tensor, class_weights: Sequence[float]) -> tuple[tf.Tensor, tf.Tensor]:
+    """Softmax cross-entropy, weighted and summed; divided by the sum of weights it is the mean over valid pixels.
 
-    The two are apart because the parts of a batch on several devices may hold different numbers of valid pixels: sums
-    and counts add up, means do not.
+    The two are apart because the parts of a batch on several devices may hold different valid pixels: sums add up,
+    means do not. The mean is that of `sum(w l) / sum(w)`: weights that are all twice as large change nothing.
 
     Args:
         logits: float32 (N, H, W, C).
         labels: uint8 (N, H, W), class indices and IGNORE; ignored pixels add nothing to either number.
+        class_weights: w of a pixel of each class; at least 0.
 
     Returns:
-        Sum of the losses in nats and number of valid pixels, both float32 ().
+        Sum of the weighted losses in nats and of the weights, both float32 ().
     """
     valid = labels != IGNORE
     # the op gives NaN for a label beyond C, and NaN times zero is NaN: ignored pixels get class 0 first
     classes = tf.where(valid, tf.cast(labels, tf.int32), 0)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits)
-    return tf.reduce_sum(tf.where(valid, losses, 0.0)), tf.reduce_sum(tf.cast(valid, tf.float32))
+    weights = tf.where(valid, tf.gather(tf.constant(class_weights, tf.float32), classes), 0.0)
+    return tf.reduce_sum(tf.where(valid, weights * losses, 0.0)), tf.reduce_sum(weights)

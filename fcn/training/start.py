@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import keras
 import tensorflow as tf
 
 from fcn.config import Config
-from fcn.environment import changed_environment, describe_environment
+from fcn.environment import changed_environment, describe_environment, processor_has_bfloat16
 from fcn.errors import tell
 from fcn.inference.predictor import use_gpu_memory_as_needed
 from fcn.run import RunFolder
@@ -39,10 +40,25 @@ def prepare_tensorflow(
         tf.config.experimental.enable_op_determinism()
 
 
+def with_precision(config: Config) -> Config:
+    """A precision `auto` becomes bfloat16 where the GPUs, or without one the processor, have instructions for it."""
+    if config.train.precision != "auto":
+        return config
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        details = map(tf.config.experimental.get_device_details, gpus)
+        capable = all(one.get("compute_capability", (0, 0)) >= (8, 0) for one in details)  # from Ampere on
+    else:
+        capable = processor_has_bfloat16()
+    return replace(config, train=replace(config.train, precision="bfloat16" if capable else "float32"))
+
+
 def start_or_continue(
     state: RunState, config: Config, folder: RunFolder, data_fingerprint: str, allow_changed: Sequence[str]
 ) -> Callable[[], None]:
     """Brings state, rows and best weights to the newest whole checkpoint; where there is none yet, saves the first.
+
+    The run's clock goes on from the last row.
 
     Returns:
         What saves the state.
@@ -68,4 +84,5 @@ def start_or_continue(
         restore(state, path)
         folder.restore_records(path)
         folder.store(config)
+    folder.start_clock()
     return save

@@ -1,0 +1,75 @@
+"""A trained network on disk: its weights, and beside them its config and the record of its scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fcn.config import Config
+from fcn.configfile import load_config
+from fcn.errors import UserError, tell
+from fcn.run import RUNS, RunFolder, read_record
+
+SHIPPED = Path(__file__).parent / "pretrained" / "camvid.weights.h5"
+ENDING = ".weights.h5"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network that is known to be whole.
+
+    Attributes:
+        weights: file of the weights.
+        config_file: config of the run that they are from.
+        record: what was written down with them: step, split, scores; empty where nothing was.
+        outputs: folder for what is inferred.
+    """
+
+    weights: Path
+    config_file: Path
+    record: dict[str, Any]
+    outputs: Path
+
+    @classmethod
+    def of_run(cls, path: Path) -> Trained:
+        """The best weights of a run. Raises UserError where there is no run, or its weights are missing or damaged."""
+        folder = RunFolder.open(path)
+        return cls(folder.best_weights, folder.config_file, folder.best(), folder.path / "inference")
+
+    @classmethod
+    def of_weights(cls, path: Path) -> Trained:
+        """A file NAME.weights.h5 with its config, NAME.yaml or config.yaml, beside it, and NAME.json if there is one.
+
+        Raises:
+            UserError: a file is missing, or the weights are not those that NAME.json is about.
+        """
+        if not path.name.endswith(ENDING) or not path.is_file():
+            raise UserError(f"{path}: is no file NAME{ENDING}; name the best{ENDING} of a run, or a run with --run")
+        stem = path.name.removesuffix(ENDING)
+        config_file = next(
+            (file for file in (path.with_name(f"{stem}.yaml"), path.with_name("config.yaml")) if file.is_file()), None
+        )
+        if config_file is None:
+            raise UserError(
+                f"{path}: lacks {stem}.yaml beside it, the config of the run; copy the run's config.yaml there"
+            )
+        record_file = path.with_name(f"{stem}.json")
+        record = read_record(record_file, path) if record_file.is_file() else {}
+        return cls(path, config_file, record, Path("inference"))
+
+    @classmethod
+    def find(cls, run: Path | None = None, weights: Path | None = None) -> Trained:
+        """What the user names; else the newest run under runs/; where there is none, what comes with fcn."""
+        if weights is not None:
+            return cls.of_weights(weights)
+        if run is not None:
+            return cls.of_run(run)
+        if (newest := RunFolder.newest()) is not None:
+            return cls.of_run(newest.path)
+        tell(f"{RUNS}/: holds no trained run; taking {SHIPPED}")
+        return cls.of_weights(SHIPPED)
+
+    def config(self) -> Config:
+        """The config that the network is built from."""
+        return load_config(self.config_file)

@@ -1,0 +1,115 @@
+"""Scores a run on the way: the rows of metrics.jsonl, the best weights, the pictures."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tqdm import tqdm
+
+from fcn.config import ModelConfig
+from fcn.datasets.dataset import Dataset, spread
+from fcn.errors import tell
+from fcn.evaluation.evaluate import evaluate, evaluate_colour_table, shown
+from fcn.images import Array, write_image
+from fcn.inference.predictor import Predictor
+from fcn.model.fcn import build_fcn
+from fcn.model.weights import save_weights
+from fcn.pictures import comparison
+from fcn.run import RunFolder
+from fcn.training.checkpoint import RunState
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What a run is scored with. Nothing of the run's own is touched: its weights are copied.
+
+    Attributes:
+        predictor: with a float32 network of the run's shape, into which the weights to score are copied.
+        validation: the frames.
+        baseline: scores of the colour table on them.
+        pictures: how many of the frames are drawn.
+        folder: of the run.
+    """
+
+    predictor: Predictor
+    validation: Dataset
+    baseline: dict[str, Any]
+    pictures: int
+    folder: RunFolder
+
+    @classmethod
+    def start(
+        cls, config: ModelConfig, training: Dataset, validation: Dataset, pictures: int, folder: RunFolder
+    ) -> Scoring:
+        """Builds the network to score with, and fits the colour table on the frames to learn from."""
+        predictor = Predictor(build_fcn(config, len(training.classes)), training.classes)
+        return cls(predictor, validation, evaluate_colour_table(training, validation), pictures, folder)
+
+    def evaluate(self, state: RunState, progress: tqdm, poll: Callable[[], None]) -> None:
+        """Scores the weights of a step on the whole split; keeps them, with pictures, where they are the best so far.
+
+        Where the run averages its weights, the average is what is scored and kept, the raw ones beside it.
+
+        Raises:
+            RunInterruptedError: a signal came between two frames; nothing was written.
+        """
+
+        def scores_of(weights: Sequence[keras.Variable | tf.Variable]) -> dict[str, Any]:
+            self.predictor.model.set_weights([weight.numpy() for weight in weights])
+            return evaluate(self.validation, predict)
+
+        def predict(image: Array) -> Array:
+            poll()
+            return self.predictor.labels(image)
+
+        started = time.perf_counter()
+        scores = scores_of(state.model.weights)
+        if state.averages:
+            scores = {**scores_of(state.averages), "raw_miou": scores["miou"]}
+        seconds = time.perf_counter() - started
+        if (scores["miou"] or 0.0) > float(state.best_score):
+            state.best_score.assign(scores["miou"] or 0.0)
+            if state.averages:
+                save_weights(state.model, self.folder.best_raw_weights)
+            save_weights(self.predictor.model, self.folder.best_weights)
+            parameters = self.predictor.model.count_params()
+            record = {"step": int(state.step), "parameters": parameters, **scores, "colour_table": self.baseline}
+            self.folder.record_best(record)
+            self.draw_pictures()
+        state.evaluated.assign(state.step)
+        table = self.baseline["miou"]
+        report(self.folder, progress, step=int(state.step), **scores, colour_table_miou=table, evaluate_seconds=seconds)
+
+    def draw_pictures(self) -> None:
+        """Writes image | truth | prediction of some frames, spread over the split."""
+        dataset = self.validation
+        for index in spread(len(dataset), self.pictures):
+            image, truth = dataset.read(index)
+            picture = comparison(image, truth, self.predictor.labels(image), dataset.classes)
+            write_image(self.folder.pictures / f"{dataset.names[index]}.png", picture)
+
+
+def report(folder: RunFolder, progress: tqdm, **row: Any) -> None:
+    """Writes a row of metrics.jsonl and shows it: beside the bar on a terminal, else as a line."""
+    folder.append_row(row)
+    if "loss" in row:
+        text = f"loss {row['loss']:.4f}, rate {row['learning_rate']:.2e}, {row['images_per_second']:.1f} images/s"
+    else:
+        known = {name: value for name, value in row["iou"].items() if value is not None}
+        lowest = min(known, key=known.get, default="-")
+        text = (
+            f"{row['split']} mIoU {shown(row['miou'])} (colour table {shown(row['colour_table_miou'])}), "
+            f"lowest {lowest} {shown(known.get(lowest))}, {row['evaluate_seconds']:.1f} s"
+        )
+    if progress.disable:
+        tell(f"step {row['step']}/{progress.total}: {text}")
+    elif "loss" in row:
+        progress.set_postfix_str(text)
+    else:
+        progress.write(f"step {row['step']}: {text}", file=sys.stderr)

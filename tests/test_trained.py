@@ -1,0 +1,78 @@
+"""A trained network is its weights, its config and what is known of both."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Script
+
+from fcn.errors import UserError
+from fcn.inference.predictor import load_predictor
+from fcn.run import RunFolder
+from fcn.trained import Trained
+
+
+@pytest.fixture
+def copied(smoke_run: Path, tmp_path: Path) -> Path:
+    """NAME.weights.h5 with NAME.yaml and NAME.json."""
+    for ending, source in (("weights.h5", "best.weights.h5"), ("yaml", "config.yaml"), ("json", "best.json")):
+        shutil.copy(smoke_run / source, tmp_path / f"mine.{ending}")
+    return tmp_path / "mine.weights.h5"
+
+
+def test_weights_of_a_run_know_their_config_and_record(smoke_run: Path) -> None:
+    best = Trained.of_run(smoke_run)
+    assert Trained.of_weights(smoke_run / "best.weights.h5").weights == best.weights
+    assert Trained.of_weights(smoke_run / "best.weights.h5").record == best.record
+    assert best.config() == RunFolder(smoke_run).config()
+
+
+def test_config_of_the_same_name_goes_first_and_a_record_is_not_needed(copied: Path) -> None:
+    (copied.parent / "config.yaml").write_text("train: {steps: 1}\n")
+    assert Trained.of_weights(copied).config_file.name == "mine.yaml"
+    (copied.parent / "mine.yaml").unlink()
+    (copied.parent / "mine.json").unlink()
+    assert Trained.of_weights(copied).config_file.name == "config.yaml"
+    assert Trained.of_weights(copied).record == {}
+    (copied.parent / "config.yaml").unlink()
+    with pytest.raises(UserError, match=r"mine\.weights\.h5: lacks mine\.yaml beside it, the config of the run; copy"):
+        Trained.of_weights(copied)
+
+
+def test_weights_that_are_not_those_of_the_record_are_refused(copied: Path) -> None:
+    data = bytearray(copied.read_bytes())
+    data[len(data) // 2] ^= 1
+    copied.write_bytes(data)
+    with pytest.raises(UserError, match=r"is damaged \(its SHA-256 is not the one in mine\.json\); restore both files"):
+        Trained.of_weights(copied)
+
+
+@pytest.mark.parametrize("name", ["mine.yaml", "nothing.weights.h5"])
+def test_other_files_are_no_weights(name: str, copied: Path) -> None:
+    with pytest.raises(UserError, match=r"is no file NAME\.weights\.h5; name the best\.weights\.h5 of a run"):
+        Trained.of_weights(copied.parent / name)
+
+
+def test_scripts_take_weights_in_place_of_a_run_and_flip(copied: Path, script: Script, tmp_path: Path) -> None:
+    scores = {}
+    for flip in ([], ["--flip"]):
+        done = script("evaluate", "--weights", copied, "--json", tmp_path / "scores.json", *flip)
+        assert done.returncode == 0, done.stderr
+        scores[bool(flip)] = json.loads((tmp_path / "scores.json").read_text())["miou"]
+    assert scores[False] == pytest.approx(Trained.of_weights(copied).record["miou"], abs=1e-12)
+    assert 0 < abs(scores[True] - scores[False]) < 0.1
+    done = script("infer", "--weights", copied, cwd=tmp_path)
+    assert done.stdout.endswith(f"weights: {copied}  masks and overlays: inference\n")
+    assert len(list((tmp_path / "inference").glob("*_mask.png"))) == 6
+
+
+def test_flip_averages_the_image_and_its_mirror_image(smoke_run: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 70, 3), dtype=np.uint8)
+    plain, flipped = load_predictor(smoke_run), load_predictor(smoke_run, flip=True)
+    expected = (plain.probabilities(image) + plain.probabilities(image[:, ::-1])[:, ::-1]) / 2
+    np.testing.assert_allclose(flipped.probabilities(image), expected, atol=1e-6)
+    np.testing.assert_array_equal(flipped.labels(image), expected.argmax(-1))
