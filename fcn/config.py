@@ -45,10 +45,10 @@ class AugmentConfig(Section):
     """Distances from the mean colour are multiplied by a factor drawn from [1 - contrast, 1 + contrast]."""
 
     saturation: Annotated[float, at_least(0.0), below(1.0)] = 0.0
-    """The saturation (of HSV) is multiplied by a factor drawn from [1 - saturation, 1 + saturation]."""
+    """Distances from grey are multiplied by a factor drawn from [1 - saturation, 1 + saturation]."""
 
     hue: Annotated[float, at_least(0.0), below(0.5)] = 0.0
-    """The hue is turned by a part of the circle of colours drawn from [-hue, hue]."""
+    """The hue is turned by a part of the circle of hues drawn from [-hue, hue]."""
 
     gamma: Annotated[float, at_least(0.0), below(3.0)] = 0.0
     """Colours, as parts of the full range, are raised to the power e ** u with u drawn from [-gamma, gamma]."""

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from fcn.configfile import changed_keys, load_config
@@ -17,6 +21,7 @@ from fcn.errors import UserError, exit_with, printable, tell
 from fcn.evaluation.evaluate import evaluate, evaluate_colour_table, score_table
 from fcn.evaluation.kitti_road import evaluate_road, road_table, score_predictions
 from fcn.files import write_file
+from fcn.images import Array
 from fcn.trained import Trained
 
 
@@ -100,12 +105,12 @@ def of_run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     from fcn.inference.predictor import load_predictor  # TensorFlow: only now that nothing is known to be wrong
 
     predictor, mistakes = load_predictor(trained, config, arguments.flip), []
+    seconds: list[float] = []
     if config.data.kind == "kitti_road":
-        record, mistakes = evaluate_road(
-            config.data, dataset, lambda image: predictor.labels_and_confidence(image, ROAD)
-        )
+        predict = timed(partial(predictor.labels_and_confidence, index=ROAD), seconds)
+        record, mistakes = evaluate_road(config.data, dataset, predict)
     else:
-        record = evaluate(dataset, predictor.labels)
+        record = evaluate(dataset, timed(predictor.labels, seconds))
     columns = {"network": record}
     try:
         columns["colour table"] = evaluate_colour_table(open_split(config.data, "train"), dataset)
@@ -114,7 +119,24 @@ def of_run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     step = f" of step {trained.record['step']}" if trained.record else ""
     print(f"{trained.weights}{step}: {record['frames']} frames of {record['split']}")
     print(score_table(columns))
+    height, width = dataset.read(0)[0].shape[:2]
+    print(
+        f"{predictor.model.count_params():,} parameters; a frame: {predictor.gigaflops(height, width):.1f} GFLOP at "
+        f"{height} x {width}, {1000 * median(seconds):.0f} ms (median)"
+    )
     return record, mistakes
+
+
+def timed(predict: Callable[[Array], Array], seconds: list[float]) -> Callable[[Array], Array]:
+    """The same function; how long each call took is added to `seconds`."""
+
+    def timed_predict(image: Array) -> Array:
+        started = time.perf_counter()
+        result = predict(image)
+        seconds.append(time.perf_counter() - started)
+        return result
+
+    return timed_predict
 
 
 if __name__ == "__main__":

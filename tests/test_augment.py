@@ -154,13 +154,14 @@ def test_each_colour_change_is_the_one_it_is_named_for(name: str, draw: float) -
     expected = []
     mean = COLOURS.reshape(-1, 3).mean(axis=0) / 255
     for pixel in COLOURS.reshape(-1, 3) / 255:
-        h, s, v = colorsys.rgb_to_hsv(*pixel)
+        y, i, q = colorsys.rgb_to_yiq(*pixel)
+        turned = complex(i, q) * np.exp(2j * np.pi * by)
         expected.append(
             {
                 "brightness": pixel + by,
                 "contrast": mean + (pixel - mean) * (1 + by),
-                "saturation": colorsys.hsv_to_rgb(h, s * (1 + by), v),
-                "hue": colorsys.hsv_to_rgb((h + by) % 1, s, v),
+                "saturation": colorsys.yiq_to_rgb(y, i * (1 + by), q * (1 + by)),
+                "hue": colorsys.yiq_to_rgb(y, turned.real, turned.imag),
                 "gamma": pixel ** np.exp(by),
             }[name]
         )

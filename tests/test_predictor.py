@@ -117,3 +117,12 @@ def test_weights_of_another_network_are_refused(smoke_run: Path, tmp_path: Path)
     config.write_text(config.read_text().replace("head_units: 64", "head_units: 32"))
     with pytest.raises(UserError, match=r"best.weights.h5: holds weights of another network"):
         load_predictor(run)
+
+
+def test_gigaflops_are_those_of_the_products_and_little_more() -> None:
+    config = ModelConfig(encoder="vgg11", width=1 / 4, head_units=64, stride=32, batch_norm=False)
+    predictor = Predictor(build_fcn(config, 2), BACKGROUND_AND_ROAD)
+    channels = [(3, 16, 1), (16, 32, 2), (32, 64, 4), (64, 64, 4), (64, 128, 8), (128, 128, 8), (128, 128, 16)]
+    channels += [(128, 128, 16), (128, 64, 32)]  # inputs, outputs, stride; the last one is fc6
+    products = sum(9 * i * o * (96 // s) * (160 // s) for i, o, s in channels)
+    assert 1 < predictor.gigaflops(96, 160) * 1e9 / (2 * products) < 1.05

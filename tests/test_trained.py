@@ -65,6 +65,7 @@ def test_scripts_take_weights_in_place_of_a_run_and_flip(copied: Path, script: S
         scores[bool(flip)] = json.loads((tmp_path / "scores.json").read_text())["miou"]
     assert scores[False] == pytest.approx(Trained.of_weights(copied).record["miou"], abs=1e-12)
     assert 0 < abs(scores[True] - scores[False]) < 0.1
+    assert " parameters; a frame: " in done.stdout
     done = script("infer", "--weights", copied, cwd=tmp_path)
     assert done.stdout.endswith(f"weights: {copied}  masks and overlays: inference\n")
     assert len(list((tmp_path / "inference").glob("*_mask.png"))) == 6

@@ -73,6 +73,14 @@ class Predictor:
 
         return self._by_tiles(both, image, np.empty((*image.shape[:2], 2), np.uint8))
 
+    def gigaflops(self, height: int, width: int) -> float:
+        """Floating-point operations for an image in 10**9; a multiplication and an addition are two."""
+        graph = self._logits.python_function
+        concrete = tf.function(graph).get_concrete_function(tf.TensorSpec((height, width, 3), tf.uint8)).graph
+        profiler = tf.compat.v1.profiler
+        options = profiler.ProfileOptionBuilder(profiler.ProfileOptionBuilder.float_operation()).with_empty_output()
+        return profiler.profile(concrete, options=options.build()).total_float_ops / 1e9
+
 
 def use_gpu_memory_as_needed() -> None:
     """Lets TensorFlow take memory on a GPU as it needs it, not all of it: another run may be on it."""
