@@ -169,6 +169,10 @@ class TrainConfig(Section):
     """Weights averaged over the last steps are scored and kept beside the raw ones: after step t, from 0, the average
     moves by 1 - min(average_decay, (1 + t) / (10 + t)) of its way to the weights; 0 is off."""
 
+    statistics_frames: Annotated[int, at_least(0)] = 0
+    """Batch normalisation's statistics of the weights to score are taken anew over so many frames of train at their own
+    size; 0 keeps those of the varied crops."""
+
     seed: Annotated[int, at_least(0), below(2**31)] = 0
     """Seed of the initial weights, the order of the frames, the augmentation and dropout."""
 

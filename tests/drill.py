@@ -34,6 +34,7 @@ SETTINGS = (
     "model.dropout=0.5",
     "train.precision=bfloat16",
     "train.average_decay=0.99",
+    "train.statistics_frames=4",
     "train.class_weights=median_frequency",
     "train.steps=1000",
     "train.log_steps=5",

@@ -55,7 +55,7 @@ def train(
     model = build_fcn(config.model, len(training.classes), recipe.precision)
     state = RunState.start(model, build_optimizer(recipe, model.trainable_variables), averaged=recipe.average_decay > 0)
     save = start_or_continue(state, config, folder, data_fingerprint, allow_changed)
-    scoring = Scoring.start(config.model, training, validation, recipe.pictures, folder)
+    scoring = Scoring.start(config.model, training, recipe.statistics_frames, validation, recipe.pictures, folder)
     train_step = compile_train_step(state, recipe.clip_norm, recipe.seed, class_weights, recipe.average_decay)
     phases = plan_phases(config.early, config.augment, recipe.batch_size, recipe.steps)
     batches = training_batches(training.read, len(training), phases, recipe.seed, start := int(state.step))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -23,6 +23,7 @@ from fcn.model.weights import save_weights
 from fcn.pictures import comparison
 from fcn.run import RunFolder
 from fcn.training.checkpoint import RunState
+from fcn.training.statistics import take_statistics
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,17 @@ class Scoring:
 
     Attributes:
         predictor: with a float32 network of the run's shape, into which the weights to score are copied.
-        validation: the frames.
+        training: frames that their statistics are taken over.
+        statistics_frames: how many of them; 0 keeps the statistics that come with the weights.
+        validation: frames to score.
         baseline: scores of the colour table on them.
         pictures: how many of the frames are drawn.
         folder: of the run.
     """
 
     predictor: Predictor
+    training: Dataset
+    statistics_frames: int
     validation: Dataset
     baseline: dict[str, Any]
     pictures: int
@@ -45,11 +50,19 @@ class Scoring:
 
     @classmethod
     def start(
-        cls, config: ModelConfig, training: Dataset, validation: Dataset, pictures: int, folder: RunFolder
+        cls,
+        config: ModelConfig,
+        training: Dataset,
+        statistics_frames: int,
+        validation: Dataset,
+        pictures: int,
+        folder: RunFolder,
     ) -> Scoring:
         """Builds the network to score with, and fits the colour table on the frames to learn from."""
-        predictor = Predictor(build_fcn(config, len(training.classes)), training.classes)
-        return cls(predictor, validation, evaluate_colour_table(training, validation), pictures, folder)
+        model = build_fcn(replace(config, dropout=0.0), len(training.classes))
+        baseline = evaluate_colour_table(training, validation)
+        predictor = Predictor(model, training.classes)
+        return cls(predictor, training, statistics_frames, validation, baseline, pictures, folder)
 
     def evaluate(self, state: RunState, progress: tqdm, poll: Callable[[], None]) -> None:
         """Scores the weights of a step on the whole split; keeps them, with pictures, where they are the best so far.
@@ -60,8 +73,11 @@ class Scoring:
             RunInterruptedError: a signal came between two frames; nothing was written.
         """
 
+        model = self.predictor.model
+
         def scores_of(weights: Sequence[keras.Variable | tf.Variable]) -> dict[str, Any]:
-            self.predictor.model.set_weights([weight.numpy() for weight in weights])
+            model.set_weights([weight.numpy() for weight in weights])
+            take_statistics(model, self.training, self.statistics_frames)
             return evaluate(self.validation, predict)
 
         def predict(image: Array) -> Array:
@@ -70,18 +86,19 @@ class Scoring:
 
         started = time.perf_counter()
         scores = scores_of(state.model.weights)
+        raw = model.get_weights()
         if state.averages:
             scores = {**scores_of(state.averages), "raw_miou": scores["miou"]}
         seconds = time.perf_counter() - started
         if (scores["miou"] or 0.0) > float(state.best_score):
             state.best_score.assign(scores["miou"] or 0.0)
-            if state.averages:
-                save_weights(state.model, self.folder.best_raw_weights)
-            save_weights(self.predictor.model, self.folder.best_weights)
-            parameters = self.predictor.model.count_params()
-            record = {"step": int(state.step), "parameters": parameters, **scores, "colour_table": self.baseline}
-            self.folder.record_best(record)
+            save_weights(model, self.folder.best_weights)
+            about = {"step": int(state.step), "parameters": model.count_params()}
+            self.folder.record_best({**about, **scores, "colour_table": self.baseline})
             self.draw_pictures()
+            if state.averages:
+                model.set_weights(raw)
+                save_weights(model, self.folder.best_raw_weights)
         state.evaluated.assign(state.step)
         table = self.baseline["miou"]
         report(self.folder, progress, step=int(state.step), **scores, colour_table_miou=table, evaluate_seconds=seconds)

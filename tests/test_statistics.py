@@ -1,0 +1,55 @@
+"""Statistics for scoring are those of the frames as they are."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fcn.config import ModelConfig
+from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset
+from fcn.model.fcn import build_fcn
+from fcn.training.statistics import take_statistics
+
+SIZES = [(40, 50), (40, 50), (36, 64), (40, 50), (40, 50), (33, 50)]
+
+
+def frames() -> Dataset:
+    random = np.random.default_rng(0)
+    read = [(random.integers(0, 256, (*size, 3), dtype=np.uint8), np.zeros(size, np.uint8)) for size in SIZES]
+    return Dataset("train", BACKGROUND_AND_ROAD, tuple("abcdef"), read.__getitem__)
+
+
+@pytest.mark.parametrize(
+    ("count", "batches"),
+    [(1, [[0]]), (3, [[0, 2, 5]]), (6, [[0, 2, 4], [1, 3, 5]])],  # spread over the split, batches of up to four
+)
+def test_statistics_are_the_mean_over_batches_of_frames_cut_to_one_size(count: int, batches: list[list[int]]) -> None:
+    dataset = frames()
+    model = build_fcn(ModelConfig(encoder="vgg11", width=1 / 16, head_units=4, dropout=0.0), 2)
+    before = model.get_weights()
+    take_statistics(model, dataset, count)
+    norm = model.get_layer("block1_conv1_norm")
+    to_norm = keras.Model(model.input, norm.input)
+    means, variances = [], []
+    for batch in batches:
+        height, width = np.min([SIZES[index] for index in batch], axis=0)
+        maps = to_norm(tf.stack([dataset.read(index)[0][:height, :width] for index in batch])).numpy()
+        means.append(maps.mean(axis=(0, 1, 2)))
+        variances.append(maps.var(axis=(0, 1, 2), ddof=1))
+    np.testing.assert_allclose(norm.moving_mean, np.mean(means, axis=0), atol=1e-5)
+    np.testing.assert_allclose(norm.moving_variance, np.mean(variances, axis=0), rtol=1e-4)
+    for weight, value in zip(model.weights, before, strict=True):
+        moved = (weight.numpy() != value).any()
+        assert moved == weight.path.endswith(("moving_mean", "moving_variance")), weight.path
+    assert norm.momentum == 0.95
+
+
+def test_no_frames_and_no_normalisation_change_nothing() -> None:
+    for batch_norm, count in ((True, 0), (False, 3)):
+        model = build_fcn(ModelConfig(encoder="vgg11", width=1 / 32, head_units=4, batch_norm=batch_norm), 2)
+        before = model.get_weights()
+        take_statistics(model, frames(), count)
+        for weight, value in zip(model.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(weight, value)
