@@ -56,12 +56,12 @@ class AugmentConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class EarlyConfig(Section):
-    """What the first part of a run does otherwise: many small frames teach more in a minute than few large ones."""
+    """The first steps of a run on many small, scaled-down crops (progressive resizing: Howard 2018), which are fast."""
 
     key: ClassVar[str] = "early"
 
     share: Annotated[float, at_least(0.0), below(1.0)] = 0.0
-    """Share of the steps that are taken so; 0 is off."""
+    """Share of the steps; 0 is off. A later change of `train.steps` moves the end of the phase with it."""
 
     batch_size: Annotated[int, at_least(1), below(2**16)] = 8
     """Frames a step, in place of `train.batch_size`."""
@@ -101,7 +101,8 @@ class ModelConfig(Section):
     """Pixels a cell of the finest scores: 32, 16, 8 are FCN-32s, -16s, -8s; 4 and 2 continue with more skips."""
 
     skips: Literal["after_pooling", "before_pooling"] = "after_pooling"
-    """Maps that are scored: `after_pooling` as published, or the last of the next block, of the same size, `before`."""
+    """Maps that a skip scores: the output of a block's pooling, as published, or the last map of the next block, of the
+    same stride, before its own pooling, as in U-Net (Ronneberger, Fischer and Brox 2015)."""
 
     learn_last_upsampling: bool = False
     """False: the last upsampling stays bilinear, as published; True: it is learned from there like the inner ones."""
@@ -129,11 +130,11 @@ class TrainConfig(Section):
     """Frames a step."""
 
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
-    """Of the products in convolutions; weights, statistics, loss and inference are float32. `auto` is bfloat16 where
-    the processor or GPU has it."""
+    """Of maps and products between image and logits in training; weights, statistics, loss and inference are float32
+    (mixed precision: Micikevicius et al. 2018). `auto` is bfloat16 where the processor or GPU has it."""
 
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    """`adamw` (Loshchilov and Hutter 2019), or `sgd` with momentum, as published."""
+    """`adamw` (Loshchilov and Hutter 2019), or `sgd` with momentum; the decay of both is decoupled, unlike Caffe's."""
 
     momentum: Annotated[float, at_least(0.0), below(1.0)] = 0.9
     """Of `sgd`, 0.99 as published; not used by `adamw`."""
@@ -145,7 +146,8 @@ class TrainConfig(Section):
     """Share of the steps in which the learning rate rises linearly."""
 
     schedule: Literal["poly", "cosine"] = "poly"
-    """How the rate falls after the warm-up: `poly` as (1 - progress) ** decay_power (DeepLab), or as half a cosine."""
+    """How the rate falls after the warm-up: `poly` as (1 - progress) ** decay_power (DeepLab), or as half a cosine
+    (Loshchilov and Hutter 2017)."""
 
     decay_power: Annotated[float, at_least(0.0)] = 0.9
     """Of the schedule `poly`; 0 keeps the rate."""
@@ -159,19 +161,19 @@ class TrainConfig(Section):
     class_weights: Literal["none", "median_frequency", "given"] = "none"
     """What a pixel of each class counts in the loss: `median_frequency` balances them (Eigen and Fergus 2015)."""
 
-    class_weight_power: Annotated[float, at_least(0.0)] = 1.0
-    """The weights of `median_frequency` are raised to this power; 0.5 balances half-way."""
+    class_weight_power: Annotated[float, at_least(0.0), below(4.0)] = 1.0
+    """The weights of `median_frequency` are raised to this power: 1 as published, less balances in part."""
 
-    given_class_weights: Annotated[tuple[float, ...], at_least(0.0)] = ()
+    given_class_weights: Annotated[tuple[float, ...], at_least(0.0), below(1e6)] = ()
     """The weights where class_weights is `given`, a number for each class."""
 
     average_decay: Annotated[float, at_least(0.0), below(1.0)] = 0.0
-    """Weights averaged over the last steps are scored and kept beside the raw ones: after step t, from 0, the average
-    moves by 1 - min(average_decay, (1 + t) / (10 + t)) of its way to the weights; 0 is off."""
+    """Decay of an exponential moving average of the weights (Polyak and Juditsky 1992), which is scored and kept beside
+    the raw ones; 0 is off. In step t, from 0, it is at most (1 + t) / (10 + t), as in TensorFlow's own average."""
 
     statistics_frames: Annotated[int, at_least(0)] = 0
-    """Batch normalisation's statistics of the weights to score are taken anew over so many frames of train at their own
-    size; 0 keeps those of the varied crops."""
+    """Frames of train, not varied, over which batch normalisation's statistics are taken anew for scoring ("precise":
+    Wu and Johnson 2021); 0 keeps the running ones, which are of varied crops."""
 
     seed: Annotated[int, at_least(0), below(2**31)] = 0
     """Seed of the initial weights, the order of the frames, the augmentation and dropout."""
@@ -205,9 +207,12 @@ class TrainConfig(Section):
 
     def conflicts(self) -> dict[str, str]:
         """Class weights are given where they are asked for, and only there."""
-        if (self.class_weights == "given") == any(self.given_class_weights):
+        if self.class_weights == "given" and not any(self.given_class_weights):
+            text = "holds no weight above 0; write one for each class, or set train.class_weights to another"
+        elif self.class_weights != "given" and self.given_class_weights:
+            text = f"is not read where train.class_weights is {self.class_weights}; set that to given, or leave it out"
+        else:
             return {}
-        text = "goes together with train.class_weights: given, and one of them must be above 0; set both or none"
         return {f"{self.key}.given_class_weights": text}
 
 

@@ -88,6 +88,8 @@ class DataConfig(Section):
     def conflicts(self) -> dict[str, str]:
         """A data set on disk needs its folder, one's own its classes."""
         problems = class_problems(self) if self.kind == "folder" else {}
+        if self.held_out is not None and self.kind != "camvid":
+            problems["held_out"] = f"is not read where data.kind is {self.kind}; split the frames by data.split_lists"
         if self.kind != "synthetic" and self.root is None:
             problems["root"] = f"is not set; `{self.kind}` is read from a folder: set data.root to it"
         return {f"{self.key}.{name}": text for name, text in problems.items()}

@@ -49,8 +49,8 @@ class RunFolder:
         metrics.jsonl         a row a log or evaluation, each with `step`
         checkpoints/          what `--resume` continues from
         best.weights.h5       weights of the best evaluation
-        best.raw.weights.h5   the raw weights of that step, where the best ones are averages
         best.json             its step, scores and the weights' SHA-256
+        best.raw.weights.h5   the raw weights of that step, where the best ones are averages; best.raw.json alike
         pictures/             image | truth | prediction of a few frames of val
     """
 
@@ -61,11 +61,13 @@ class RunFolder:
         self.metrics_file = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoints"
         self.best_weights = path / "best.weights.h5"
-        self.best_raw_weights = path / "best.raw.weights.h5"
         self.best_file = path / "best.json"
+        self.raw_weights = path / "best.raw.weights.h5"
+        self.raw_file = path / "best.raw.json"
         self.pictures = path / "pictures"
         self._began: float | None = None
-        self._records = (self.metrics_file, self.best_weights, self.best_raw_weights, self.best_file)
+        best = (self.best_weights, self.best_file, self.raw_weights, self.raw_file)
+        self._records = (self.metrics_file, *best)
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -184,15 +186,20 @@ class RunFolder:
                 file.unlink(missing_ok=True)
 
     def record_best(self, record: dict[str, Any]) -> None:
-        """Writes best.json for the weights just saved: step, split and scores, with the weights' size and SHA-256."""
-        about = {"bytes": self.best_weights.stat().st_size, "sha256": sha256(self.best_weights)}
-        write_file(self.best_file, json.dumps({**record, **about}, indent=2) + "\n")
+        """Writes best.json for the weights just saved, as `write_record`."""
+        write_record(self.best_file, self.best_weights, record)
 
     def best(self) -> dict[str, Any]:
         """What best.json says, once the weights are known to be those. Raises UserError where they are not."""
         if not self.best_weights.is_file() or not self.best_file.is_file():
             raise UserError(f"{self.path}: has no weights yet; train until the first evaluation (train.evaluate_steps)")
         return read_record(self.best_file, self.best_weights)
+
+
+def write_record(record_file: Path, weights: Path, record: dict[str, Any]) -> None:
+    """Writes what is to be known of weights: step, split and scores, with the file's size and SHA-256."""
+    about = {"bytes": weights.stat().st_size, "sha256": sha256(weights)}
+    write_file(record_file, json.dumps({**record, **about}, indent=2) + "\n")
 
 
 def read_record(record_file: Path, weights: Path) -> dict[str, Any]:

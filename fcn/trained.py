@@ -17,7 +17,7 @@ ENDING = ".weights.h5"
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network that is known to be whole.
+    """A trained network whose files are there, and whose weights are those of the record, if there is one.
 
     Attributes:
         weights: file of the weights.
@@ -65,10 +65,20 @@ class Trained:
             return cls.of_weights(weights)
         if run is not None:
             return cls.of_run(run)
-        if (newest := RunFolder.newest()) is not None:
-            return cls.of_run(newest.path)
+        if RunFolder.newest() is not None:
+            return cls.newest()
         tell(f"{RUNS}/: holds no trained run; taking {SHIPPED}")
         return cls.of_weights(SHIPPED)
+
+    @classmethod
+    def newest(cls) -> Trained:
+        """The newest run under runs/. Raises UserError where there is none."""
+        newest = RunFolder.newest()
+        if newest is None:
+            raise UserError(
+                f"{RUNS}/: holds no trained run; start one with `python scripts/train.py`, or name one with --run"
+            )
+        return cls.of_run(newest.path)
 
     def config(self) -> Config:
         """The config that the network is built from."""

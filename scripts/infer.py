@@ -35,7 +35,6 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the pictures; inference/ in the run's or here"
     )
-    command.add_argument("--flip", action="store_true", help="average over the image and its mirror image")
     command.add_argument(
         "--confidence", metavar="CLASS", help="also write the probability of this class, 0 to 255, as a grey picture"
     )
@@ -59,7 +58,7 @@ def main() -> None:
     from fcn.inference.infer import infer, table  # TensorFlow: only now that nothing is known to be wrong
     from fcn.inference.predictor import load_predictor
 
-    predictor = load_predictor(trained, flip=arguments.flip)
+    predictor = load_predictor(trained)
     confidence_of = names.index(arguments.confidence) if arguments.confidence else None
     results, unreadable = infer(predictor, sources, out, confidence_of)
     print(table(results, predictor))

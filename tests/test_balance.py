@@ -46,9 +46,16 @@ def test_weights_are_one_or_as_given() -> None:
         weights([[0, 1]], class_weights="given", given_class_weights=(1.0, 2.0, 3.0))
 
 
-@pytest.mark.parametrize("recipe", [{"given_class_weights": (1.0,)}, {"class_weights": "given"}])
-def test_weights_are_given_where_they_are_asked_for(recipe: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"goes together with train\.class_weights: given"):
+@pytest.mark.parametrize(
+    ("recipe", "mistake"),
+    [
+        ({"given_class_weights": (0.0,)}, r"is not read where train\.class_weights is none; set that to given"),
+        ({"class_weights": "given"}, "holds no weight above 0; write one for each class"),
+        ({"class_weights": "given", "given_class_weights": (0.0, 0.0)}, "holds no weight above 0"),
+    ],
+)
+def test_weights_are_given_where_they_are_asked_for(recipe: dict[str, Any], mistake: str) -> None:
+    with pytest.raises(ConfigError, match=mistake):
         TrainConfig(**recipe)
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from fcn.dataconfig import DataConfig
 from fcn.datasets import open_split
-from fcn.datasets.dataset import check_frames
+from fcn.datasets.dataset import IncompleteSplitError, check_frames
 from fcn.errors import UserError
 from fcn.images import IGNORE
 
@@ -145,6 +145,12 @@ def test_held_out_drive_is_val_and_the_rest_of_both_splits_train(tree: Path) -> 
     held_out = DataConfig(**settings, held_out="a")
     assert open_split(held_out, "val").names == ("a1", "a")
     assert open_split(held_out, "train").names == ("c2", "b")
+    (tree / "train" / "a1.png").unlink()
+    for split, whole in (("val", "a"), ("train", "c2")):
+        with pytest.raises(IncompleteSplitError, match=r"train/a1\.png: is missing") as caught:
+            open_split(held_out, split)
+        assert caught.value.whole[0][0] == whole
+    shutil.copy(tree / "val" / "a.png", tree / "train" / "a1.png")
     for prefix, split, reason in (("z", "val", "no frame's"), ("", "train", "every frame's")):
         with pytest.raises(UserError, match=f"data.held_out: {reason} name begins with '{prefix}'; name a drive"):
             open_split(DataConfig(**settings, held_out=prefix), split)

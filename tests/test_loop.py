@@ -25,7 +25,7 @@ from fcn.images import IGNORE, read_image
 from fcn.inference.predictor import Predictor
 from fcn.model.fcn import build_fcn
 from fcn.model.weights import load_weights
-from fcn.run import RunFolder
+from fcn.run import RunFolder, read_record
 from fcn.training import loop, scoring
 from fcn.training.checkpoint import STATE, RunState
 from fcn.training.manifest import checkpoints
@@ -73,7 +73,8 @@ def weights_and_rows(folder: RunFolder) -> tuple[list[np.ndarray], list[dict[str
     rows = [json.loads(line) for line in folder.metrics_file.read_text().splitlines()]
     clocked = ("_seconds", "_per_second")
     timeless = [{key: row[key] for key in row if not key.endswith(clocked)} for row in rows]
-    return [reader.get_tensor(name) for name in names], timeless, folder.best()
+    raw = read_record(folder.raw_file, folder.raw_weights) if folder.raw_file.exists() else None
+    return [reader.get_tensor(name) for name in names], timeless, {**folder.best(), "raw": raw}
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +192,7 @@ def test_last_step_is_evaluated_and_saved_whatever_the_intervals(tmp_path: Path)
         np.testing.assert_array_equal(kept, average)
     scores = evaluate(open_for_training(tiny().data)[1], Predictor(model, BACKGROUND_AND_ROAD).labels)
     assert (scores["miou"], scores["iou"]) == (rows[1]["miou"], rows[1]["iou"])
-    load_weights(model, folder.best_raw_weights)
+    load_weights(model, folder.raw_weights)
     assert any((kept.numpy() != average).any() for kept, average in zip(model.weights, averages, strict=True))
     raw_scores = evaluate(open_for_training(tiny().data)[1], Predictor(model, BACKGROUND_AND_ROAD).labels)
     assert raw_scores["miou"] == rows[1]["raw_miou"]

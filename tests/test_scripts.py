@@ -71,6 +71,7 @@ def test_print_config_can_be_read_back(script: Script, tmp_path: Path) -> None:
         ),
         (["evaluate", "--run", "nowhere"], "nowhere: is no run folder"),
         (["infer", "--weights", "x"], "x: is no file NAME.weights.h5"),
+        (["submit_kitti", "--out", "x.zip"], "runs/: holds no trained run; start one with"),
     ],
 )
 def test_mistakes_are_one_line_with_status_2(

@@ -62,6 +62,7 @@ def test_scripts_take_weights_in_place_of_a_run_and_flip(copied: Path, script: S
     for flip in ([], ["--flip"]):
         done = script("evaluate", "--weights", copied, "--json", tmp_path / "scores.json", *flip)
         assert done.returncode == 0, done.stderr
+        assert "WARNING:tensorflow" not in done.stderr
         scores[bool(flip)] = json.loads((tmp_path / "scores.json").read_text())["miou"]
     assert scores[False] == pytest.approx(Trained.of_weights(copied).record["miou"], abs=1e-12)
     assert 0 < abs(scores[True] - scores[False]) < 0.1
@@ -77,3 +78,7 @@ def test_flip_averages_the_image_and_its_mirror_image(smoke_run: Path) -> None:
     expected = (plain.probabilities(image) + plain.probabilities(image[:, ::-1])[:, ::-1]) / 2
     np.testing.assert_allclose(flipped.probabilities(image), expected, atol=1e-6)
     np.testing.assert_array_equal(flipped.labels(image), expected.argmax(-1))
+    both = flipped.labels_and_confidence(image, 1)
+    assert both.dtype == np.uint8
+    np.testing.assert_array_equal(both[..., 0], expected.argmax(-1))
+    np.testing.assert_allclose(both[..., 1], 255 * expected[..., 1], atol=0.51)

@@ -54,8 +54,16 @@ def frame_files(config: DataConfig, split: str) -> list[tuple[str, Path, Path]]:
     root = Path(str(config.root))
     if config.held_out is None or split == "test":
         return _files_in(root, split)
-    frames = _files_in(root, "train") + _files_in(root, "val")
+    frames: list[tuple[str, Path, Path]] = []
+    missing: list[str] = []
+    for part in ("train", "val"):
+        try:
+            frames += _files_in(root, part)
+        except IncompleteSplitError as error:
+            frames, missing = frames + error.whole, missing + str(error).splitlines()
     chosen = [frame for frame in frames if frame[0].startswith(config.held_out) == (split == "val")]
+    if missing:
+        raise IncompleteSplitError(chosen, *missing)
     if not chosen:
         which = "no frame's name begins" if split == "val" else "every frame's name begins"
         raise UserError(f"data.held_out: {which} with {config.held_out!r}; name a drive, such as 0006R0")

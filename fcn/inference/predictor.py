@@ -27,29 +27,12 @@ class Predictor:
         classes: C classes, in the order of the network's channels.
     """
 
-    def __init__(
-        self,
-        model: keras.Model,
-        classes: Sequence[SegmentationClass],
-        tile_pixels: int = TILE_PIXELS,
-        flip: bool = False,
-    ):
-        """Takes the network as it is.
-
-        Args:
-            model: images -> logits.
-            classes: C classes.
-            tile_pixels: larger images go by tiles of about so many pixels.
-            flip: probabilities are the mean of those of the image and of its mirror image; takes twice as long.
-        """
+    def __init__(self, model: keras.Model, classes: Sequence[SegmentationClass], tile_pixels: int = TILE_PIXELS):
         self.model, self.classes = model, tuple(classes)
 
         @tf.function(input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)], autograph=False)  # one graph, any size
         def logits(image: tf.Tensor) -> tf.Tensor:
-            if not flip:
-                return model(image[tf.newaxis], training=False)[0]
-            both = tf.nn.softmax(model(tf.stack([image, image[:, ::-1]]), training=False))
-            return tf.math.log((both[0] + both[1, :, ::-1]) / 2)  # whose softmax is the mean
+            return model(image[tf.newaxis], training=False)[0]
 
         self._logits = logits
         self._by_tiles = partial(by_tiles, reach=reach_of(model), limit=tile_pixels)
@@ -79,7 +62,31 @@ class Predictor:
         concrete = tf.function(graph).get_concrete_function(tf.TensorSpec((height, width, 3), tf.uint8)).graph
         profiler = tf.compat.v1.profiler
         options = profiler.ProfileOptionBuilder(profiler.ProfileOptionBuilder.float_operation()).with_empty_output()
-        return profiler.profile(concrete, options=options.build()).total_float_ops / 1e9
+        level = tf.get_logger().level
+        tf.get_logger().setLevel("ERROR")  # it warns of what it calls itself
+        try:
+            return profiler.profile(concrete, options=options.build()).total_float_ops / 1e9
+        finally:
+            tf.get_logger().setLevel(level)
+
+
+class FlipPredictor(Predictor):
+    """Averages the probabilities of an image and of its mirror image, in twice the time; those of the whole image are
+    held in memory.
+    """
+
+    def probabilities(self, image: Array) -> Array:
+        """As `Predictor.probabilities`."""
+        return (super().probabilities(image) + super().probabilities(image[:, ::-1])[:, ::-1]) / 2
+
+    def labels(self, image: Array) -> Array:
+        """As `Predictor.labels`."""
+        return self.probabilities(image).argmax(axis=-1).astype(np.uint8)
+
+    def labels_and_confidence(self, image: Array, index: int) -> Array:
+        """As `Predictor.labels_and_confidence`."""
+        probabilities = self.probabilities(image)
+        return np.dstack([probabilities.argmax(axis=-1), np.rint(255 * probabilities[..., index])]).astype(np.uint8)
 
 
 def use_gpu_memory_as_needed() -> None:
@@ -95,7 +102,7 @@ def load_predictor(source: str | Path | Trained, config: Config | None = None, f
     Args:
         source: folder of a run, whose best weights are taken, or a file NAME.weights.h5 with its config beside it.
         config: in place of the own one; its `model` and the number of classes must be those of the weights.
-        flip: as for `Predictor`.
+        flip: the result is a `FlipPredictor`.
 
     Raises:
         UserError: the folder holds no run, no weights, damaged ones or ones of another network.
@@ -108,4 +115,4 @@ def load_predictor(source: str | Path | Trained, config: Config | None = None, f
     classes = classes_of(config.data)
     model = build_fcn(config.model, len(classes))
     load_weights(model, source.weights)
-    return Predictor(model, classes, flip=flip)
+    return (FlipPredictor if flip else Predictor)(model, classes)

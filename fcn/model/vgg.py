@@ -74,15 +74,15 @@ def activate(x: keras.KerasTensor, name: str, batch_norm: bool) -> keras.KerasTe
 
 
 class BatchNormalization(layers.BatchNormalization):
-    """Keras' layer with TensorFlow's fused op in training: a step of the network takes little more than half the time.
+    """Keras' layer with TensorFlow's fused op in training: a step takes half the time.
 
-    Keras works in float32, pass by pass. The op takes bfloat16 maps as they are, with float32 statistics, and moves the
-    variance by its unbiased estimate.
+    Keras' own works in float32, pass by pass over the map. The op takes bfloat16 maps as they are, with float32
+    statistics, and moves the variance by its unbiased estimate.
     """
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """(N, h, w, C) -> the same shape and type; also (N, C), as Keras does it."""
-        if not training or len(inputs.shape) != 4:
+        if not (training and self.trainable) or len(inputs.shape) != 4:
             return super().call(inputs, training=training)
         result, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,

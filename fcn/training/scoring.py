@@ -21,7 +21,7 @@ from fcn.inference.predictor import Predictor
 from fcn.model.fcn import build_fcn
 from fcn.model.weights import save_weights
 from fcn.pictures import comparison
-from fcn.run import RunFolder
+from fcn.run import RunFolder, write_record
 from fcn.training.checkpoint import RunState
 from fcn.training.statistics import take_statistics
 
@@ -85,20 +85,21 @@ class Scoring:
             return self.predictor.labels(image)
 
         started = time.perf_counter()
-        scores = scores_of(state.model.weights)
+        scores = raw_scores = scores_of(state.model.weights)
         raw = model.get_weights()
         if state.averages:
-            scores = {**scores_of(state.averages), "raw_miou": scores["miou"]}
+            scores = {**scores_of(state.averages), "raw_miou": raw_scores["miou"]}
         seconds = time.perf_counter() - started
         if (scores["miou"] or 0.0) > float(state.best_score):
             state.best_score.assign(scores["miou"] or 0.0)
+            about = {"step": int(state.step), "parameters": model.count_params(), "colour_table": self.baseline}
             save_weights(model, self.folder.best_weights)
-            about = {"step": int(state.step), "parameters": model.count_params()}
-            self.folder.record_best({**about, **scores, "colour_table": self.baseline})
+            self.folder.record_best({**about, **scores})
             self.draw_pictures()
             if state.averages:
                 model.set_weights(raw)
-                save_weights(model, self.folder.best_raw_weights)
+                save_weights(model, self.folder.raw_weights)
+                write_record(self.folder.raw_file, self.folder.raw_weights, {**about, **raw_scores})
         state.evaluated.assign(state.step)
         table = self.baseline["miou"]
         report(self.folder, progress, step=int(state.step), **scores, colour_table_miou=table, evaluate_seconds=seconds)
