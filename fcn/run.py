@@ -145,9 +145,12 @@ class RunFolder:
         write_file(self.environment_file, json.dumps(environment, indent=2) + "\n")
 
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of metrics.jsonl so far."""
-        lines = self.metrics_file.read_bytes().splitlines() if self.metrics_file.is_file() else []
-        return [json.loads(line) for line in lines]
+        """The rows of metrics.jsonl so far; a last one that was cut off is left out."""
+        lines = self.metrics_file.read_bytes().split(b"\n")[:-1] if self.metrics_file.is_file() else []
+        try:
+            return [json.loads(line) for line in lines]
+        except ValueError as error:
+            raise UserError(f"{self.metrics_file}: is damaged ({error}); resume or repeat the run") from error
 
     def start_clock(self) -> None:
         """From now on rows say how long the run has taken, as `run_seconds`, which goes on from the last row's."""

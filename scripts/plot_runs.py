@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fcn.errors import UserError, exit_with
+from fcn.files import write_file
 from fcn.run import RunFolder
 
 
@@ -25,6 +27,10 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Runs the command."""
     arguments = parser().parse_args()
+    if arguments.out and (arguments.out.suffix != ".png" or not arguments.out.parent.is_dir()):
+        raise UserError(
+            f"--out {arguments.out}: is no place for a picture; name a file NAME.png in a folder that is there"
+        )
     curves = {str(path): evaluations(RunFolder.open(path)) for path in arguments.runs}
     print(table(list(curves.values())))
     if arguments.out:
@@ -34,7 +40,7 @@ def main() -> None:
 
 def evaluations(folder: RunFolder) -> dict[int, dict[str, Any]]:
     """Step -> the row of its evaluation. Raises UserError where there is none."""
-    rows = {row["step"]: row for row in folder.rows() if "miou" in row}
+    rows = {row["step"]: row for row in folder.rows() if {"miou", "run_seconds"} <= row.keys()}
     if not rows:
         raise UserError(f"{folder.path}: was never evaluated; train until the first evaluation (train.evaluate_steps)")
     return rows
@@ -43,8 +49,9 @@ def evaluations(folder: RunFolder) -> dict[int, dict[str, Any]]:
 def table(curves: list[dict[int, dict[str, Any]]]) -> str:
     """Mean, lowest and highest score of the runs at each step that all have, then of each class at the last one."""
     steps = sorted(set.intersection(*map(set, curves)))
-    if not steps:
-        raise UserError("the runs have no evaluated step in common; name runs of one recipe")
+    classes = {tuple(row["iou"]) for curve in curves for row in curve.values()}
+    if not steps or len(classes) > 1:
+        raise UserError("the runs have no evaluated step in common, or other classes; name runs of one recipe")
     lines = [f"{'step':<16}{'minutes':>9}{'mIoU':>8}  lowest  highest  runs {len(curves)}"]
     for step in steps:
         minutes = np.median([curve[step]["run_seconds"] for curve in curves]) / 60
@@ -74,7 +81,9 @@ def draw(curves: dict[str, dict[int, dict[str, Any]]], path: Path) -> None:
         )
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path)
+    picture = BytesIO()
+    figure.savefig(picture, format="png")
+    write_file(path, picture.getvalue())
 
 
 if __name__ == "__main__":

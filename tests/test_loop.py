@@ -25,6 +25,7 @@ from fcn.images import IGNORE, read_image
 from fcn.inference.predictor import Predictor
 from fcn.model.fcn import build_fcn
 from fcn.model.weights import load_weights
+from fcn.pipeline import plan_phases
 from fcn.run import RunFolder, read_record
 from fcn.training import loop, scoring
 from fcn.training.checkpoint import STATE, RunState
@@ -210,6 +211,21 @@ def test_evaluating_leaves_training_unchanged_to_the_bit(straight: RunFolder, tm
         np.testing.assert_array_equal(*(end.get_tensor(name) for end in ends))
 
 
+def test_recipe_reaches_what_it_is_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+    monkeypatch.setattr(loop, "compile_train_step", lambda state, *rest: seen.update(model=state.model, step=rest))
+    monkeypatch.setattr(loop.Scoring, "start", lambda *arguments: seen.update(scoring=arguments))
+    monkeypatch.setattr(loop, "training_batches", lambda *arguments: seen.update(batches=arguments) or iter(()))
+    config, folder = tiny(seed=7, clip_norm=3.0), RunFolder(tmp_path / "run")
+    folder.create(config)
+    training, validation, fingerprint = open_for_training(config.data)
+    loop.train(config, folder, training, validation, (1.0, 2.0), fingerprint)
+    assert seen["model"].get_layer("block3_conv1").compute_dtype == "bfloat16"
+    assert seen["step"] == (3.0, 7, (1.0, 2.0), 0.9)
+    assert seen["scoring"][2] == 3
+    assert seen["batches"][1:] == (5, plan_phases(config.early, config.augment, 2, 6), 7, 0)
+
+
 def test_averages_forget_slower_and_slower_up_to_their_decay() -> None:
     weight, average, expected = keras.Variable(0.0), tf.Variable(0.0), 0.0
     for step, value in enumerate([3.0, -1.0, 5.0, 2.0]):
@@ -243,13 +259,16 @@ def one_step(poison: float = 0.0, label: int = 1) -> tuple[dict[str, np.ndarray]
     model = build_fcn(MODEL, 2)
     score = model.get_layer("score_pool3")
     score.set_weights([np.full_like(weight, poison) for weight in score.get_weights()])
-    optimizer = build_optimizer(TrainConfig(warmup=0.0), model.trainable_variables)
-    before = {v.path: v.numpy() for v in model.variables if "seed_generator" not in v.path}
+    state = RunState.start(model, build_optimizer(TrainConfig(warmup=0.0), model.trainable_variables), averaged=True)
+    before = {v.path: v.numpy() for v in model.weights}
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     labels = np.full((2, 32, 32), label, np.uint8)
-    step = compile_train_step(RunState.start(model, optimizer), 5.0, 0, (1.0, 1.0), 0.0)
-    loss, finite = step(tf.constant(images), tf.constant(labels), tf.constant(0, tf.int64))
-    after = {v.path: v.numpy() for v in model.variables if "seed_generator" not in v.path}
+    step = compile_train_step(state, 5.0, 0, (1.0, 1.0), 0.25)
+    loss, finite = step(tf.constant(images), tf.constant(labels), tf.constant(5, tf.int64))
+    after = {v.path: v.numpy() for v in model.weights}
+    for weight, average in zip(model.weights, state.averages, strict=True):  # moves after the weights, or not at all
+        expected = 0.25 * before[weight.path] + 0.75 * after[weight.path] if finite else before[weight.path]
+        np.testing.assert_allclose(average, expected, rtol=1e-5, atol=1e-7, err_msg=weight.path)
     return before, after, float(loss), bool(finite)
 
 

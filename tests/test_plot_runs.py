@@ -35,4 +35,13 @@ def test_runs_are_averaged_at_the_steps_they_share(tmp_path: Path, script: Scrip
     ]
     assert read_image(tmp_path / "curves.png").std() > 0
     done = script("plot_runs", one, run(tmp_path / "three", {7: 0.1}))
-    assert (done.returncode, done.stderr) == (2, "the runs have no evaluated step in common; name runs of one recipe\n")
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "the runs have no evaluated step in common, or other classes; name runs of one recipe"
+    )
+    with (one / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 5, "mi')  # cut off by a full disk
+    done = script("plot_runs", one, "--out", tmp_path / "curves.gif")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "name a file NAME.png" in done.stderr
+    assert script("plot_runs", one).returncode == 0
