@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from fcn.config import ModelConfig
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset
+from fcn.errors import RunInterruptedError
 from fcn.model.fcn import build_fcn
 from fcn.training.statistics import take_statistics
 
@@ -25,31 +26,51 @@ def frames() -> Dataset:
     ("count", "batches"),
     [(1, [[0]]), (3, [[0, 2, 5]]), (6, [[0, 2, 4], [1, 3, 5]])],  # spread over the split, batches of up to four
 )
-def test_statistics_are_the_mean_over_batches_of_frames_cut_to_one_size(count: int, batches: list[list[int]]) -> None:
+def test_statistics_are_those_of_all_pixels_of_the_frames_cut_to_one_size_a_batch(
+    count: int, batches: list[list[int]]
+) -> None:
     dataset = frames()
     model = build_fcn(ModelConfig(encoder="vgg11", width=1 / 16, head_units=4, dropout=0.0), 2)
     before = model.get_weights()
-    take_statistics(model, dataset, count)
+    polls = []
+    take_statistics(model, dataset, count, lambda: polls.append(1))
+    assert len(polls) == len(batches)
     norm = model.get_layer("block1_conv1_norm")
     to_norm = keras.Model(model.input, norm.input)
     means, variances = [], []
     for batch in batches:
         height, width = np.min([SIZES[index] for index in batch], axis=0)
-        maps = to_norm(tf.stack([dataset.read(index)[0][:height, :width] for index in batch])).numpy()
+        images = [dataset.read(index)[0] for index in batch]
+        tops = [((len(image) - height) // 2, (len(image[0]) - width) // 2) for image in images]
+        cut = [image[y : y + height, x : x + width] for image, (y, x) in zip(images, tops, strict=True)]
+        maps = to_norm(tf.stack(cut)).numpy()
         means.append(maps.mean(axis=(0, 1, 2)))
         variances.append(maps.var(axis=(0, 1, 2), ddof=1))
-    np.testing.assert_allclose(norm.moving_mean, np.mean(means, axis=0), atol=1e-5)
-    np.testing.assert_allclose(norm.moving_variance, np.mean(variances, axis=0), rtol=1e-4)
+    mean = np.mean(means, axis=0)
+    variance = np.mean(variances, axis=0) + np.var(means, axis=0)  # inside the batches and between them
+    np.testing.assert_allclose(norm.moving_mean, mean, atol=1e-5)
+    np.testing.assert_allclose(norm.moving_variance, variance, rtol=1e-4)
     for weight, value in zip(model.weights, before, strict=True):
         moved = (weight.numpy() != value).any()
         assert moved == weight.path.endswith(("moving_mean", "moving_variance")), weight.path
     assert norm.momentum == 0.95
 
 
+def test_a_stop_leaves_the_layers_as_they_were() -> None:
+    model = build_fcn(ModelConfig(encoder="vgg11", width=1 / 32, head_units=4), 2)
+
+    def stop() -> None:
+        raise RunInterruptedError(15)
+
+    with pytest.raises(RunInterruptedError):
+        take_statistics(model, frames(), 3, stop)
+    assert {layer.momentum for layer in model.layers if hasattr(layer, "momentum")} == {0.95}
+
+
 def test_no_frames_and_no_normalisation_change_nothing() -> None:
     for batch_norm, count in ((True, 0), (False, 3)):
         model = build_fcn(ModelConfig(encoder="vgg11", width=1 / 32, head_units=4, batch_norm=batch_norm), 2)
         before = model.get_weights()
-        take_statistics(model, frames(), count)
+        take_statistics(model, frames(), count, lambda: None)
         for weight, value in zip(model.get_weights(), before, strict=True):
             np.testing.assert_array_equal(weight, value)

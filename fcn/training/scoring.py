@@ -77,7 +77,7 @@ class Scoring:
 
         def scores_of(weights: Sequence[keras.Variable | tf.Variable]) -> dict[str, Any]:
             model.set_weights([weight.numpy() for weight in weights])
-            take_statistics(model, self.training, self.statistics_frames)
+            take_statistics(model, self.training, self.statistics_frames, poll)
             return evaluate(self.validation, predict)
 
         def predict(image: Array) -> Array:
