@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,3 +84,14 @@ class Trained:
     def config(self) -> Config:
         """The config that the network is built from."""
         return load_config(self.config_file)
+
+
+def add_arguments(command: ArgumentParser) -> None:
+    """Adds --run and --weights to a command line, for `Trained.find`."""
+    one = command.add_mutually_exclusive_group()
+    one.add_argument(
+        "--run", type=Path, metavar="DIR", help="folder of the run; the newest under runs/, else what comes with fcn"
+    )
+    one.add_argument(
+        "--weights", type=Path, metavar="FILE", help="in place of a run: NAME.weights.h5 beside its config, NAME.yaml"
+    )

@@ -22,22 +22,13 @@ from fcn.evaluation.evaluate import evaluate, evaluate_colour_table, score_table
 from fcn.evaluation.kitti_road import evaluate_road, road_table, score_predictions
 from fcn.files import write_file
 from fcn.images import Array
-from fcn.trained import Trained
+from fcn.trained import Trained, add_arguments
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     command = argparse.ArgumentParser(description=__doc__)
-    trained = command.add_mutually_exclusive_group()
-    trained.add_argument(
-        "--run", type=Path, metavar="DIR", help="folder of the run; the newest under runs/, else the weights of fcn"
-    )
-    trained.add_argument(
-        "--weights",
-        type=Path,
-        metavar="FILE",
-        help="NAME.weights.h5 in place of a run, NAME.yaml or config.yaml beside it",
-    )
+    add_arguments(command)
     command.add_argument("--flip", action="store_true", help="average over the image and its mirror image")
     command.add_argument(
         "--set",

@@ -8,7 +8,7 @@ from pathlib import Path
 from fcn.datasets import classes_of, open_split
 from fcn.errors import UserError, exit_with
 from fcn.inference.sources import sources_of_frames, sources_of_inputs
-from fcn.trained import Trained
+from fcn.trained import Trained, add_arguments
 
 FRAMES = 6  # of the split val where no image is given
 
@@ -22,16 +22,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="INPUT",
         help=f"images, folders, patterns; {FRAMES} frames of the run's split val",
     )
-    trained = command.add_mutually_exclusive_group()
-    trained.add_argument(
-        "--run", type=Path, metavar="DIR", help="folder of the run; the newest under runs/, else the weights of fcn"
-    )
-    trained.add_argument(
-        "--weights",
-        type=Path,
-        metavar="FILE",
-        help="NAME.weights.h5 in place of a run, NAME.yaml or config.yaml beside it",
-    )
+    add_arguments(command)
     command.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the pictures; inference/ in the run's or here"
     )

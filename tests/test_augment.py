@@ -182,3 +182,17 @@ def test_colours_beyond_the_range_are_cut_off_and_labels_and_padding_stay() -> N
         seen.add(int(varied[0, 0, 0]))
     assert 255 in seen
     assert len(seen) > 3
+
+
+def test_colours_change_in_the_stated_order_each_by_its_own_draw() -> None:
+    reach = {"brightness": 0.1, "contrast": 0.3, "saturation": 0.4, "hue": 0.05, "gamma": 0.25}
+    draws = np.array([0.9, 0.7, 0.2, 0.6, 0.3])
+    brightness, contrast, saturation, hue, gamma = np.array(list(reach.values())) * (2 * draws - 1)
+    turned = []
+    for y, i, q in (colorsys.rgb_to_yiq(*pixel) for pixel in COLOURS.reshape(-1, 3) / 255):
+        chroma = complex(i, q) * (1 + saturation) * np.exp(2j * np.pi * hue)
+        turned.append(colorsys.yiq_to_rgb(y, chroma.real, chroma.imag))
+    mean = np.mean(turned, axis=0)
+    expected = np.clip(mean + (np.array(turned) - mean) * (1 + contrast) + brightness, 0, 1) ** np.exp(gamma)
+    found = recolour(tf.constant(COLOURS), AugmentConfig(**reach), [tf.constant(draw, tf.float32) for draw in draws])
+    np.testing.assert_allclose(found, expected.reshape(2, 2, 3) * 255, atol=0.51)

@@ -33,7 +33,10 @@ def test_runs_are_averaged_at_the_steps_they_share(tmp_path: Path, script: Scrip
         ["iou", "sky", "0.300", "0.250", "0.350"],
         ["iou", "sea", "-"],
     ]
-    assert read_image(tmp_path / "curves.png").std() > 0
+    assert script("plot_runs", two, "--out", tmp_path / "less.png").returncode == 0
+    both, less = (read_image(tmp_path / name) for name in ("curves.png", "less.png"))
+    assert both.shape == less.shape
+    assert (both != less).any(axis=-1).sum() > 100  # another curve and its name
     done = script("plot_runs", one, run(tmp_path / "three", {7: 0.1}))
     assert done.returncode == 2
     assert done.stderr.startswith(

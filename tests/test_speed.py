@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from conftest import ROOT
 
-from fcn.config import Config, EarlyConfig
+from fcn.config import Config
 from fcn.configfile import load_config
 from fcn.datasets import open_split
 from fcn.datasets.dataset import check_frames
@@ -19,7 +19,7 @@ from fcn.model.fcn import build_fcn
 from fcn.pipeline import plan_phases, training_batches
 from fcn.training.checkpoint import RunState
 from fcn.training.optimizer import build_optimizer
-from fcn.training.start import prepare_tensorflow
+from fcn.training.start import prepare_tensorflow, with_precision
 from fcn.training.step import compile_train_step
 
 ROUNDS, BATCHES, FRAMES = 3, 1, 40
@@ -31,11 +31,12 @@ def speeds(config: Config) -> tuple[list[float], list[float]]:
     dataset = open_split(config.data, "train")
     dataset = replace(dataset, names=dataset.names[:FRAMES])
     check_frames([dataset])  # keeps them in memory, as training does
-    model = build_fcn(config.model, len(dataset.classes))
+    model = build_fcn(config.model, len(dataset.classes), with_precision(config).train.precision)
     state = RunState.start(model, build_optimizer(config.train, model.trainable_variables))
     step = compile_train_step(state, 5.0, 0, [1.0] * len(dataset.classes), 0.0)
-    size, pipeline, training = config.train.batch_size, [], []
-    phases = plan_phases(EarlyConfig(), config.augment, size, 10**6)
+    pipeline, training = [], []
+    phases = plan_phases(config.early, config.augment, config.train.batch_size, 10**6)
+    size = phases[0].batch_size  # where there is an early phase its small frames press the pipeline hardest
     stream = iter(training_batches(dataset.read, len(dataset), phases, 0))
     batch = next(stream)
     step(*batch, tf.constant(0, tf.int64))  # compiles

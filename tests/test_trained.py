@@ -13,7 +13,7 @@ from conftest import Script
 from fcn.errors import UserError
 from fcn.inference.predictor import load_predictor
 from fcn.run import RunFolder
-from fcn.trained import Trained
+from fcn.trained import SHIPPED, Trained
 
 
 @pytest.fixture
@@ -55,6 +55,28 @@ def test_weights_that_are_not_those_of_the_record_are_refused(copied: Path) -> N
 def test_other_files_are_no_weights(name: str, copied: Path) -> None:
     with pytest.raises(UserError, match=r"is no file NAME\.weights\.h5; name the best\.weights\.h5 of a run"):
         Trained.of_weights(copied.parent / name)
+
+
+def test_what_is_named_goes_before_the_newest_run_and_that_before_what_is_shipped(
+    smoke_run: Path, copied: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(smoke_run.parents[1])
+    assert Trained.find(weights=copied).weights == copied
+    assert Trained.find(smoke_run).weights == smoke_run / "best.weights.h5"
+    assert Trained.find().weights == Path("runs/smoke/best.weights.h5")
+    assert capsys.readouterr().err == ""
+    monkeypatch.chdir(copied.parent)
+    assert Trained.find().weights == SHIPPED
+    assert capsys.readouterr().err == f"runs/: holds no trained run; taking {SHIPPED}\n"
+
+
+def test_shipped_network_is_whole_and_documented() -> None:
+    shipped = Trained.of_weights(SHIPPED)
+    assert load_predictor(shipped).model.count_params() == shipped.record["parameters"] <= 1_500_000
+    card = SHIPPED.with_name("README.md").read_text()
+    assert f"{shipped.record['miou']:.3f}" in card
+    for name, iou in shipped.record["iou"].items():
+        assert f"| {name} | {iou:.3f} |" in card
 
 
 def test_scripts_take_weights_in_place_of_a_run_and_flip(copied: Path, script: Script, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ class Scoring:
         pictures: int,
         folder: RunFolder,
     ) -> Scoring:
-        """Builds the network to score with, and fits the colour table on the frames to learn from."""
+        """Builds the network to score with, without dropout, and fits the colour table on the frames to learn from."""
         model = build_fcn(replace(config, dropout=0.0), len(training.classes))
         baseline = evaluate_colour_table(training, validation)
         predictor = Predictor(model, training.classes)
