@@ -79,6 +79,9 @@ def main() -> None:
             checkpoint_to_continue(folder, config, arguments.allow_changed)
         training, validation, fingerprint = open_for_training(config.data)
         weights = class_weights(config.train, training)
+        if config.train.class_weights != "none":
+            each = zip(training.classes, weights, strict=True)
+            tell("class weights: " + ", ".join(f"{one.name} {weight:.3g}" for one, weight in each))
 
         from fcn.training.loop import train  # TensorFlow: only now that nothing is known to be wrong
         from fcn.training.start import with_precision

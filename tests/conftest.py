@@ -41,6 +41,8 @@ SMOKE_SETTINGS = (
     "train.log_steps=20",
     "train.evaluate_steps=40",
     "train.checkpoint_steps=40",
+    "train.class_weights=given",
+    "train.given_class_weights=[1,1.25]",
 )
 
 
@@ -51,4 +53,5 @@ def smoke_run(script: Script, tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = [word for setting in SMOKE_SETTINGS for word in ("--set", setting)]
     done = script("train", "--run-dir", folder, *settings)
     assert done.returncode == 0, done.stderr
+    assert "class weights: background 1, road 1.25\n" in done.stderr
     return folder
