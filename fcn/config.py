@@ -110,7 +110,9 @@ class ModelConfig(Section):
     def conflicts(self) -> dict[str, str]:
         """Nothing is larger than the published fc6: a stranger's config is not to take all memory."""
         if self.head_window**2 * self.width * self.head_units > 7**2 * 1.0 * 4096:
-            text = "makes fc6 larger than as published (window 7, 4096 units, width 1); lower it or model.head_window"
+            text = (
+                "makes fc6 larger than the published one (window 7, 4096 units, width 1); lower it or model.head_window"
+            )
             return {f"{self.key}.head_units": text}
         return {}
 
@@ -164,9 +166,6 @@ class TrainConfig(Section):
 
     given_class_weights: Annotated[tuple[float, ...], at_least(0.0), below(1e6)] = ()
     """The weights where class_weights is `given`, a number for each class."""
-
-    jaccard_weight: Annotated[float, at_least(0.0), below(1e6)] = 0.0
-    """Of the soft Jaccard loss, 1 - IoU by probabilities (Rahman and Wang 2016), beside cross-entropy's 1; 0 is off."""
 
     average_decay: Annotated[float, at_least(0.0), below(1.0)] = 0.0
     """Decay of an exponential moving average of the weights (Polyak and Juditsky 1992), which is scored and kept beside
@@ -231,8 +230,8 @@ class Config:
 def resolved(config: Config, like: Config | None = None) -> Config:
     """`null` threads become numbers: those of `like`, else the number of cores that the process may use.
 
-    What is decided at a run's start is stored with it. A precision `auto` becomes that of `like`; without one
-    TensorFlow has to be asked (`training.start.with_precision`).
+    So what is decided at the start of a run is stored with it, and holds on another machine. A precision `auto` becomes
+    that of `like`; without one TensorFlow has to be asked (`training.start.with_precision`).
     """
     cores = len(os.sched_getaffinity(0))
     recipe, before = config.train, like.train if like else config.train

@@ -220,15 +220,14 @@ def test_evaluating_leaves_training_unchanged_to_the_bit(straight: RunFolder, tm
 def test_recipe_reaches_what_it_is_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
     monkeypatch.setattr(loop, "compile_train_step", lambda state, *rest: seen.update(model=state.model, step=rest))
-    monkeypatch.setattr(loop, "build_loss", lambda *arguments: arguments)
     monkeypatch.setattr(loop.Scoring, "start", lambda *arguments: seen.update(scoring=arguments))
     monkeypatch.setattr(loop, "training_batches", lambda *arguments: seen.update(batches=arguments) or iter(()))
-    config, folder = tiny(seed=7, clip_norm=3.0, jaccard_weight=0.5), RunFolder(tmp_path / "run")
+    config, folder = tiny(seed=7, clip_norm=3.0), RunFolder(tmp_path / "run")
     folder.create(config)
     training, validation, fingerprint = open_for_training(config.data)
     loop.train(config, folder, training, validation, (1.0, 2.0), fingerprint)
     assert seen["model"].get_layer("block3_conv1").compute_dtype == "bfloat16"
-    assert seen["step"] == (((1.0, 2.0), 0.5), 3.0, 7, 0.9)
+    assert seen["step"] == (3.0, 7, (1.0, 2.0), 0.9)
     assert seen["scoring"][2] == 3
     assert seen["batches"][1:] == (5, plan_phases(config.early, config.augment, 2, 6), 7, 0)
 

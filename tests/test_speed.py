@@ -18,7 +18,6 @@ from fcn.datasets.dataset import check_frames
 from fcn.model.fcn import build_fcn
 from fcn.pipeline import plan_phases, training_batches
 from fcn.training.checkpoint import RunState
-from fcn.training.loss import build_loss
 from fcn.training.optimizer import build_optimizer
 from fcn.training.start import prepare_tensorflow, with_precision
 from fcn.training.step import compile_train_step
@@ -34,7 +33,7 @@ def speeds(config: Config) -> tuple[list[float], list[float]]:
     check_frames([dataset])  # keeps them in memory, as training does
     model = build_fcn(config.model, len(dataset.classes), with_precision(config).train.precision)
     state = RunState.start(model, build_optimizer(config.train, model.trainable_variables))
-    step = compile_train_step(state, build_loss([1.0] * len(dataset.classes), 0.0), 5.0, 0, 0.0)
+    step = compile_train_step(state, 5.0, 0, [1.0] * len(dataset.classes), 0.0)
     pipeline, training = [], []
     phases = plan_phases(config.early, config.augment, config.train.batch_size, 10**6)
     size = phases[0].batch_size  # where there is an early phase its small frames press the pipeline hardest

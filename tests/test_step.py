@@ -11,12 +11,10 @@ from fcn.config import ModelConfig, TrainConfig
 from fcn.images import IGNORE
 from fcn.model.fcn import build_fcn
 from fcn.training.checkpoint import RunState
-from fcn.training.loss import build_loss
 from fcn.training.optimizer import build_optimizer
 from fcn.training.step import Step, compile_train_step, move_averages
 
 MODEL = ModelConfig(encoder="vgg11", width=1 / 16, head_units=16, dropout=0.5)
-LOSS = build_loss((1.0, 1.0), 0.5)
 Compiled = tuple[RunState, Step, list[np.ndarray]]
 
 
@@ -36,7 +34,7 @@ def compiled() -> Compiled:
     model = build_fcn(MODEL, 2)
     optimizer = build_optimizer(TrainConfig(warmup=0.0), model.trainable_variables)
     state = RunState.start(model, optimizer, averaged=True)
-    return state, compile_train_step(state, LOSS, 5.0, 0, 0.25), model.get_weights()
+    return state, compile_train_step(state, 5.0, 0, (1.0, 1.0), 0.25), model.get_weights()
 
 
 def one_step(
@@ -74,8 +72,7 @@ def test_non_finite_step_touches_neither_weights_nor_statistics(compiled: Compil
 def test_finite_step_moves_weights_and_statistics(compiled: Compiled) -> None:
     before, after, loss, finite = one_step(compiled)
     assert finite
-    # zero scorers: two classes are equally likely; the IoU of all pixels with halves of them is a half
-    assert loss == pytest.approx(np.log(2) + 0.5 * 0.5, rel=1e-6)
+    assert loss == pytest.approx(np.log(2), rel=1e-6)  # zero scorers: two classes are equally likely
     for path in ("score_fr/bias", "block5_conv2_norm/moving_mean"):
         assert (after[path] != before[path]).any()
 
@@ -95,7 +92,7 @@ def test_dropout_is_a_function_of_the_step() -> None:
     score = model.get_layer("score_fr")
     score.set_weights([np.random.default_rng(0).normal(size=weight.shape) for weight in score.get_weights()])
     optimizer = build_optimizer(TrainConfig(learning_rate=1e-30, warmup=0.0), model.trainable_variables)
-    step = compile_train_step(RunState.start(model, optimizer), LOSS, 5.0, 0, 0.0)
+    step = compile_train_step(RunState.start(model, optimizer), 5.0, 0, (1.0, 1.0), 0.0)
     images = tf.constant(np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8))
     labels = tf.zeros((1, 64, 64), tf.uint8)
     losses = [float(step(images, labels, tf.constant(t, tf.int64))[0]) for t in (0, 1, 0, 1)]
@@ -112,7 +109,7 @@ def test_gradients_are_clipped_to_the_norm() -> None:
         optimizer.build(model.trainable_variables)
         before = [v.numpy() for v in model.trainable_variables]
         images = tf.constant(np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8))
-        step = compile_train_step(RunState.start(model, optimizer), LOSS, clip_norm, 0, 0.0)
+        step = compile_train_step(RunState.start(model, optimizer), clip_norm, 0, (1.0, 1.0), 0.0)
         step(images, tf.zeros((1, 64, 64), tf.uint8), tf.constant(0, tf.int64))
         change = [v.numpy() - old for v, old in zip(model.trainable_variables, before, strict=True)]
         moved.append(float(np.sqrt(sum((one**2).sum() for one in change))))

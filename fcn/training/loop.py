@@ -18,7 +18,6 @@ from fcn.pictures import comparison
 from fcn.pipeline import frames_of_step, plan_phases, training_batches
 from fcn.run import RunFolder
 from fcn.training.checkpoint import RunState
-from fcn.training.loss import build_loss
 from fcn.training.optimizer import build_optimizer
 from fcn.training.scoring import Scoring, report
 from fcn.training.signals import polled_signals
@@ -57,13 +56,13 @@ def train(
     state = RunState.start(model, build_optimizer(recipe, model.trainable_variables), averaged=recipe.average_decay > 0)
     save = start_or_continue(state, config, folder, data_fingerprint, allow_changed)
     scoring = Scoring.start(config.model, training, recipe.statistics_frames, validation, recipe.pictures, folder)
-    loss_of = build_loss(class_weights, recipe.jaccard_weight)
-    train_step = compile_train_step(state, loss_of, recipe.clip_norm, recipe.seed, recipe.average_decay)
+    train_step = compile_train_step(state, recipe.clip_norm, recipe.seed, class_weights, recipe.average_decay)
     phases = plan_phases(config.early, config.augment, recipe.batch_size, recipe.steps)
     batches = training_batches(training.read, len(training), phases, recipe.seed, start := int(state.step))
 
     def due(every: int) -> bool:
-        return (step := int(state.step)) > 0 and (step % every == 0 or step == recipe.steps)
+        step = int(state.step)
+        return step > 0 and (step % every == 0 or step == recipe.steps)
 
     bar = tqdm(total=recipe.steps, initial=start, desc="train", unit="step", disable=None)
     seen, clock = 0, (saved := time.perf_counter())  # images since then

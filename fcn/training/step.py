@@ -8,25 +8,27 @@ import keras
 import tensorflow as tf
 
 from fcn.training.checkpoint import RunState
-from fcn.training.loss import Loss
+from fcn.training.loss import pixel_loss
 
 Step = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
-def compile_train_step(state: RunState, loss_of: Loss, clip_norm: float, seed: int, average_decay: float) -> Step:
+def compile_train_step(
+    state: RunState, clip_norm: float, seed: int, class_weights: Sequence[float], average_decay: float
+) -> Step:
     """One step as one compiled function, which trains the state's model and moves its averages, if it has any.
 
     Args:
         state: of the run; all but its counts.
-        loss_of: logits and labels, as `build_loss` makes it.
         clip_norm: largest global norm of the gradients.
         seed: of dropout.
+        class_weights: as `pixel_loss` takes them.
         average_decay: as `move_averages` takes it.
 
     Returns:
-        (images uint8 (N, H, W, 3), labels uint8 (N, H, W), step int64 ()) -> loss, float32 (), 0 where
-        no pixel is valid; whether it and the gradients were finite, bool (). Where not, no weight, no statistic and no
-        average has changed.
+        (images uint8 (N, H, W, 3), labels uint8 (N, H, W), step int64 ()) -> weighted mean loss over the valid pixels,
+        float32 (), 0 where there is none; whether it and the gradients were finite, bool (). Where not, no weight, no
+        statistic and no average has changed.
     """
     model = state.model
     dropouts = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout) and layer.rate > 0]
@@ -40,7 +42,8 @@ def compile_train_step(state: RunState, loss_of: Loss, clip_norm: float, seed: i
             layer.seed_generator.state.assign(tf.cast(draw, layer.seed_generator.state.dtype))
         before = [tf.identity(statistic) for statistic in statistics]  # the forward pass moves them
         with tf.GradientTape() as tape:
-            loss = loss_of(model(images, training=True), labels)
+            total, count = pixel_loss(model(images, training=True), labels, class_weights)
+            loss = tf.math.divide_no_nan(total, count)
         gradients, norm = tf.clip_by_global_norm(tape.gradient(loss, model.trainable_variables), clip_norm)
         finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
 
