@@ -22,7 +22,10 @@ ORDERED = Rule(lambda value: value[0] <= value[1], "must be [lowest, highest]; s
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig(Section):
-    """How a training frame is varied. Drawn anew for each frame of each step from `train.seed`."""
+    """How a training frame is varied. Drawn anew for each frame of each step from `train.seed`.
+
+    Scale and aspect are jittered as by Szegedy et al. (2015), colours as by Howard (2013) and Liu et al. (2016, "SSD").
+    """
 
     key: ClassVar[str] = "augment"
 
@@ -110,9 +113,7 @@ class ModelConfig(Section):
     def conflicts(self) -> dict[str, str]:
         """Nothing is larger than the published fc6: a stranger's config is not to take all memory."""
         if self.head_window**2 * self.width * self.head_units > 7**2 * 1.0 * 4096:
-            text = (
-                "makes fc6 larger than the published one (window 7, 4096 units, width 1); lower it or model.head_window"
-            )
+            text = "makes fc6 larger than as published (window 7, 4096 units, width 1); lower it or model.head_window"
             return {f"{self.key}.head_units": text}
         return {}
 

@@ -92,7 +92,7 @@ def test_fc6_is_at_most_the_published_one(window: int, units: int, width: float)
     with pytest.raises(ConfigError) as caught:
         ModelConfig(head_window=window, head_units=units + 1, width=width)
     assert caught.value.problems == {
-        "model.head_units": "makes fc6 larger than the published one (window 7, 4096 units, width 1); lower it or "
+        "model.head_units": "makes fc6 larger than as published (window 7, 4096 units, width 1); lower it or "
         "model.head_window"
     }
 

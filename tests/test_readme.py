@@ -1,4 +1,4 @@
-"""The README's commands are accepted by the scripts, its example runs, its tree is what lies there."""
+"""Commands in the documents are accepted by the scripts, README's example runs, its tree is what lies there."""
 
 from __future__ import annotations
 
@@ -16,9 +16,14 @@ from fcn.configfile import load_config
 from fcn.images import write_image
 
 README = (ROOT / "README.md").read_text()
+RECIPES = (ROOT / "docs" / "recipes.md").read_text()
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
 COMMANDS = sorted(
-    {command for _, block in BLOCKS for command in re.findall(r"python (scripts/.*?)(?:  .*)?$", block, re.M)}
+    {
+        command
+        for _, block in [*BLOCKS, *re.findall(r"```(\w*)\n(.*?)```", RECIPES, re.DOTALL)]
+        for command in re.findall(r"python (scripts/.*?)(?:  .*)?$", block, re.M)
+    }
 )
 
 
@@ -40,6 +45,13 @@ def test_command_is_accepted_and_its_config_is_sound(command: str) -> None:
     arguments = load_script(script).parser().parse_args(words)
     if getattr(arguments, "config", None) or getattr(arguments, "set", None):
         load_config(arguments.config and ROOT / arguments.config, arguments.set)
+
+
+def test_changes_in_the_table_of_recipes_are_settings() -> None:
+    rows = re.findall(r"^\| (`[a-z]+\..*?) \|", RECIPES, re.M)
+    assert rows
+    for row in rows:
+        load_config(ROOT / "configs" / "camvid.yaml", re.findall(r"`(.*?)`", row))
 
 
 def test_python_example_runs(smoke_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
