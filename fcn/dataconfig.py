@@ -31,8 +31,8 @@ class DataConfig(Section):
     """Folder with train.txt, val.txt and test.txt, a frame's name a line; null: the data set's own split."""
 
     held_out: str | None = None
-    """Of train and val together, the frames whose names begin so are val and the others train, such as a whole drive:
-    0001TP, 0006R0 or 0016E5; only for `camvid`."""
+    """Frames of train and val whose names begin with this become val, the others train: a whole drive, 0001TP, 0006R0
+    or 0016E5; only for `camvid`."""
 
     kitti_truth: Literal["road", "um_lane"] = "road"
     """What is looked for: `road` in all frames, or `um_lane`, the own lane, in those of um; only for `kitti_road`."""
@@ -89,7 +89,7 @@ class DataConfig(Section):
         """A data set on disk needs its folder, one's own its classes."""
         problems = class_problems(self) if self.kind == "folder" else {}
         if self.held_out is not None and self.kind != "camvid":
-            problems["held_out"] = f"is not read where data.kind is {self.kind}; split the frames by data.split_lists"
+            problems["held_out"] = f"is not read where data.kind is {self.kind}; leave it out"
         if self.kind != "synthetic" and self.root is None:
             problems["root"] = f"is not set; `{self.kind}` is read from a folder: set data.root to it"
         return {f"{self.key}.{name}": text for name, text in problems.items()}

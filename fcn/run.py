@@ -155,7 +155,7 @@ class RunFolder:
     def start_clock(self) -> None:
         """From now on rows say how long the run has taken, as `run_seconds`, which goes on from the last row's.
 
-        What comes before the first step is not in it, nor, of a run that was broken off, what came after its last row.
+        What came before this call is not in it, nor, of a run that was broken off, what came after its last row.
         """
         before = self.rows()[-1:]
         self._began = time.perf_counter() - (before[0].get("run_seconds", 0.0) if before else 0.0)

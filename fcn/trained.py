@@ -66,8 +66,8 @@ class Trained:
             return cls.of_weights(weights)
         if run is not None:
             return cls.of_run(run)
-        if RunFolder.newest() is not None:
-            return cls.newest()
+        if newest := RunFolder.newest():
+            return cls.of_run(newest.path)
         tell(f"{RUNS}/: holds no trained run; taking {SHIPPED}")
         return cls.of_weights(SHIPPED)
 

@@ -74,7 +74,7 @@ def draw(curves: dict[str, dict[int, dict[str, Any]]], path: Path) -> None:
     except ImportError as error:
         raise UserError("--out: needs matplotlib; install it with `pip install -e '.[plot]'`") from error
     figure = matplotlib.figure.Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot(xlabel="minutes of training", ylabel="mIoU on val", ylim=(0, 1))
+    axes = figure.add_subplot(xlabel="minutes of training", ylabel="mIoU on val")
     for name, rows in curves.items():
         axes.plot(
             [row["run_seconds"] / 60 for row in rows.values()], [row["miou"] for row in rows.values()], label=name

@@ -137,5 +137,5 @@ def test_what_blocks_a_save_stops_the_run_with_its_reason(state: Callable[..., R
 
 def test_state_of_another_network_is_refused(state: Callable[..., RunState], folder: RunFolder) -> None:
     Checkpoints(folder, Config(), ENVIRONMENT).save(network(units=5))
-    with pytest.raises(UserError, match="holds another network than the config's; start a new run"):
+    with pytest.raises(UserError, match="holds the state of another network, optimizer or average than the config's"):
         restore(state(0), newest_whole(folder.checkpoints))

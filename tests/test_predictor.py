@@ -19,7 +19,7 @@ from fcn.errors import UserError
 from fcn.evaluation.evaluate import evaluate
 from fcn.images import read_image
 from fcn.inference.infer import infer
-from fcn.inference.predictor import Predictor, load_predictor
+from fcn.inference.predictor import FlipPredictor, Predictor, load_predictor
 from fcn.inference.sources import sources_of_frames
 from fcn.model.fcn import build_fcn
 from fcn.model.weights import save_weights
@@ -121,8 +121,11 @@ def test_weights_of_another_network_are_refused(smoke_run: Path, tmp_path: Path)
 
 def test_gigaflops_are_those_of_the_products_and_little_more() -> None:
     config = ModelConfig(encoder="vgg11", width=1 / 4, head_units=64, stride=32, batch_norm=False)
-    predictor = Predictor(build_fcn(config, 2), BACKGROUND_AND_ROAD)
+    model = build_fcn(config, 2)
+    predictor = Predictor(model, BACKGROUND_AND_ROAD)
     channels = [(3, 16, 1), (16, 32, 2), (32, 64, 4), (64, 64, 4), (64, 128, 8), (128, 128, 8), (128, 128, 16)]
     channels += [(128, 128, 16), (128, 64, 32)]  # inputs, outputs, stride; the last one is fc6
     products = sum(9 * i * o * (96 // s) * (160 // s) for i, o, s in channels)
-    assert 1 < predictor.gigaflops(96, 160) * 1e9 / (2 * products) < 1.05
+    operations = predictor.gigaflops(96, 160)
+    assert 1 < operations * 1e9 / (2 * products) < 1.05
+    assert FlipPredictor(model, BACKGROUND_AND_ROAD).gigaflops(96, 160) == 2 * operations

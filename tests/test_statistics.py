@@ -28,7 +28,7 @@ def frames() -> Dataset:
     ("count", "batches"),
     [(1, [[0]]), (3, [[0, 2, 5]]), (6, [[0, 2, 4], [1, 3, 5]])],  # spread over the split, batches of up to four
 )
-def test_statistics_are_those_of_all_pixels_of_the_frames_cut_to_one_size_a_batch(
+def test_statistics_are_those_inside_and_between_batches_of_the_frames_middles(
     count: int, batches: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(statistics, "SIDE", SIDE)

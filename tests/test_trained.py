@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Script
+from conftest import ROOT, Script
 
+from fcn.datasets import open_split
 from fcn.errors import UserError
+from fcn.evaluation.evaluate import evaluate
 from fcn.inference.predictor import load_predictor
 from fcn.run import RunFolder
 from fcn.trained import SHIPPED, Trained
@@ -73,10 +75,23 @@ def test_what_is_named_goes_before_the_newest_run_and_that_before_what_is_shippe
 def test_shipped_network_is_whole_and_documented() -> None:
     shipped = Trained.of_weights(SHIPPED)
     assert load_predictor(shipped).model.count_params() == shipped.record["parameters"] <= 1_500_000
-    card = SHIPPED.with_name("README.md").read_text()
-    assert f"{shipped.record['miou']:.3f}" in card
+    card, recipes = SHIPPED.with_name("README.md").read_text(), (ROOT / "docs" / "recipes.md").read_text()
+    assert f"mIoU {shipped.record['miou']:.3f}." in card
     for name, iou in shipped.record["iou"].items():
         assert f"| {name} | {iou:.3f} |" in card
+        assert f"| {name} | {iou:.3f} |" in recipes
+    assert f"prints {shipped.record['miou']:.4f} again" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.slow
+def test_shipped_network_has_the_score_of_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)  # data.root is relative to the current folder
+    shipped = Trained.of_weights(SHIPPED)
+    data = shipped.config().data
+    if not Path(data.root).is_dir():
+        pytest.skip(f"{data.root} is not there (data/README.md tells how to get it)")
+    scores = evaluate(open_split(data, "val"), load_predictor(shipped).labels)
+    assert scores["miou"] == pytest.approx(shipped.record["miou"], abs=5e-4)  # another processor rounds otherwise
 
 
 def test_scripts_take_weights_in_place_of_a_run_and_flip(copied: Path, script: Script, tmp_path: Path) -> None:

@@ -75,6 +75,10 @@ class FlipPredictor(Predictor):
     held in memory.
     """
 
+    def gigaflops(self, height: int, width: int) -> float:
+        """As `Predictor.gigaflops`, of both passes."""
+        return 2 * super().gigaflops(height, width)
+
     def probabilities(self, image: Array) -> Array:
         """As `Predictor.probabilities`."""
         return (super().probabilities(image) + super().probabilities(image[:, ::-1])[:, ::-1]) / 2

@@ -108,4 +108,6 @@ def restore(state: RunState, path: Path) -> None:
     try:
         state.checkpoint().restore(str(path / STATE)).assert_consumed()
     except (AssertionError, ValueError, tf.errors.OpError) as error:
-        raise UserError(f"{path}: holds another network than the config's; start a new run with it") from error
+        raise UserError(
+            f"{path}: holds the state of another network, optimizer or average than the config's; start a new run"
+        ) from error

@@ -17,7 +17,7 @@ SIDE = 1024  # pixels of a frame's height and width that are looked at, so that 
 def take_statistics(model: keras.Model, dataset: Dataset, frames: int, poll: Callable[[], None]) -> None:
     """Puts the statistics over the frames in place of the running ones ("precise": Wu and Johnson 2021, section 3).
 
-    They are those of all pixels together: of each batch's m and v, mean(m) and mean(v + m^2) - mean(m)^2.
+    Batches count alike: of their means m and variances v they are mean(m) and mean(v + m^2) - mean(m)^2.
 
     Args:
         model: whose statistics are taken; it is called as in training, so it may have no dropout.
