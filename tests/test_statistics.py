@@ -15,7 +15,7 @@ from fcn.training import statistics
 from fcn.training.statistics import take_statistics
 
 SIZES = [(40, 50), (40, 50), (36, 64), (40, 50), (40, 50), (33, 50)]
-SIDE = 48  # in place of a thousand pixels: one frame is wider
+SIDE = 48  # in place of a thousand pixels: all frames are wider
 
 
 def frames() -> Dataset:

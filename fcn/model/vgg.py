@@ -74,7 +74,7 @@ def activate(x: keras.KerasTensor, name: str, batch_norm: bool) -> keras.KerasTe
 
 
 class BatchNormalization(layers.BatchNormalization):
-    """Keras' layer with TensorFlow's fused op in training: a step takes half the time.
+    """Keras' layer with TensorFlow's fused op in training, which takes a fraction of its time.
 
     Keras' own works in float32, pass by pass over the map. The op takes bfloat16 maps as they are, with float32
     statistics, and moves the variance by its unbiased estimate.
