@@ -191,10 +191,6 @@ class RunFolder:
             else:
                 file.unlink(missing_ok=True)
 
-    def record_best(self, record: dict[str, Any]) -> None:
-        """Writes best.json for the weights just saved, as `write_record`."""
-        write_record(self.best_file, self.best_weights, record)
-
     def best(self) -> dict[str, Any]:
         """What best.json says, once the weights are known to be those. Raises UserError where they are not."""
         if not self.best_weights.is_file() or not self.best_file.is_file():

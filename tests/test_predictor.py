@@ -23,7 +23,7 @@ from fcn.inference.predictor import FlipPredictor, Predictor, load_predictor
 from fcn.inference.sources import sources_of_frames
 from fcn.model.fcn import build_fcn
 from fcn.model.weights import save_weights
-from fcn.run import RunFolder
+from fcn.run import RunFolder, write_record
 
 RANDOM = np.random.default_rng(0)
 
@@ -100,7 +100,7 @@ def test_run_of_a_folder_is_scored_and_infers_with_the_classes_of_its_config(tmp
     folder = RunFolder(tmp_path / "run")
     folder.create(config)
     save_weights(build_fcn(config.model, 2), folder.best_weights)
-    folder.record_best({"step": 0})
+    write_record(folder.best_file, folder.best_weights, {"step": 0})
 
     predictor = load_predictor(tmp_path / "run")
     scores = evaluate(open_split(folder.config().data, "val"), predictor.labels)

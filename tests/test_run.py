@@ -15,7 +15,7 @@ from fcn.config import Config, TrainConfig
 from fcn.configfile import changed_keys
 from fcn.dataconfig import DataConfig
 from fcn.errors import RunStoppedError, UserError
-from fcn.run import FREE_TO_CHANGE, RunFolder, require_unchanged
+from fcn.run import FREE_TO_CHANGE, RunFolder, require_unchanged, write_record
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_rows_and_best_weights_become_those_of_a_checkpoint(folder: RunFolder, t
     folder.copy_records(early)
     folder.append_row({"step": 2})
     folder.best_weights.write_bytes(b"weights")
-    folder.record_best({"step": 2})
+    write_record(folder.best_file, folder.best_weights, {"step": 2})
     folder.copy_records(late)
     for damaged in (folder.metrics_file, folder.best_weights, folder.best_file):
         damaged.write_bytes(b"{")
@@ -163,13 +163,13 @@ def test_weights_that_are_not_those_recorded_are_refused(folder: RunFolder) -> N
     with pytest.raises(UserError, match="has no weights yet"):
         folder.best()
     folder.best_weights.write_bytes(b"weights")
-    folder.record_best({"step": 3, "miou": 0.5})
+    write_record(folder.best_file, folder.best_weights, {"step": 3, "miou": 0.5})
     assert folder.best()["step"] == 3
     for damaged in ('{"step": 3', "{}", "[]", "", "[" * 100_000, '{"bytes": 7, "sha256": "0"}'):
         folder.best_file.write_text(damaged)
         with pytest.raises(UserError, match=r"best.json: is damaged"):
             folder.best()
-    folder.record_best({"step": 3, "miou": 0.5})
+    write_record(folder.best_file, folder.best_weights, {"step": 3, "miou": 0.5})
     folder.best_weights.write_bytes(b"weightz")
     with pytest.raises(UserError, match="is damaged"):
         folder.best()

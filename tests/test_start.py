@@ -14,7 +14,7 @@ import tensorflow as tf
 from fcn.config import Config, ModelConfig, TrainConfig
 from fcn.errors import RunStoppedError, UserError
 from fcn.model.fcn import build_fcn
-from fcn.run import RunFolder
+from fcn.run import RunFolder, write_record
 from fcn.training import start
 from fcn.training.checkpoint import RunState
 from fcn.training.manifest import checkpoints
@@ -40,7 +40,7 @@ def folder(state: RunState, tmp_path: Path) -> RunFolder:
     for row in ({"step": 1, "loss": 0.5}, {"step": 1, "miou": 0.5}, {"step": 2, "loss": 0.4}):
         made.append_row(row)
     made.best_weights.write_bytes(b"of step 1")
-    made.record_best({"step": 1})
+    write_record(made.best_file, made.best_weights, {"step": 1})
     set_state(state, 2, 1)
     save()
     made.append_row({"step": 2, "miou": 0.6})

@@ -94,7 +94,7 @@ class Scoring:
             state.best_score.assign(scores["miou"] or 0.0)
             about = {"step": int(state.step), "parameters": model.count_params(), "colour_table": self.baseline}
             save_weights(model, self.folder.best_weights)
-            self.folder.record_best({**about, **scores})
+            write_record(self.folder.best_file, self.folder.best_weights, {**about, **scores})
             self.draw_pictures()
             if state.averages:
                 model.set_weights(raw)
