@@ -21,6 +21,7 @@ from fcn.files import PART, flush, sha256, write_file
 RUNS = Path("runs")
 LOCK = "lock"
 MAX_BYTES = 2**20  # of best.json, which has a few lines a class
+NO_RECORD = (ValueError, KeyError, TypeError, OverflowError, RecursionError)  # where a text is no JSON of ours
 
 FREE_TO_CHANGE = {  # in a continued run: neither weights nor scores depend on them, but for rounding
     "data.root",  # the frames themselves are compared
@@ -145,11 +146,14 @@ class RunFolder:
         write_file(self.environment_file, json.dumps(environment, indent=2) + "\n")
 
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of metrics.jsonl so far; a last one that was cut off is left out."""
+        """The rows of metrics.jsonl, but for a last one that was cut off. Raises UserError where one is damaged."""
         lines = self.metrics_file.read_bytes().split(b"\n")[:-1] if self.metrics_file.is_file() else []
         try:
-            return [json.loads(line) for line in lines]
-        except ValueError as error:
+            rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
+            for row in rows:
+                int(row["step"])
+            return rows
+        except NO_RECORD as error:
             raise UserError(f"{self.metrics_file}: is damaged ({error}); resume or repeat the run") from error
 
     def start_clock(self) -> None:
@@ -211,7 +215,7 @@ def read_record(record_file: Path, weights: Path) -> dict[str, Any]:
         with record_file.open("rb") as file:
             record: dict[str, Any] = json.loads(file.read(MAX_BYTES))
         size, expected, _ = record["bytes"], record["sha256"], int(record["step"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except NO_RECORD as error:
         raise UserError(f"{record_file}: is damaged ({error}); {mend}") from error
     if weights.stat().st_size != size or sha256(weights) != expected:
         raise UserError(f"{weights}: is damaged (its SHA-256 is not the one in {record_file.name}); {mend}")

@@ -17,6 +17,8 @@ from fcn.dataconfig import DataConfig
 from fcn.errors import RunStoppedError, UserError
 from fcn.run import FREE_TO_CHANGE, RunFolder, require_unchanged, write_record
 
+BAD_STEP = '{"bytes": 7, "sha256": "0", "step": 1e999}'
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
@@ -165,7 +167,7 @@ def test_weights_that_are_not_those_recorded_are_refused(folder: RunFolder) -> N
     folder.best_weights.write_bytes(b"weights")
     write_record(folder.best_file, folder.best_weights, {"step": 3, "miou": 0.5})
     assert folder.best()["step"] == 3
-    for damaged in ('{"step": 3', "{}", "[]", "", "[" * 100_000, '{"bytes": 7, "sha256": "0"}'):
+    for damaged in ('{"step": 3', "{}", "[]", "", "[" * 100_000, '{"bytes": 7, "sha256": "0"}', BAD_STEP):
         folder.best_file.write_text(damaged)
         with pytest.raises(UserError, match=r"best.json: is damaged"):
             folder.best()

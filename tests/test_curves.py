@@ -1,0 +1,79 @@
+"""The table and the picture of runs say what their rows say."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Script
+
+from fcn.config import Config
+from fcn.errors import UserError
+from fcn.evaluation.curves import curve_table, draw_curves, read_curve
+from fcn.images import read_image
+from fcn.run import RunFolder
+
+
+def run(path: Path, scores: dict[int, float]) -> RunFolder:
+    folder = RunFolder(path)
+    folder.create(Config())
+    rows = [
+        {"step": step, "miou": miou, "iou": {"sky": miou / 2, "sea": None}, "run_seconds": 30.0 * step}
+        for step, miou in scores.items()
+    ]
+    folder.metrics_file.write_text("".join(json.dumps(row) + "\n" for row in [{"step": 1, "loss": 2.0}, *rows]))
+    return folder
+
+
+def test_runs_are_averaged_at_the_steps_they_share(tmp_path: Path) -> None:
+    one, two = run(tmp_path / "one", {2: 0.2, 3: 0.25, 4: 0.5}), run(tmp_path / "two", {2: 0.4, 4: 0.7})
+    table = curve_table({"one": read_curve(one), "two": read_curve(two)})
+    assert [line.split() for line in table.splitlines()] == [
+        ["2", "runs", "minutes", "mean", "lowest", "highest"],
+        ["miou,", "step", "2", "1.0", "0.300", "0.200", "0.400"],
+        ["miou,", "step", "4", "2.0", "0.600", "0.500", "0.700"],
+        ["iou", "sky", "0.300", "0.250", "0.350"],
+        ["iou", "sea", "-"],
+    ]
+    assert len({len(line) for line in table.splitlines()[:-1]}) == 1  # columns
+    with pytest.raises(UserError, match=r"^one, three: share no evaluated step, or have other classes; name runs of"):
+        curve_table({"one": read_curve(one), "three": read_curve(run(tmp_path / "three", {7: 0.1}))})
+
+
+def test_each_run_is_a_line_in_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    curves = {name: read_curve(run(tmp_path / name, {2: score, 4: 0.5})) for name, score in (("a", 0.2), ("b", 0.4))}
+    draw_curves(curves, tmp_path / "both.png")
+    draw_curves({"a": curves["a"]}, tmp_path / "less.png")
+    both, less = (read_image(tmp_path / f"{name}.png") for name in ("both", "less"))
+    assert both.shape == less.shape
+    assert (both != less).any(axis=-1).sum() > 100  # another line and its name
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(UserError, match="needs matplotlib; install it with"):
+        draw_curves(curves, tmp_path / "both.png")
+
+
+def test_rows_that_were_cut_off_are_left_out_and_damaged_ones_told(tmp_path: Path) -> None:
+    folder = run(tmp_path / "run", {2: 0.2})
+    with folder.metrics_file.open("a") as file:
+        file.write('{"step": 5, "mi')  # by a full disk
+    assert list(read_curve(folder)) == [2]
+    for damaged in ("[1]", '{"miou": 1}', '{"step": null}', '{"step": 1e999}', "[" * 100_000):
+        folder.metrics_file.write_text(damaged + "\n")
+        with pytest.raises(UserError, match=r"metrics\.jsonl: is damaged .*; resume or repeat the run"):
+            read_curve(folder)
+    folder.metrics_file.write_text("")
+    with pytest.raises(UserError, match="was never evaluated; train until the first evaluation"):
+        read_curve(folder)
+
+
+def test_script_prints_the_table_and_draws_into_a_png_only(tmp_path: Path, script: Script) -> None:
+    path = run(tmp_path / "run", {2: 0.2}).path
+    done = script("plot_runs", path, "--out", tmp_path / "curves.png")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == curve_table({"": read_curve(RunFolder(path))}) + f"\ncurves: {tmp_path / 'curves.png'}\n"
+    assert (tmp_path / "curves.png").is_file()
+    done = script("plot_runs", path, "--out", tmp_path / "curves.gif")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "name a file NAME.png" in done.stderr
