@@ -23,7 +23,7 @@ from fcn.run import RunFolder
 from fcn.training.manifest import checkpoint_name, checkpoints, find_damage, write_manifest
 from fcn.training.resume import CONFIG
 
-STATE = "state-1"  # TensorFlow adds the number of the save
+STATE = "state"  # what TensorFlow's files are called
 
 
 @dataclass
@@ -87,7 +87,7 @@ class Checkpoints:
             for torn in folder.glob(f"{PART}*"):
                 shutil.rmtree(torn)
             temporary.mkdir()
-            state.checkpoint().save(str(temporary / "state"))
+            state.checkpoint().write(str(temporary / STATE))
             self.run.copy_records(temporary)
             write_file(temporary / CONFIG, dump_config(self.config))
             write_manifest(temporary, {"name": path.name, "step": step, "environment": self.environment})
@@ -106,7 +106,7 @@ class Checkpoints:
 def restore(state: RunState, path: Path) -> None:
     """Brings `state` to a whole checkpoint. Raises UserError where it is the state of another network."""
     try:
-        state.checkpoint().restore(str(path / STATE)).assert_consumed()
+        state.checkpoint().read(str(path / STATE)).expect_partial().assert_consumed()
     except (AssertionError, ValueError, tf.errors.OpError) as error:
         raise UserError(
             f"{path}: holds the state of another network, optimizer or average than the config's; start a new run"
