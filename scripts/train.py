@@ -9,10 +9,10 @@ from pathlib import Path
 from fcn.config import resolved
 from fcn.configfile import dump_config, load_config, require_setting
 from fcn.datasets import open_for_training
-from fcn.datasets.balance import class_weights
 from fcn.errors import UserError, exit_with, printable, tell
 from fcn.evaluation.evaluate import score_table
 from fcn.run import RUNS, RunFolder
+from fcn.training.balance import class_weights
 from fcn.training.resume import checkpoint_to_continue
 
 DEFAULT = Path(__file__).parents[1] / "configs" / "synthetic.yaml"

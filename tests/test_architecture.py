@@ -37,6 +37,7 @@ WITHOUT_TENSORFLOW = (
     "run",
     "trained",
     "environment",
+    "training.balance",
     "training.manifest",
     "evaluation.birds_eye",
     "evaluation.confusion",

@@ -11,10 +11,11 @@ from conftest import ROOT
 from fcn.config import TrainConfig
 from fcn.dataconfig import DataConfig
 from fcn.datasets import camvid
-from fcn.datasets.balance import class_weights, median_frequency
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset
+from fcn.datasets.frequency import median_frequency
 from fcn.errors import ConfigError, UserError
 from fcn.images import IGNORE
+from fcn.training.balance import class_weights
 
 REAL = ROOT / "data" / "CamVid"
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ import tensorflow as tf
 from fcn.config import AugmentConfig, Config, EarlyConfig, ModelConfig, TrainConfig
 from fcn.dataconfig import DataConfig
 from fcn.datasets import open_for_training
-from fcn.datasets.balance import class_weights
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD
 from fcn.errors import RunInterruptedError, RunStoppedError
 from fcn.evaluation.evaluate import evaluate
@@ -27,9 +27,11 @@ from fcn.model.weights import load_weights
 from fcn.pipeline import plan_phases
 from fcn.run import RunFolder, read_record
 from fcn.training import loop, scoring
+from fcn.training.balance import class_weights
 from fcn.training.checkpoint import STATE
 from fcn.training.manifest import checkpoints
 from fcn.training.start import prepare_tensorflow
+from fcn.training.statistics import take_statistics
 
 # what is compiled differs in the last bits only, and takes seconds: that it, too, goes on to the same end is drilled
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")
@@ -186,22 +188,26 @@ def test_initial_weights_are_a_function_of_the_seed() -> None:
 
 def test_last_step_is_evaluated_and_saved_whatever_the_intervals(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
-    train(tiny(steps=2, log_steps=50, evaluate_steps=50, checkpoint_steps=50, statistics_frames=0), folder)
+    train(tiny(steps=2, log_steps=50, evaluate_steps=50, checkpoint_steps=50), folder)
     rows = weights_and_rows(folder)[1]
     assert [(row["step"], "loss" in row) for row in rows] == [(2, True), (2, False)]
     assert [path.name for path in checkpoints(folder.checkpoints)] == ["step-0000000000", "step-0000000002-evaluated"]
-    # the average is scored and kept, the raw weights lie beside it
+    # the average is scored and kept, with statistics over frames of train, and the raw weights lie beside it
     reader = tf.train.load_checkpoint(str(checkpoints(folder.checkpoints)[-1] / STATE))
-    model = build_fcn(MODEL, 2)
-    load_weights(model, folder.best_weights)
+    training, validation, _ = open_for_training(tiny().data)
+    model = build_fcn(replace(MODEL, dropout=0.0), 2)
     averages = [reader.get_tensor(f"averages/{i}/.ATTRIBUTES/VARIABLE_VALUE") for i in range(len(model.weights))]
-    for kept, average in zip(model.weights, averages, strict=True):
-        np.testing.assert_array_equal(kept, average)
-    scores = evaluate(open_for_training(tiny().data)[1], Predictor(model, BACKGROUND_AND_ROAD).labels)
+    model.set_weights(averages)
+    take_statistics(model, training, TINY["statistics_frames"], lambda: None)
+    expected = model.get_weights()
+    load_weights(model, folder.best_weights)
+    for kept, value in zip(model.get_weights(), expected, strict=True):
+        np.testing.assert_array_equal(kept, value)
+    scores = evaluate(validation, Predictor(model, BACKGROUND_AND_ROAD).labels)
     assert (scores["miou"], scores["iou"]) == (rows[1]["miou"], rows[1]["iou"])
     load_weights(model, folder.raw_weights)
     assert any((kept.numpy() != average).any() for kept, average in zip(model.weights, averages, strict=True))
-    raw_scores = evaluate(open_for_training(tiny().data)[1], Predictor(model, BACKGROUND_AND_ROAD).labels)
+    raw_scores = evaluate(validation, Predictor(model, BACKGROUND_AND_ROAD).labels)
     assert raw_scores["miou"] == rows[1]["raw_miou"]
 
 

@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from fcn.dataconfig import DataConfig
 from fcn.datasets import DATASETS, SPLITS, classes_of
-from fcn.datasets.balance import median_frequency
 from fcn.datasets.dataset import Dataset, IncompleteSplitError, open_files, png_colour_type, road_view, spread
+from fcn.datasets.frequency import count_classes, median_frequency
 from fcn.errors import UserError
 from fcn.images import IGNORE, Array, read_image
 from fcn.pictures import contact_sheet
@@ -147,8 +147,7 @@ def _look(config: DataConfig, report: SplitReport, index: int) -> tuple[Facts | 
     digest = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest()
     if label is None:
         return Facts(image.shape[:2], digest, np.zeros(0, np.int64)), problems
-    counts = np.bincount(label.reshape(-1), minlength=256)[: len(report.dataset.classes)].copy()
-    return Facts(image.shape[:2], digest, counts), problems
+    return Facts(image.shape[:2], digest, count_classes(label, len(report.dataset.classes))), problems
 
 
 def _alone(config: DataConfig, image_path: Path, label_path: Path, mistake: str) -> tuple[Array | None, list[str]]:

@@ -37,7 +37,7 @@ def train(
     """Trains a network and leaves weights, scores and pictures in the run's folder.
 
     Args:
-        config: of the run.
+        config: of the run, its precision as `with_precision` leaves it.
         folder: of the run, with its config; a checkpoint in it is continued.
         training: frames to learn from, known to be sound.
         validation: frames to score, known to be sound.

@@ -86,8 +86,8 @@ class Scoring:
 
         started = time.perf_counter()
         scores = raw_scores = scores_of(state.model.weights)
-        raw = model.get_weights()
         if state.averages:
+            raw = model.get_weights()
             scores = {**scores_of(state.averages), "raw_miou": raw_scores["miou"]}
         seconds = time.perf_counter() - started
         if (scores["miou"] or 0.0) > float(state.best_score):
