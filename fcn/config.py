@@ -22,10 +22,7 @@ ORDERED = Rule(lambda value: value[0] <= value[1], "must be [lowest, highest]; s
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig(Section):
-    """How a training frame is varied. Drawn anew for each frame of each step from `train.seed`.
-
-    Scale and aspect are jittered as by Szegedy et al. (2015), colours as by Howard (2013) and Liu et al. (2016, "SSD").
-    """
+    """How a training frame is varied. Drawn anew for each frame of each step from `train.seed`."""
 
     key: ClassVar[str] = "augment"
 
@@ -33,28 +30,29 @@ class AugmentConfig(Section):
     """(height, width) in pixels of what the network is trained on; smaller frames are padded with ignored pixels."""
 
     scale: Annotated[tuple[float, float], above(0.0), ORDERED] = (0.75, 1.5)
-    """The frame is resized by a factor drawn uniformly from [lowest, highest] before the crop; [1, 1] is off."""
+    """The frame is resized by a factor drawn uniformly from [lowest, highest] before the crop (Szegedy et al. 2015);
+    [1, 1] is off."""
 
     aspect: Annotated[float, at_least(0.0), below(1.0)] = 0.0
-    """The width is resized by one more factor drawn from [1 - aspect, 1 + aspect]; 0 is off, as for all below."""
+    """The width is resized by one more factor drawn from [1 - aspect, 1 + aspect] (Szegedy et al. 2015); 0 is off."""
 
     flip: bool = True
     """Half of the frames are mirrored left to right."""
 
     brightness: Annotated[float, at_least(0.0), below(1.0)] = 0.0
-    """A part of the full range (black 0, white 1) drawn from [-brightness, brightness] is added."""
+    """A part of the full range (black 0, white 1) drawn from [-brightness, brightness] is added (Howard 2013)."""
 
     contrast: Annotated[float, at_least(0.0), below(1.0)] = 0.0
-    """Distances from the mean colour are multiplied by a factor drawn from [1 - contrast, 1 + contrast]."""
+    """Distances from the mean colour are multiplied by a factor from [1 - contrast, 1 + contrast] (Howard 2013)."""
 
     saturation: Annotated[float, at_least(0.0), below(1.0)] = 0.0
-    """Distances from grey are multiplied by a factor drawn from [1 - saturation, 1 + saturation]."""
+    """Distances from grey are multiplied by a factor drawn from [1 - saturation, 1 + saturation] (Howard 2013)."""
 
     hue: Annotated[float, at_least(0.0), below(0.5)] = 0.0
-    """The hue is turned by a part of the circle of hues drawn from [-hue, hue]."""
+    """The hue is turned by a part of the circle of hues drawn from [-hue, hue] (SSD, Liu et al. 2016)."""
 
     gamma: Annotated[float, at_least(0.0), below(3.0)] = 0.0
-    """Colours, as parts of the full range, are raised to the power e ** u with u drawn from [-gamma, gamma]."""
+    """Colours, as parts of the full range, are raised to the power e ** u with u from [-gamma, gamma]; our own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +102,8 @@ class ModelConfig(Section):
     """Pixels a cell of the finest scores: 32, 16, 8 are FCN-32s, -16s, -8s; 4 and 2 continue with more skips."""
 
     skips: Literal["after_pooling", "before_pooling"] = "after_pooling"
-    """Maps that a skip scores: the output of a block's pooling, as published, or the last map of the next block, of the
-    same stride, before its own pooling, as in U-Net (Ronneberger, Fischer and Brox 2015)."""
+    """The map of each stride that a skip scores: `after_pooling` what a block's pooling gives, as published;
+    `before_pooling` the last map of the next block, as in U-Net (Ronneberger, Fischer and Brox 2015)."""
 
     learn_last_upsampling: bool = False
     """False: the last upsampling stays bilinear, as published; True: it is learned from there like the inner ones."""
@@ -131,14 +129,14 @@ class TrainConfig(Section):
     """Frames a step."""
 
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
-    """Of maps and products between image and logits in training; weights, statistics, loss and inference are float32
-    (mixed precision: Micikevicius et al. 2018). `auto` is bfloat16 where the processor or GPU has it."""
+    """Number type of maps and products in training; weights, statistics, loss and inference stay float32 (mixed
+    precision: Micikevicius et al. 2018). `auto` is bfloat16 where the processor or GPU has it."""
 
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """`adamw` (Loshchilov and Hutter 2019), or `sgd` with momentum; the decay of both is decoupled, unlike Caffe's."""
 
     momentum: Annotated[float, at_least(0.0), below(1.0)] = 0.9
-    """Of `sgd`, 0.99 as published; not used by `adamw`."""
+    """Of `sgd`; Long et al. have 0.99 with batches of one image. Not used by `adamw`."""
 
     learning_rate: Annotated[float, above(0.0)] = 2e-3
     """Highest learning rate, reached after the warm-up."""
@@ -160,21 +158,22 @@ class TrainConfig(Section):
     """Gradients are scaled down to this global norm where theirs is larger."""
 
     class_weights: Literal["none", "median_frequency", "given"] = "none"
-    """What a pixel of each class counts in the loss: `median_frequency` balances them (Eigen and Fergus 2015)."""
+    """What a pixel of each class counts in the loss: `none` all alike, `median_frequency` rare classes more (Eigen and
+    Fergus 2015), `given` as in given_class_weights."""
 
     class_weight_power: Annotated[float, at_least(0.0), below(4.0)] = 1.0
-    """The weights of `median_frequency` are raised to this power: 1 as published, less balances in part."""
+    """The weights of `median_frequency` are raised to this power: 1 as published; less, our own, balances in part."""
 
     given_class_weights: Annotated[tuple[float, ...], at_least(0.0), below(1e6)] = ()
     """The weights where class_weights is `given`, a number for each class."""
 
     average_decay: Annotated[float, at_least(0.0), below(1.0)] = 0.0
-    """Decay of an exponential moving average of the weights (Polyak and Juditsky 1992), which is scored and kept beside
-    the raw ones; 0 is off. In step t, from 0, it is at most (1 + t) / (10 + t), as in TensorFlow's own average."""
+    """Decay of an exponential moving average (EMA) of the weights (Polyak and Juditsky 1992), which is scored and kept
+    beside the raw ones; 0 is off. In step t, from 0, it is at most (1 + t) / (10 + t), as TensorFlow's own."""
 
     statistics_frames: Annotated[int, at_least(0)] = 0
-    """Frames of train, not varied, over which batch normalisation's statistics are taken anew for scoring ("precise":
-    Wu and Johnson 2021); 0 keeps the running ones, which are of varied crops."""
+    """Frames of train, not varied, over which batch normalisation's statistics are taken anew for scoring ("precise
+    BN": Wu and Johnson 2021); 0 keeps the running ones, which are of varied crops."""
 
     seed: Annotated[int, at_least(0), below(2**31)] = 0
     """Seed of the initial weights, the order of the frames, the augmentation and dropout."""
