@@ -26,7 +26,7 @@ class Phase:
     """Steps with batches of one kind.
 
     Attributes:
-        steps: first and last step, from 0.
+        steps: of the run, counted from 0.
         first_slot: of the first step.
         batch_size: slots a step, N.
         augment: crop and variation.

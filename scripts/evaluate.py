@@ -61,6 +61,8 @@ def main() -> int:
     if arguments.json and not arguments.json.parent.is_dir():
         raise UserError(f"{arguments.json.parent}: no such folder; make it or name another --json")
     record, mistakes = (of_predictions if arguments.predictions else of_run)(arguments)
+    if arguments.flip:
+        record["flip"] = True
     if "kitti_road" in record:
         print(road_table(record["kitti_road"]))
     if arguments.json:
@@ -108,7 +110,8 @@ def of_run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     except UserError as error:
         tell(f"no colour table, as it is fitted on the split train: {error}")
     step = f" of step {trained.record['step']}" if trained.record else ""
-    print(f"{trained.weights}{step}: {record['frames']} frames of {record['split']}")
+    flipped = ", averaged over the mirror images" if arguments.flip else ""
+    print(f"{trained.weights}{step}: {record['frames']} frames of {record['split']}{flipped}")
     print(score_table(columns))
     height, width = dataset.read(0)[0].shape[:2]
     print(

@@ -44,7 +44,10 @@ def main() -> None:
     if arguments.inputs:
         sources, missing = sources_of_inputs(arguments.inputs, out, config.data.max_megapixels)
     else:
-        sources, missing = sources_of_frames(open_split(config.data, "val"), FRAMES), []
+        try:
+            sources, missing = sources_of_frames(open_split(config.data, "val"), FRAMES), []
+        except UserError as error:
+            raise UserError(*str(error).splitlines(), "or name images: python scripts/infer.py photo.jpg") from error
 
     from fcn.inference.infer import infer, table  # TensorFlow: only now that nothing is known to be wrong
     from fcn.inference.predictor import load_predictor

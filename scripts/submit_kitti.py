@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Runs the command."""
     arguments = parser().parse_args()
-    trained = Trained.of_run(arguments.run) if arguments.run else Trained.newest()
+    trained = Trained.find(arguments.run)
     config = trained.config().data
     if config.kind != "kitti_road":
         raise UserError(f"{trained.weights}: was trained with data.kind {config.kind}; name a run on kitti_road")

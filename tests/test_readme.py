@@ -1,4 +1,4 @@
-"""Commands in the documents are accepted by the scripts, README's example runs, its tree is what lies there."""
+"""Commands in documents and configs are accepted by the scripts, README's example runs, its tree is what lies there."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from fcn.images import write_image
 README = (ROOT / "README.md").read_text()
 RECIPES = (ROOT / "docs" / "recipes.md").read_text()
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
-COMMANDS = sorted(
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("fcn/pretrained/*.md"), *ROOT.glob("configs/*.yaml")]
+COMMANDS = sorted(  # from a line of their own, a comment or inline code
     {
-        command
-        for _, block in [*BLOCKS, *re.findall(r"```(\w*)\n(.*?)```", RECIPES, re.DOTALL)]
-        for command in re.findall(r"python (scripts/.*?)(?:  .*)?$", block, re.M)
+        command.removesuffix(" ...")
+        for path in DOCUMENTS
+        for command in re.findall(r"(?:^|# +|`|bin/)python (scripts/\w+\.py [^`\n]*?)(?=  |`|$)", path.read_text(), re.M)
     }
 )
 

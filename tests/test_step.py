@@ -34,25 +34,31 @@ def compiled() -> Compiled:
     model = build_fcn(MODEL, 2)
     optimizer = build_optimizer(TrainConfig(warmup=0.0), model.trainable_variables)
     state = RunState.start(model, optimizer, averaged=True)
-    return state, compile_train_step(state, 5.0, 0, (1.0, 1.0), 0.25), model.get_weights()
+    return state, compile_train_step(state, 5.0, 0, (1.0, 3.0), 0.25), model.get_weights()
 
 
 def one_step(
-    compiled: Compiled, poison: float = 0.0, label: int = 1
+    compiled: Compiled, scores: tuple[float, float] = (0.0, 0.0), label: int | list[int] = 1
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], float, bool]:
-    """Variables before and after a first step on a batch of one label, the loss, and whether it was finite."""
+    """Variables before and after a first step, the loss, and whether it was finite.
+
+    Args:
+        compiled: the state is set back to its beginning.
+        scores: logits of every pixel.
+        label: of every pixel, or of each of 32 columns.
+    """
     state, step, weights = compiled
     model = state.model
     model.set_weights(weights)
     for variable in state.optimizer.variables:
         variable.assign(tf.zeros_like(variable))
     score = model.get_layer("score_pool3")
-    score.set_weights([np.full_like(weight, poison) for weight in score.get_weights()])
+    score.bias.assign(scores)  # its kernel and the other scorers are zero at first
     for average, weight in zip(state.averages, model.weights, strict=True):
         average.assign(weight)
     before = {v.path: v.numpy() for v in model.weights}
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
-    labels = np.full((2, 32, 32), label, np.uint8)
+    labels = np.broadcast_to(np.array(label, np.uint8), (2, 32, 32))
     loss, finite = step(tf.constant(images), tf.constant(labels), tf.constant(5, tf.int64))
     after = {v.path: v.numpy() for v in model.weights}
     for weight, average in zip(model.weights, state.averages, strict=True):  # moves after the weights, or not at all
@@ -62,7 +68,7 @@ def one_step(
 
 
 def test_non_finite_step_touches_neither_weights_nor_statistics(compiled: Compiled) -> None:
-    before, after, loss, finite = one_step(compiled, poison=np.inf)
+    before, after, loss, finite = one_step(compiled, scores=(np.inf, np.inf))
     assert not finite
     assert not np.isfinite(loss)
     for path, value in before.items():
@@ -75,6 +81,12 @@ def test_finite_step_moves_weights_and_statistics(compiled: Compiled) -> None:
     assert loss == pytest.approx(np.log(2), rel=1e-6)  # zero scorers: two classes are equally likely
     for path in ("score_fr/bias", "block5_conv2_norm/moving_mean"):
         assert (after[path] != before[path]).any()
+
+
+def test_classes_count_in_the_loss_by_their_weights(compiled: Compiled) -> None:
+    loss = one_step(compiled, scores=(0.5, 2.5), label=[0] * 24 + [1] * 8)[2]
+    wrong, right = np.logaddexp(0, 2), np.logaddexp(0, -2)  # -log of the softmax of class 0 and of class 1
+    assert loss == pytest.approx((1 * 24 * wrong + 3 * 8 * right) / (1 * 24 + 3 * 8), rel=1e-6)
 
 
 def test_batch_without_a_valid_pixel_does_no_harm(compiled: Compiled) -> None:

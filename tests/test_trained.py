@@ -13,6 +13,7 @@ from conftest import ROOT, Script
 from fcn.datasets import open_split
 from fcn.errors import UserError
 from fcn.evaluation.evaluate import evaluate
+from fcn.images import read_image, read_label, write_image
 from fcn.inference.predictor import load_predictor
 from fcn.run import RunFolder
 from fcn.trained import SHIPPED, Trained
@@ -31,6 +32,9 @@ def test_weights_of_a_run_know_their_config_and_record(smoke_run: Path) -> None:
     assert Trained.of_weights(smoke_run / "best.weights.h5").weights == best.weights
     assert Trained.of_weights(smoke_run / "best.weights.h5").record == best.record
     assert best.config() == RunFolder(smoke_run).config()
+    raw = Trained.of_weights(smoke_run / "best.raw.weights.h5")
+    assert (raw.config_file, raw.record["step"]) == (best.config_file, best.record["step"])
+    assert raw.record["sha256"] != best.record["sha256"]
 
 
 def test_config_of_the_same_name_goes_first_and_a_record_is_not_needed(copied: Path) -> None:
@@ -59,6 +63,12 @@ def test_other_files_are_no_weights(name: str, copied: Path) -> None:
         Trained.of_weights(copied.parent / name)
 
 
+def test_name_tells_weights_from_a_run(copied: Path) -> None:
+    assert load_predictor(copied).model.count_params() == Trained.of_weights(copied).record["parameters"]
+    with pytest.raises(UserError, match=r"mine2\.weights\.h5: is no file"):
+        load_predictor(copied.with_name("mine2.weights.h5"))
+
+
 def test_what_is_named_goes_before_the_newest_run_and_that_before_what_is_shipped(
     smoke_run: Path, copied: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -69,7 +79,20 @@ def test_what_is_named_goes_before_the_newest_run_and_that_before_what_is_shippe
     assert capsys.readouterr().err == ""
     monkeypatch.chdir(copied.parent)
     assert Trained.find().weights == SHIPPED
-    assert capsys.readouterr().err == f"runs/: holds no trained run; taking {SHIPPED}\n"
+    told = f"runs/: holds no trained run; taking {SHIPPED}, which knows frames of about 360 x 480 pixels\n"
+    assert capsys.readouterr().err == told
+
+
+def test_photo_is_segmented_out_of_the_box(script: Script, tmp_path: Path) -> None:
+    write_image(tmp_path / "photo.jpg", np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8))
+    done = script("infer", "photo.jpg", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith(f"runs/: holds no trained run; taking {SHIPPED}")
+    assert read_label(tmp_path / "inference" / "photo_mask.png").shape == (50, 70)
+    assert read_image(tmp_path / "inference" / "photo_overlay.png").shape == (50, 70, 3)
+    done = script("infer", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.endswith("or name images: python scripts/infer.py photo.jpg\n")
 
 
 def test_shipped_network_is_whole_and_documented() -> None:
@@ -98,8 +121,11 @@ def test_scripts_take_weights_in_place_of_a_run_and_flip(copied: Path, script: S
     done = script("evaluate", "--weights", copied, "--flip", "--json", tmp_path / "scores.json")
     assert done.returncode == 0, done.stderr
     assert "WARNING:tensorflow" not in done.stderr
+    assert " 16 frames of val, averaged over the mirror images\n" in done.stdout
     assert " parameters; a frame: " in done.stdout
-    gain = json.loads((tmp_path / "scores.json").read_text())["miou"] - Trained.of_weights(copied).record["miou"]
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert scores["flip"] is True
+    gain = scores["miou"] - Trained.of_weights(copied).record["miou"]
     assert 0 < abs(gain) < 0.1
     done = script("infer", "--weights", copied, cwd=tmp_path)
     assert done.stdout.endswith(f"weights: {copied}  masks and overlays: inference\n")

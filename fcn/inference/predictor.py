@@ -16,7 +16,7 @@ from fcn.images import Array, SegmentationClass
 from fcn.inference.tiles import TILE_PIXELS, by_tiles, reach_of
 from fcn.model.fcn import build_fcn
 from fcn.model.weights import load_weights
-from fcn.trained import Trained
+from fcn.trained import ENDING, Trained
 
 
 class Predictor:
@@ -105,15 +105,15 @@ def load_predictor(source: str | Path | Trained, config: Config | None = None, f
 
     Args:
         source: folder of a run, whose best weights are taken, or a file NAME.weights.h5 with its config beside it.
-        config: in place of the own one; its `model` and the number of classes must be those of the weights.
+        config: in place of its own; its `model` and the number of classes must be those of the weights.
         flip: the result is a `FlipPredictor`.
 
     Raises:
-        UserError: the folder holds no run, no weights, damaged ones or ones of another network.
+        UserError: the folder holds no run, or there are no weights, damaged ones or ones of another network.
     """
     if not isinstance(source, Trained):
         path = Path(source)
-        source = Trained.of_weights(path) if path.is_file() else Trained.of_run(path)
+        source = Trained.of_weights(path) if path.name.endswith(ENDING) else Trained.of_run(path)
     use_gpu_memory_as_needed()
     config = config or source.config()
     classes = classes_of(config.data)
