@@ -23,7 +23,9 @@ COMMANDS = sorted(  # from a line of their own, a comment or inline code
     {
         command.removesuffix(" ...")
         for path in DOCUMENTS
-        for command in re.findall(r"(?:^|# +|`|bin/)python (scripts/\w+\.py [^`\n]*?)(?=  |`|$)", path.read_text(), re.M)
+        for command in re.findall(
+            r"(?:^|# +|`|bin/)python (scripts/\w+\.py [^`\n]*?)(?=  |`|$)", path.read_text(), re.M
+        )
     }
 )
 

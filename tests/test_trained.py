@@ -98,12 +98,12 @@ def test_photo_is_segmented_out_of_the_box(script: Script, tmp_path: Path) -> No
 def test_shipped_network_is_whole_and_documented() -> None:
     shipped = Trained.of_weights(SHIPPED)
     assert load_predictor(shipped).model.count_params() == shipped.record["parameters"] <= 1_500_000
-    card, recipes = SHIPPED.with_name("README.md").read_text(), (ROOT / "docs" / "recipes.md").read_text()
+    card = SHIPPED.with_name("README.md").read_text()
     assert f"mIoU {shipped.record['miou']:.3f}." in card
     for name, iou in shipped.record["iou"].items():
         assert f"| {name} | {iou:.3f} |" in card
-        assert f"| {name} | {iou:.3f} |" in recipes
-    assert f"prints {shipped.record['miou']:.4f} again" in (ROOT / "README.md").read_text()
+    for document in ("README.md", "docs/recipes.md"):
+        assert f"prints {shipped.record['miou']:.4f} again" in (ROOT / document).read_text()
 
 
 @pytest.mark.slow
