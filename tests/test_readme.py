@@ -19,15 +19,10 @@ README = (ROOT / "README.md").read_text()
 RECIPES = (ROOT / "docs" / "recipes.md").read_text()
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("fcn/pretrained/*.md"), *ROOT.glob("configs/*.yaml")]
-COMMANDS = sorted(  # from a line of their own, a comment or inline code
-    {
-        command.removesuffix(" ...")
-        for path in DOCUMENTS
-        for command in re.findall(
-            r"(?:^|# +|`|bin/)python (scripts/\w+\.py [^`\n]*?)(?=  |`|$)", path.read_text(), re.M
-        )
-    }
-)
+COMMAND = re.compile(
+    r"(?:^|# +|`|bin/)python (scripts/\w+\.py [^`\n]*?)(?=  |`|$)", re.M
+)  # in a line, a comment, a text
+COMMANDS = sorted({command for path in DOCUMENTS for command in COMMAND.findall(path.read_text())})
 
 
 def load_script(path: str) -> ModuleType:
