@@ -60,14 +60,20 @@ class Trained:
         return cls(path, config_file, record, Path("inference"))
 
     @classmethod
-    def find(cls, run: Path | None = None, weights: Path | None = None) -> Trained:
-        """What the user names; else the newest run under runs/; where there is none, what comes with fcn."""
+    def find(cls, run: Path | None = None, weights: Path | None = None, shipped: bool = True) -> Trained:
+        """What the user names; else the newest run under runs/; where there is none, what comes with fcn, if allowed.
+
+        Raises:
+            UserError: what is named is missing or damaged, or nothing is found.
+        """
         if weights is not None:
             return cls.of_weights(weights)
         if run is not None:
             return cls.of_run(run)
         if newest := RunFolder.newest():
             return cls.of_run(newest.path)
+        if not shipped:
+            raise UserError(f"{RUNS}/: holds no trained run; start one with `python scripts/train.py`, or name a --run")
         tell(f"{RUNS}/: holds no trained run; taking {SHIPPED}, which knows frames of about 360 x 480 pixels")
         return cls.of_weights(SHIPPED)
 

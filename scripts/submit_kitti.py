@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Runs the command."""
     arguments = parser().parse_args()
-    trained = Trained.find(arguments.run)
+    trained = Trained.find(arguments.run, shipped=False)
     config = trained.config().data
     if config.kind != "kitti_road":
         raise UserError(f"{trained.weights}: was trained with data.kind {config.kind}; name a run on kitti_road")
