@@ -19,9 +19,8 @@ README = (ROOT / "README.md").read_text()
 RECIPES = (ROOT / "docs" / "recipes.md").read_text()
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("fcn/pretrained/*.md"), *ROOT.glob("configs/*.yaml")]
-COMMAND = re.compile(
-    r"(?:^|# +|`|bin/)python (scripts/\w+\.py [^`\n]*?)(?=  |`|$)", re.M
-)  # in a line, a comment, a text
+# in a line of its own, a comment or a text
+COMMAND = re.compile(r"(?:^|# +|`|bin/)python (scripts/\w+\.py [^`\n]*?)(?=  |`|$)", re.M)
 COMMANDS = sorted({command for path in DOCUMENTS for command in COMMAND.findall(path.read_text())})
 
 
