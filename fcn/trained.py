@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from fcn.errors import UserError, tell
 from fcn.run import RUNS, RunFolder, read_record
 
 SHIPPED = Path(__file__).parent / "pretrained" / "camvid.weights.h5"
+SHIPPED_HEIGHT = 360  # pixels of the frames that it learned from
 ENDING = ".weights.h5"
 
 
@@ -25,12 +26,14 @@ class Trained:
         config_file: config of the run that they are from.
         record: what was written down with them: step, split, scores; empty where nothing was.
         outputs: folder for what is inferred.
+        max_height: at which images are segmented where the user says nothing, in pixels; None for any.
     """
 
     weights: Path
     config_file: Path
     record: dict[str, Any]
     outputs: Path
+    max_height: int | None = None
 
     @classmethod
     def of_run(cls, path: Path) -> Trained:
@@ -75,7 +78,7 @@ class Trained:
         if not shipped:
             raise UserError(f"{RUNS}/: holds no trained run; start one with `python scripts/train.py`, or name a --run")
         tell(f"{RUNS}/: holds no trained run; taking {SHIPPED}, which knows frames of about 360 x 480 pixels")
-        return cls.of_weights(SHIPPED)
+        return replace(cls.of_weights(SHIPPED), max_height=SHIPPED_HEIGHT)
 
     def config(self) -> Config:
         """The config that the network is built from."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from fcn.datasets import classes_of, open_split
 from fcn.errors import UserError, exit_with
 from fcn.inference.sources import sources_of_frames, sources_of_inputs
-from fcn.trained import Trained, add_arguments
+from fcn.trained import SHIPPED_HEIGHT, Trained, add_arguments
 
 FRAMES = 6  # of the split val where no image is given
 
@@ -29,6 +29,13 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--confidence", metavar="CLASS", help="also write the probability of this class, 0 to 255, as a grey picture"
     )
+    command.add_argument(
+        "--max-height",
+        type=int,
+        metavar="PIXELS",
+        help="segment higher images at this height, that of the frames the network learned from; any height "
+        f"({SHIPPED_HEIGHT} for what comes with fcn, where it is not named)",
+    )
     return command
 
 
@@ -41,6 +48,8 @@ def main() -> None:
     names = [one.name for one in classes_of(config.data)]
     if arguments.confidence not in (None, *names):
         raise UserError(f"--confidence {arguments.confidence}: is no class of the run; name one of {', '.join(names)}")
+    if arguments.max_height is not None and arguments.max_height < 1:
+        raise UserError(f"--max-height {arguments.max_height}: is no height; name one of at least 1")
     if arguments.inputs:
         sources, missing = sources_of_inputs(arguments.inputs, out, config.data.max_megapixels)
     else:
@@ -54,9 +63,11 @@ def main() -> None:
 
     predictor = load_predictor(trained)
     confidence_of = names.index(arguments.confidence) if arguments.confidence else None
-    results, unreadable = infer(predictor, sources, out, confidence_of)
+    max_height = arguments.max_height or trained.max_height
+    results, unreadable = infer(predictor, sources, out, confidence_of, max_height)
     print(table(results, predictor))
-    print(f"weights: {trained.weights}  masks and overlays: {out}")
+    at = f"  higher images segmented at a height of {max_height}" if max_height else ""
+    print(f"weights: {trained.weights}  masks and overlays: {out}{at}")
     if missing + unreadable:
         raise UserError(*missing, *unreadable)
 

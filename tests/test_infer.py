@@ -69,6 +69,31 @@ def test_confidence_is_a_grey_picture_beside_the_same_mask(tmp_path: Path) -> No
         assert picture.mode == "L"
 
 
+@pytest.mark.parametrize(("max_height", "seen"), [(None, (8, 6, 3)), (8, (8, 6, 3)), (4, (4, 3, 3)), (1, (1, 1, 3))])
+def test_higher_images_are_segmented_at_the_height_and_masks_have_their_own_size(
+    max_height: int | None, seen: tuple[int, ...], tmp_path: Path
+) -> None:
+    shapes: list[tuple[int, ...]] = []
+
+    def top_is_road(image: np.ndarray, index: int | None = None) -> np.ndarray:
+        shapes.append(image.shape)
+        mask = np.zeros(image.shape[:2], np.uint8)
+        mask[: len(mask) // 2] = 1
+        return mask if index is None else np.dstack([mask, 200 * mask])
+
+    predictor = SimpleNamespace(classes=BACKGROUND_AND_ROAD, labels=top_is_road, labels_and_confidence=top_is_road)
+    source = Source("a.png", "a", lambda: np.zeros((8, 6, 3), np.uint8))
+    for confidence_of in (None, 1):
+        ((result,), _) = infer(predictor, [source], tmp_path, confidence_of, max_height)
+        assert shapes[-1] == seen
+        mask = read_label(tmp_path / "a_mask.png")
+        assert mask.shape == read_image(tmp_path / "a_overlay.png").shape[:2] == result.size == (8, 6)
+        np.testing.assert_array_equal(mask, np.repeat([[1 if seen[0] > 1 else 0], [0]], 4, axis=0).repeat(6, axis=1))
+    confidence = read_label(tmp_path / "a_confidence.png")
+    assert confidence.shape == (8, 6)
+    assert set(np.unique(confidence[[0, -1]])) == ({0, 200} if seen[0] > 1 else {0})
+
+
 def test_out_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     with pytest.raises(UserError, match="out: cannot be made: File exists; name another --out"):

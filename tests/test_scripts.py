@@ -148,12 +148,18 @@ def test_infer_never_overwrites_an_input(smoke_run: Path, script: Script, tmp_pa
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_confidence_of_no_class_is_refused(smoke_run: Path, script: Script) -> None:
-    done = script("infer", "--run", smoke_run, "--confidence", "roda")
-    assert (done.returncode, done.stderr) == (
-        2,
-        "--confidence roda: is no class of the run; name one of background, road\n",
-    )
+@pytest.mark.parametrize(
+    ("option", "error"),
+    [
+        (("--confidence", "roda"), "--confidence roda: is no class of the run; name one of background, road\n"),
+        (("--max-height", "0"), "--max-height 0: is no height; name one of at least 1\n"),
+    ],
+)
+def test_wrong_options_of_infer_are_refused(
+    option: tuple[str, str], error: str, smoke_run: Path, script: Script
+) -> None:
+    done = script("infer", "--run", smoke_run, *option)
+    assert (done.returncode, done.stderr) == (2, error)
 
 
 def test_missing_inputs_are_named_and_the_others_done(smoke_run: Path, script: Script, tmp_path: Path) -> None:

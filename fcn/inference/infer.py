@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
+from PIL.Image import Resampling
 
 from fcn.errors import DISK_FULL, UserError, printable
 from fcn.images import Array, SegmentationClass, write_image, write_mask
@@ -34,7 +36,11 @@ class Result:
 
 
 def infer(
-    predictor: Predictor, sources: Sequence[Source], out: Path, confidence_of: int | None = None
+    predictor: Predictor,
+    sources: Sequence[Source],
+    out: Path,
+    confidence_of: int | None = None,
+    max_height: int | None = None,
 ) -> tuple[list[Result], list[str]]:
     """Writes `<stem>_mask.png` (class indices with the palette, at the image's size) and `<stem>_overlay.png`.
 
@@ -43,6 +49,8 @@ def infer(
         sources: the images.
         out: the folder.
         confidence_of: index of a class, for which `<stem>_confidence.png` is written too: grey, 255 x its probability.
+        max_height: in pixels, at least 1; a higher image is segmented at this height, and the result resized to the
+            image's own size. A network knows things at the size that they have in its training frames.
 
     Returns:
         What was found in each image that could be read and its files written, and a line for each other one.
@@ -62,10 +70,14 @@ def infer(
         try:
             image = source.read()
             decoded = time.perf_counter()
+            size = image.shape[:2]
+            small = image if max_height is None else _resize(image, _at_most(max_height, *size), Resampling.BILINEAR)
             if confidence_of is None:
-                mask, confidence = predictor.labels(image), None
+                mask, confidence = predictor.labels(small), None
             else:
-                mask, confidence = np.moveaxis(predictor.labels_and_confidence(image, confidence_of), -1, 0)
+                mask, confidence = np.moveaxis(predictor.labels_and_confidence(small, confidence_of), -1, 0)
+                confidence = _resize(confidence, size, Resampling.BILINEAR)
+            mask = _resize(mask, size, Resampling.NEAREST)
             predicted = time.perf_counter()
             _write(source.outputs(out), image, mask, confidence, predictor.classes)
         except UserError as error:
@@ -76,6 +88,16 @@ def infer(
         times = (decoded - start, predicted - decoded, written - predicted)
         results.append(Result(source, mask.shape, shares, tuple(1000 * seconds for seconds in times)))
     return results, mistakes
+
+
+def _at_most(limit: int, height: int, width: int) -> tuple[int, int]:
+    """(height, width) of an image that is not higher than the limit."""
+    return (height, width) if height <= limit else (limit, max(1, round(width * limit / height)))
+
+
+def _resize(image: Array, size: tuple[int, int], method: Resampling) -> Array:
+    """uint8 (H, W, 3) or (H, W) of another (height, width); Pillow's bilinear takes in all pixels where it shrinks."""
+    return image if image.shape[:2] == size else np.asarray(Image.fromarray(image).resize(size[::-1], method))
 
 
 def _write(
