@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -18,10 +16,9 @@ from fcn.configfile import changed_keys, load_config
 from fcn.datasets import open_split
 from fcn.datasets.kitti_road import ROAD
 from fcn.errors import UserError, exit_with, printable, tell
-from fcn.evaluation.evaluate import evaluate, evaluate_colour_table, score_table
+from fcn.evaluation.evaluate import evaluate, evaluate_colour_table, score_table, timed
 from fcn.evaluation.kitti_road import evaluate_road, road_table, score_predictions
 from fcn.files import write_file
-from fcn.images import Array
 from fcn.trained import Trained, add_arguments
 
 
@@ -114,23 +111,11 @@ def of_run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     print(f"{trained.weights}{step}: {record['frames']} frames of {record['split']}{flipped}")
     print(score_table(columns))
     height, width = dataset.read(0)[0].shape[:2]
-    print(
-        f"{predictor.model.count_params():,} parameters; a frame: {predictor.gigaflops(height, width):.1f} GFLOP at "
-        f"{height} x {width}, {1000 * median(seconds):.0f} ms (median)"
-    )
-    return record, mistakes
-
-
-def timed(predict: Callable[[Array], Array], seconds: list[float]) -> Callable[[Array], Array]:
-    """The same function; how long each call took is added to `seconds`."""
-
-    def timed_predict(image: Array) -> Array:
-        started = time.perf_counter()
-        result = predict(image)
-        seconds.append(time.perf_counter() - started)
-        return result
-
-    return timed_predict
+    gigaflops, milliseconds = predictor.gigaflops(height, width), 1000 * median(seconds)
+    parameters = predictor.model.count_params()
+    cost = f"{gigaflops:.1f} GFLOP at {height} x {width}, {milliseconds:.0f} ms (median)"
+    print(f"{parameters:,} parameters; a frame: {cost}")
+    return {**record, "parameters": parameters, "gigaflops": gigaflops, "milliseconds": milliseconds}, mistakes
 
 
 if __name__ == "__main__":
