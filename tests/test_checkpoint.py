@@ -19,7 +19,7 @@ from fcn.configfile import load_config
 from fcn.errors import RunStoppedError, UserError
 from fcn.model.fcn import build_fcn
 from fcn.run import RunFolder
-from fcn.training.checkpoint import Checkpoints, RunState, restore
+from fcn.training.checkpoint import STATE, Checkpoints, RunState, restore
 from fcn.training.manifest import checkpoints, find_damage, newest_whole, read_manifest
 from fcn.training.optimizer import build_optimizer
 from fcn.training.resume import CONFIG
@@ -153,3 +153,12 @@ def test_state_of_another_network_is_refused_in_one_line(
         shutil.rmtree(newest_whole(folder.checkpoints))
     gc.collect()  # where TensorFlow would tell of it
     assert not caplog.records
+
+
+def test_state_of_another_version_is_refused_in_one_line(state: Callable[..., RunState], folder: RunFolder) -> None:
+    Checkpoints(folder, Config(), ENVIRONMENT).save(state(0))
+    path = newest_whole(folder.checkpoints)
+    for file in path.glob(f"{STATE}.*"):
+        file.rename(file.with_name(file.name.replace(STATE, f"{STATE}-1")))
+    with pytest.raises(UserError, match="is of another version of fcn; continue with that, or start a new run"):
+        restore(state(0), path)

@@ -64,7 +64,7 @@ def test_rows_that_were_cut_off_are_left_out_and_damaged_ones_told(tmp_path: Pat
         with pytest.raises(UserError, match=r"metrics\.jsonl: is damaged .*; resume or repeat the run"):
             read_curve(folder)
     folder.metrics_file.write_text("")
-    with pytest.raises(UserError, match="was never evaluated; train until the first evaluation"):
+    with pytest.raises(UserError, match="has no timed evaluation; train until the first one"):
         read_curve(folder)
 
 

@@ -20,7 +20,7 @@ def read_curve(folder: RunFolder) -> Curve:
     """Step -> the row of its evaluation. Raises UserError where there is none, or the rows are damaged."""
     curve = {row["step"]: row for row in folder.rows() if {"miou", "iou", "run_seconds"} <= row.keys()}
     if not curve:
-        raise UserError(f"{folder.path}: was never evaluated; train until the first evaluation (train.evaluate_steps)")
+        raise UserError(f"{folder.path}: has no timed evaluation; train until the first one (train.evaluate_steps)")
     return curve
 
 

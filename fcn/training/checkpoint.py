@@ -104,9 +104,11 @@ class Checkpoints:
 
 
 def restore(state: RunState, path: Path) -> None:
-    """Brings `state` to a whole checkpoint. Raises UserError where it is the state of another network."""
+    """Brings `state` to a whole checkpoint. Raises UserError where it is of another network or version."""
     try:
         state.checkpoint().read(str(path / STATE)).expect_partial().assert_consumed()
+    except tf.errors.NotFoundError as error:
+        raise UserError(f"{path}: is of another version of fcn; continue with that, or start a new run") from error
     except (AssertionError, ValueError, tf.errors.OpError) as error:
         raise UserError(
             f"{path}: holds the state of another network, optimizer or average than the config's; start a new run"

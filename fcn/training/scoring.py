@@ -93,13 +93,15 @@ class Scoring:
         if (scores["miou"] or 0.0) > float(state.best_score):
             state.best_score.assign(scores["miou"] or 0.0)
             about = {"step": int(state.step), "parameters": model.count_params(), "colour_table": self.baseline}
-            save_weights(model, self.folder.best_weights)
-            write_record(self.folder.best_file, self.folder.best_weights, {**about, **scores})
-            self.draw_pictures()
             if state.averages:
+                scored = model.get_weights()
                 model.set_weights(raw)
                 save_weights(model, self.folder.raw_weights)
                 write_record(self.folder.raw_file, self.folder.raw_weights, {**about, **raw_scores})
+                model.set_weights(scored)
+            save_weights(model, self.folder.best_weights)
+            write_record(self.folder.best_file, self.folder.best_weights, {**about, **scores})
+            self.draw_pictures()
         state.evaluated.assign(state.step)
         table = self.baseline["miou"]
         report(self.folder, progress, step=int(state.step), **scores, colour_table_miou=table, evaluate_seconds=seconds)
