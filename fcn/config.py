@@ -30,8 +30,8 @@ class AugmentConfig(Section):
     """(height, width) in pixels of what the network is trained on; smaller frames are padded with ignored pixels."""
 
     scale: Annotated[tuple[float, float], above(0.0), ORDERED] = (0.75, 1.5)
-    """The frame is resized by a factor drawn uniformly from [lowest, highest] before the crop (Szegedy et al. 2015);
-    [1, 1] is off."""
+    """The frame is resized by a factor drawn uniformly from [lowest, highest] before the crop (Simonyan and Zisserman
+    2015); [1, 1] is off."""
 
     aspect: Annotated[float, at_least(0.0), below(1.0)] = 0.0
     """The width is resized by one more factor drawn from [1 - aspect, 1 + aspect] (Szegedy et al. 2015); 0 is off."""
@@ -136,13 +136,13 @@ class TrainConfig(Section):
     """`adamw` (Loshchilov and Hutter 2019), or `sgd` with momentum; the decay of both is decoupled, unlike Caffe's."""
 
     momentum: Annotated[float, at_least(0.0), below(1.0)] = 0.9
-    """Of `sgd`; Long et al. have 0.99 with batches of one image. Not used by `adamw`."""
+    """Of `sgd`; Long et al. 2015 have 0.9, Shelhamer et al. 2017 0.99 with batches of one image. Not for `adamw`."""
 
     learning_rate: Annotated[float, above(0.0)] = 2e-3
     """Highest learning rate, reached after the warm-up."""
 
     warmup: Annotated[float, at_least(0.0), below(1.0)] = 0.05
-    """Share of the steps in which the learning rate rises linearly."""
+    """Share of the steps in which the learning rate rises linearly (Goyal et al. 2017)."""
 
     schedule: Literal["poly", "cosine"] = "poly"
     """How the rate falls after the warm-up: `poly` as (1 - progress) ** decay_power (DeepLab), or as half a cosine
@@ -155,7 +155,7 @@ class TrainConfig(Section):
     """Decoupled decay of kernels; biases and normalisation are exempt. Each step takes rate x decay of a kernel."""
 
     clip_norm: Annotated[float, above(0.0)] = 5.0
-    """Gradients are scaled down to this global norm where theirs is larger."""
+    """Gradients are scaled down to this global norm where theirs is larger (Pascanu et al. 2013)."""
 
     class_weights: Literal["none", "median_frequency", "given"] = "none"
     """What a pixel of each class counts in the loss: `none` all alike, `median_frequency` rare classes more (Eigen and

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tqdm import tqdm
 
 from fcn.config import ModelConfig, TrainConfig
+from fcn.dataconfig import DataConfig
+from fcn.datasets import open_for_training
 from fcn.images import IGNORE
 from fcn.model.fcn import build_fcn
+from fcn.run import RunFolder
 from fcn.training.checkpoint import RunState
 from fcn.training.optimizer import build_optimizer
+from fcn.training.scoring import Scoring
 from fcn.training.step import Step, compile_train_step, move_averages
 
 MODEL = ModelConfig(encoder="vgg11", width=1 / 16, head_units=16, dropout=0.5)
@@ -87,6 +94,20 @@ def test_classes_count_in_the_loss_by_their_weights(compiled: Compiled) -> None:
     loss = one_step(compiled, scores=(0.5, 2.5), label=[0] * 24 + [1] * 8)[2]
     wrong, right = np.logaddexp(0, 2), np.logaddexp(0, -2)  # -log of the softmax of class 0 and of class 1
     assert loss == pytest.approx((1 * 24 * wrong + 3 * 8 * right) / (1 * 24 + 3 * 8), rel=1e-6)
+
+
+def test_evaluating_between_steps_changes_no_bit_of_the_next(compiled: Compiled, tmp_path: Path) -> None:
+    training, validation, _ = open_for_training(DataConfig(synthetic_frames=(3, 1, 1), synthetic_size=(32, 64)))
+    scoring = Scoring.start(MODEL, training, 3, validation, 0, RunFolder(tmp_path))
+    state, _, _ = compiled
+    expected = one_step(compiled)[1]
+    variables = [*state.model.weights, *state.averages, *state.optimizer.variables]
+    before = [variable.numpy() for variable in variables]
+    scoring.evaluate(state, tqdm(disable=True), lambda: None)
+    for variable, value in zip(variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+    for path, value in one_step(compiled)[1].items():
+        np.testing.assert_array_equal(value, expected[path], err_msg=path)
 
 
 def test_batch_without_a_valid_pixel_does_no_harm(compiled: Compiled) -> None:

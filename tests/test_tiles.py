@@ -49,8 +49,9 @@ def test_reach_is_the_farthest_that_a_pixel_is_seen(settings: dict[str, object],
 
 
 @cache
-def random_fcn(stride: int, head_window: int) -> keras.Model:
-    config = ModelConfig(encoder="vgg11", width=1 / 32, head_units=8, stride=stride, head_window=head_window)
+def random_fcn(stride: int, head_window: int, skips: str) -> keras.Model:
+    settings = {"head_window": head_window, "skips": skips, "learn_last_upsampling": skips == "before_pooling"}
+    config = ModelConfig(encoder="vgg11", width=1 / 32, head_units=8, stride=stride, **settings)
     model = build_fcn(config, 3)
     random = np.random.default_rng(0)
     for weight in model.weights:
@@ -66,11 +67,17 @@ def random_fcn(stride: int, head_window: int) -> keras.Model:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 1500), (1700, 37), (500, 490)])
-@pytest.mark.parametrize(("stride", "head_window"), [(32, 3), (8, 1), (8, 7), (2, 1)])
+@pytest.mark.parametrize(
+    "network",
+    [
+        *((32, 3, "after_pooling"), (8, 1, "after_pooling"), (8, 7, "after_pooling"), (2, 1, "after_pooling")),
+        (2, 3, "before_pooling"),  # as the network that comes with fcn
+    ],
+)
 def test_tiles_give_the_logits_of_the_whole_image_and_not_with_less_overlap(
-    stride: int, head_window: int, size: tuple[int, int]
+    network: tuple[int, int, str], size: tuple[int, int]
 ) -> None:
-    model = random_fcn(stride, head_window)
+    model = random_fcn(*network)
     tiles: list[tuple[int, int]] = []
     image = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from fcn.datasets.dataset import Dataset, spread
 
-BATCH = 4  # frames that are normalised together
+BATCH = 4  # frames that are normalised together, as many as in a step by default
 SIDE = 1024  # pixels of a frame's height and width that are looked at, so that memory is bounded
 
 
