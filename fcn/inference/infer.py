@@ -70,14 +70,7 @@ def infer(
         try:
             image = source.read()
             decoded = time.perf_counter()
-            size = image.shape[:2]
-            small = image if max_height is None else _resize(image, _at_most(max_height, *size), Resampling.BILINEAR)
-            if confidence_of is None:
-                mask, confidence = predictor.labels(small), None
-            else:
-                mask, confidence = np.moveaxis(predictor.labels_and_confidence(small, confidence_of), -1, 0)
-                confidence = _resize(confidence, size, Resampling.BILINEAR)
-            mask = _resize(mask, size, Resampling.NEAREST)
+            mask, confidence = _segment(predictor, image, confidence_of, max_height)
             predicted = time.perf_counter()
             _write(source.outputs(out), image, mask, confidence, predictor.classes)
         except UserError as error:
@@ -90,9 +83,17 @@ def infer(
     return results, mistakes
 
 
-def _at_most(limit: int, height: int, width: int) -> tuple[int, int]:
-    """(height, width) of an image that is not higher than the limit."""
-    return (height, width) if height <= limit else (limit, max(1, round(width * limit / height)))
+def _segment(
+    predictor: Predictor, image: Array, confidence_of: int | None, max_height: int | None
+) -> tuple[Array, Array | None]:
+    """Mask and confidence, uint8 (H, W), of an image (H, W, 3), as `infer` has them."""
+    size = height, width = image.shape[:2]
+    if max_height is not None and height > max_height:
+        image = _resize(image, (max_height, max(1, round(width * max_height / height))), Resampling.BILINEAR)
+    if confidence_of is None:
+        return _resize(predictor.labels(image), size, Resampling.NEAREST), None
+    mask, confidence = np.moveaxis(predictor.labels_and_confidence(image, confidence_of), -1, 0)
+    return _resize(mask, size, Resampling.NEAREST), _resize(confidence, size, Resampling.BILINEAR)
 
 
 def _resize(image: Array, size: tuple[int, int], method: Resampling) -> Array:
