@@ -102,7 +102,7 @@ def pad(image: tf.Tensor, label: tf.Tensor, size: tuple[int, int]) -> tuple[tf.T
 
 
 def resize(image: tf.Tensor, label: tf.Tensor, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Resizes the image bilinearly and the label to the nearest pixel, so that no value is made up. No other code does.
+    """Resizes the image bilinearly and the label to the nearest pixel, so that no value is made up.
 
     Args:
         image: uint8 (H, W, 3).

@@ -26,7 +26,7 @@ class Trained:
         config_file: config of the run that they are from.
         record: what was written down with them: step, split, scores; empty where nothing was.
         outputs: folder for what is inferred.
-        max_height: at which images are segmented where the user says nothing, in pixels; None for any.
+        max_height: a higher image is segmented at this height, in pixels, where the user names none; None for no limit.
     """
 
     weights: Path

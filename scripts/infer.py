@@ -33,8 +33,8 @@ def parser() -> argparse.ArgumentParser:
         "--max-height",
         type=int,
         metavar="PIXELS",
-        help="segment higher images at this height, that of the frames the network learned from; any height "
-        f"({SHIPPED_HEIGHT} for what comes with fcn, where it is not named)",
+        help="segment higher images at this height, best that of the training frames, and bring the result to their "
+        f"size; no limit ({SHIPPED_HEIGHT} where what comes with fcn is taken unasked)",
     )
     return command
 

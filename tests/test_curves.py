@@ -63,9 +63,10 @@ def test_rows_that_were_cut_off_are_left_out_and_damaged_ones_told(tmp_path: Pat
         folder.metrics_file.write_text(damaged + "\n")
         with pytest.raises(UserError, match=r"metrics\.jsonl: is damaged .*; resume or repeat the run"):
             read_curve(folder)
-    folder.metrics_file.write_text("")
-    with pytest.raises(UserError, match="has no timed evaluation; train until the first one"):
-        read_curve(folder)
+    for untimed in ("", '{"step": 2, "miou": 0.2, "iou": {}}\n'):
+        folder.metrics_file.write_text(untimed)
+        with pytest.raises(UserError, match="has no timed evaluation; train until the first one"):
+            read_curve(folder)
 
 
 def test_script_prints_the_table_and_draws_into_a_png_only(tmp_path: Path, script: Script) -> None:

@@ -25,7 +25,8 @@ def read_curve(folder: RunFolder) -> Curve:
 
 
 def curve_table(curves: Mapping[str, Curve]) -> str:
-    """Mean, lowest and highest score of the runs at each step that all have, then of each class at the last one.
+    """Median minutes and mean, lowest and highest score of the runs at each step that all have, then of each class at
+    the last one.
 
     Raises:
         UserError: the runs share no step, or have other classes.
