@@ -64,7 +64,7 @@ class Trained:
 
     @classmethod
     def find(cls, run: Path | None = None, weights: Path | None = None, shipped: bool = True) -> Trained:
-        """What the user names; else the newest run under runs/; where there is none, what comes with fcn, if allowed.
+        """What the user names; else the newest run under runs/; where there is none, what comes with fcn, if `shipped`.
 
         Raises:
             UserError: what is named is missing or damaged, or nothing is found.

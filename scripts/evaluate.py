@@ -1,6 +1,6 @@
-"""Scores a run on a split at native resolution, beside a table that knows the colour of a pixel only.
+"""Scores a trained network on a split at native resolution, beside a table that knows the colour of a pixel only.
 
-A run on KITTI Road is also scored as the benchmark does; with --predictions, so are confidences made by anything.
+A network of KITTI Road is also scored as the benchmark does; with --predictions, so are confidences made by anything.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="another value of one of the run's settings, such as data.root=DIR",
+        help="another value of one of the network's settings, such as data.root=DIR",
     )
     command.add_argument(
         "--predictions",
         type=Path,
         metavar="DIR",
-        help="score the 8-bit confidences um_road_000000.png ... in it instead of a run; needs --config",
+        help="score the 8-bit confidences um_road_000000.png ... in it instead of a network's; needs --config",
     )
     command.add_argument(
         "--config", type=Path, metavar="YAML", help="where the truth of --predictions lies (data.root)"
@@ -81,7 +81,7 @@ def of_predictions(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[
 
 
 def of_run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
-    """Scores a run; returns the network's record and the frames that could not be scored in full."""
+    """Scores a trained network; returns the network's record and the frames that could not be scored in full."""
     trained = Trained.find(arguments.run, arguments.weights)
     config = load_config(trained.config_file, arguments.set)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,7 +19,7 @@ from fcn.datasets import open_split
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD
 from fcn.errors import UserError
 from fcn.evaluation.evaluate import evaluate
-from fcn.images import read_image
+from fcn.images import SegmentationClass, read_image
 from fcn.inference.infer import infer
 from fcn.inference.predictor import FlipPredictor, Predictor, load_predictor
 from fcn.inference.sources import sources_of_frames
@@ -119,13 +121,19 @@ def test_weights_of_another_network_are_refused(smoke_run: Path, tmp_path: Path)
         load_predictor(run)
 
 
-def test_gigaflops_are_those_of_the_products_and_little_more() -> None:
-    config = ModelConfig(encoder="vgg11", width=1 / 4, head_units=64, stride=32, batch_norm=False)
-    model = build_fcn(config, 2)
-    predictor = Predictor(model, BACKGROUND_AND_ROAD)
-    channels = [(3, 16, 1), (16, 32, 2), (32, 64, 4), (64, 64, 4), (64, 128, 8), (128, 128, 8), (128, 128, 16)]
-    channels += [(128, 128, 16), (128, 64, 32)]  # inputs, outputs, stride; the last one is fc6
-    products = sum(9 * i * o * (96 // s) * (160 // s) for i, o, s in channels)
-    operations = predictor.gigaflops(96, 160)
+@pytest.mark.parametrize("stride", [32, 2])
+@pytest.mark.parametrize(("width", "classes"), [(1 / 4, 2), (1 / 32, 11)])  # the encoder's are most, then the decoder's
+def test_gigaflops_are_those_of_the_products_and_little_more(stride: int, width: float, classes: int) -> None:
+    config = ModelConfig(encoder="vgg11", width=width, head_units=64, stride=stride, batch_norm=False)
+    model = build_fcn(config, classes)
+    names = [SegmentationClass(str(number), (number, 0, 0)) for number in range(classes)]
+    kernels = [layer for layer in model.layers if hasattr(layer, "kernel")]
+    inputs = keras.Model(model.input, [layer.input for layer in kernels])(np.zeros((1, 96, 160, 3), np.uint8))
+    # each cell of a map meets the whole kernel, of a convolution and of a transposed one
+    products = sum(
+        cells.shape[1] * cells.shape[2] * math.prod(layer.kernel.shape)
+        for cells, layer in zip(inputs, kernels, strict=True)
+    )
+    operations = Predictor(model, names).gigaflops(96, 160)
     assert 1 < operations * 1e9 / (2 * products) < 1.05
-    assert FlipPredictor(model, BACKGROUND_AND_ROAD).gigaflops(96, 160) == 2 * operations
+    assert FlipPredictor(model, names).gigaflops(96, 160) == 2 * operations

@@ -59,7 +59,8 @@ class Predictor:
     def gigaflops(self, height: int, width: int) -> float:
         """Floating-point operations for an image in 10**9; a multiplication and an addition are two."""
         graph = self._logits.python_function
-        concrete = tf.function(graph).get_concrete_function(tf.TensorSpec((height, width, 3), tf.uint8)).graph
+        size = tf.TensorSpec((height, width, 3), tf.uint8)
+        concrete = tf.function(graph, autograph=False).get_concrete_function(size).graph
         profiler = tf.compat.v1.profiler
         options = profiler.ProfileOptionBuilder(profiler.ProfileOptionBuilder.float_operation()).with_empty_output()
         level = tf.get_logger().level

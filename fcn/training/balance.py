@@ -9,7 +9,7 @@ from fcn.errors import UserError
 
 
 def class_weights(config: TrainConfig, training: Dataset) -> tuple[float, ...]:
-    """The weight of each class as the config has it; frames are read where they are counted.
+    """The weight of each class as the config has it; for `median_frequency` every frame is read.
 
     Raises:
         UserError: the config gives another number of weights than there are classes.

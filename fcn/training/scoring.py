@@ -72,7 +72,6 @@ class Scoring:
         Raises:
             RunInterruptedError: a signal came between two frames; nothing was written.
         """
-
         model = self.predictor.model
 
         def scores_of(weights: Sequence[keras.Variable | tf.Variable]) -> dict[str, Any]:

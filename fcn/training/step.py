@@ -19,7 +19,7 @@ def compile_train_step(
     """One step as one compiled function, which trains the state's model and moves its averages, if it has any.
 
     Args:
-        state: of the run; all but its counts.
+        state: what is trained; its counts stay as they are.
         clip_norm: largest global norm of the gradients.
         seed: of dropout.
         class_weights: as `pixel_loss` takes them.
@@ -65,7 +65,7 @@ def compile_train_step(
 def move_averages(
     averages: Sequence[tf.Variable], weights: Sequence[keras.Variable], decay: float, step: tf.Tensor
 ) -> None:
-    """Moves exponential averages towards the weights after a step, from 0.
+    """Moves exponential averages towards the weights after the step t, int64 () counted from 0; both are float32.
 
     At first their memory is short: the decay is (1 + t) / (10 + t) until that reaches `decay`.
     """
