@@ -18,7 +18,7 @@ def printable(text: str) -> str:
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
-def tell(text: object) -> None:
+def print_error(text: object) -> None:
     """Prints on stderr. Nothing is lost where nobody can read it: the reader has left, its disk is full."""
     with suppress(OSError):
         print(text, file=sys.stderr, flush=True)
@@ -73,27 +73,29 @@ def exit_with(main: Callable[[], int | None]) -> NoReturn:
     try:
         status = main() or 0
     except UserError as error:
-        tell(error)
+        print_error(error)
         status = 2
     except RunStoppedError as error:
-        tell(error)
+        print_error(error)
         status = 3
     except RunInterruptedError as error:
-        tell(error)
+        print_error(error)
         status = 128 + error.number
     except BrokenPipeError:  # whoever read the output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     except OSError as error:
         if error.errno in DISK_FULL:
-            tell(printable(f"{error.filename or 'output'}: the disk is full; free some space and repeat or resume"))
+            print_error(
+                printable(f"{error.filename or 'output'}: the disk is full; free some space and repeat or resume")
+            )
             status = 3
         elif error.filename is not None:
-            tell(printable(f"{error.filename}: {error.strerror}; check the name and its permissions"))
+            print_error(printable(f"{error.filename}: {error.strerror}; check the name and its permissions"))
             status = 2
         else:
             raise
     except KeyboardInterrupt:
-        tell("interrupted")
+        print_error("interrupted")
         status = 130
     sys.exit(status)

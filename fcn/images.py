@@ -24,7 +24,7 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from fcn.dataconfig import DataConfig
+from fcn.config.data_settings import DataConfig
 from fcn.errors import UserError
 from fcn.files import write_file
 
@@ -60,10 +60,10 @@ TURNS = {
 
 @dataclass(frozen=True)
 class SegmentationClass:
-    """A class of a data set: its name, its colour in pictures, and whether the road view counts it as road."""
+    """A class of a data set: its name, its color in pictures, and whether the road view counts it as road."""
 
     name: str
-    colour: tuple[int, int, int]
+    color: tuple[int, int, int]
     road: bool = False
 
 
@@ -90,7 +90,7 @@ def read_image(path: str | Path, max_megapixels: int = DataConfig.max_megapixels
 
 
 def read_label(path: str | Path, max_megapixels: int = DataConfig.max_megapixels) -> Array:
-    """Reads a grey or palette PNG as the uint8 (H, W) values that it stores: a palette's indices, not its colours.
+    """Reads a gray or palette PNG as the uint8 (H, W) values that it stores: a palette's indices, not its colors.
 
     Raises:
         UserError: as `read_image`; or the file has another mode, which does not store one value a pixel.
@@ -99,7 +99,7 @@ def read_label(path: str | Path, max_megapixels: int = DataConfig.max_megapixels
     if image.format != "PNG":
         raise UserError(f"{path}: is a {image.format}; its compression changes labels: save label maps as PNG")
     if image.mode not in ("L", "P") or stored.startswith("L;"):  # Pillow stretches L;4 from 0..15 to 0..255
-        raise UserError(f"{path}: has mode {stored}; a label map is an 8-bit grey or palette PNG of class indices")
+        raise UserError(f"{path}: has mode {stored}; a label map is an 8-bit gray or palette PNG of class indices")
     return np.asarray(image)
 
 
@@ -224,26 +224,26 @@ def _orientation(exif: bytes) -> int:
 
 
 def write_image(path: Path, image: Array) -> None:
-    """Writes uint8 RGB (H, W, 3) or grey (H, W) as PNG."""
+    """Writes uint8 RGB (H, W, 3) or gray (H, W) as PNG."""
     write_file(path, png_of(image))
 
 
 def write_mask(path: Path, mask: Array, classes: Sequence[SegmentationClass]) -> None:
-    """Writes a label map (H, W) as an 8-bit palette PNG: the indices are the labels, the palette their colours."""
+    """Writes a label map (H, W) as an 8-bit palette PNG: the indices are the labels, the palette their colors."""
     write_file(path, png_of(mask, palette(classes)))
 
 
 def palette(classes: Sequence[SegmentationClass]) -> Array:
-    """uint8 (256, 3): the colour of each label; black for IGNORE and what is no class."""
-    colours = np.zeros((256, 3), np.uint8)
-    colours[: len(classes)] = [one.colour for one in classes]
-    return colours
+    """uint8 (256, 3): the color of each label; black for IGNORE and what is no class."""
+    colors = np.zeros((256, 3), np.uint8)
+    colors[: len(classes)] = [one.color for one in classes]
+    return colors
 
 
-def png_of(image: Array, colours: Array | None = None) -> bytes:
-    """A PNG of uint8 RGB (H, W, 3) or grey (H, W); with `colours` (256, 3), of (H, W) palette indices."""
+def png_of(image: Array, colors: Array | None = None) -> bytes:
+    """A PNG of uint8 RGB (H, W, 3) or gray (H, W); with `colors` (256, 3), of (H, W) palette indices."""
     picture, buffer = Image.fromarray(image), io.BytesIO()
-    if colours is not None:
-        picture.putpalette(colours.tobytes())
+    if colors is not None:
+        picture.putpalette(colors.tobytes())
     picture.save(buffer, "PNG")
     return buffer.getvalue()

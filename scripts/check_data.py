@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fcn.configfile import load_config
+from fcn.config.yaml_file import load_config
 from fcn.datasets.check import check_data, sheet, summary
 from fcn.errors import UserError, exit_with
 from fcn.images import write_image

@@ -1,4 +1,4 @@
-"""Scores a trained network on a split at native resolution, beside a table that knows the colour of a pixel only.
+"""Scores a trained network on a split at native resolution, beside a table that knows the color of a pixel only.
 
 A network of KITTI Road is also scored as the benchmark does; with --predictions, so are confidences made by anything.
 """
@@ -12,14 +12,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from fcn.configfile import changed_keys, load_config
+from fcn.config.yaml_file import changed_keys, load_config
 from fcn.datasets import open_split
 from fcn.datasets.kitti_road import ROAD
-from fcn.errors import UserError, exit_with, printable, tell
-from fcn.evaluation.evaluate import evaluate, evaluate_colour_table, score_table, timed
-from fcn.evaluation.kitti_road import evaluate_road, road_table, score_predictions
+from fcn.errors import UserError, exit_with, print_error, printable
+from fcn.evaluation.evaluate import evaluate, evaluate_color_table, score_table, timed
+from fcn.evaluation.kitti.benchmark import evaluate_road, road_table, score_predictions
 from fcn.files import write_file
-from fcn.trained import Trained, add_arguments
+from fcn.runs.trained import TrainedModel, add_arguments
 
 
 def parser() -> argparse.ArgumentParser:
@@ -66,7 +66,7 @@ def main() -> int:
         write_file(arguments.json, json.dumps(record, indent=2) + "\n")
         print(f"scores: {arguments.json}")
     for mistake in mistakes:
-        tell(printable(mistake))
+        print_error(printable(mistake))
     return 2 if mistakes and arguments.predictions else 0
 
 
@@ -82,8 +82,8 @@ def of_predictions(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[
 
 def of_run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     """Scores a trained network; returns the network's record and the frames that could not be scored in full."""
-    trained = Trained.find(arguments.run, arguments.weights)
-    config = load_config(trained.config_file, arguments.set)
+    trained = TrainedModel.find(arguments.run, arguments.weights)
+    config = load_config(trained.config_file, arguments.set, stored=True)
 
     foreign = [key for key in changed_keys(trained.config(), config) if not key.startswith("data.")]
     if foreign:
@@ -103,9 +103,9 @@ def of_run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         record = evaluate(dataset, timed(predictor.labels, seconds))
     columns = {"network": record}
     try:
-        columns["colour table"] = evaluate_colour_table(open_split(config.data, "train"), dataset)
+        columns["color table"] = evaluate_color_table(open_split(config.data, "train"), dataset)
     except UserError as error:
-        tell(f"no colour table, as it is fitted on the split train: {error}")
+        print_error(f"no color table, as it is fitted on the split train: {error}")
     step = f" of step {trained.record['step']}" if trained.record else ""
     flipped = ", averaged over the mirror images" if arguments.flip else ""
     print(f"{trained.weights}{step}: {record['frames']} frames of {record['split']}{flipped}")

@@ -11,7 +11,7 @@ def main() -> None:
     """Prints the page."""
     argparse.ArgumentParser(description=__doc__).parse_args()
 
-    from fcn.model.examples import page  # TensorFlow is loaded after the arguments are known to be good
+    from fcn.explain.examples import page  # TensorFlow is loaded after the arguments are known to be good
 
     print(page(), end="")
 

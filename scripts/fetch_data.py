@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fcn.datasets.fetch import ARCHIVES, fetch
+from fcn.datasets.download import ARCHIVES, fetch
 from fcn.errors import exit_with
 
 

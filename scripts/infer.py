@@ -8,7 +8,7 @@ from pathlib import Path
 from fcn.datasets import classes_of, open_split
 from fcn.errors import UserError, exit_with
 from fcn.inference.sources import sources_of_frames, sources_of_inputs
-from fcn.trained import SHIPPED_HEIGHT, Trained, add_arguments
+from fcn.runs.trained import SHIPPED_HEIGHT, TrainedModel, add_arguments
 
 FRAMES = 6  # of the split val where no image is given
 
@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, metavar="DIR", help="folder of the pictures; inference/ in the run's or here"
     )
     command.add_argument(
-        "--confidence", metavar="CLASS", help="also write the probability of this class, 0 to 255, as a grey picture"
+        "--confidence", metavar="CLASS", help="also write the probability of this class, 0 to 255, as a gray picture"
     )
     command.add_argument(
         "--max-height",
@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Runs the command."""
     arguments = parser().parse_args()
-    trained = Trained.find(arguments.run, arguments.weights)
+    trained = TrainedModel.find(arguments.run, arguments.weights)
     config = trained.config()
     out = arguments.out or trained.outputs
     names = [one.name for one in classes_of(config.data)]
@@ -58,8 +58,8 @@ def main() -> None:
         except UserError as error:
             raise UserError(*str(error).splitlines(), "or name images: python scripts/infer.py photo.jpg") from error
 
-    from fcn.inference.infer import infer, table  # TensorFlow: only now that nothing is known to be wrong
     from fcn.inference.predictor import load_predictor
+    from fcn.inference.segment import infer, table  # TensorFlow: only now that nothing is known to be wrong
 
     predictor = load_predictor(trained)
     confidence_of = names.index(arguments.confidence) if arguments.confidence else None

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from fcn.errors import UserError, exit_with
-from fcn.evaluation.curves import curve_table, draw_curves, read_curve
-from fcn.run import RunFolder
+from fcn.report.curves import curve_table, draw_curves, read_curve
+from fcn.runs.paths import RunFolder
 
 
 def parser() -> argparse.ArgumentParser:

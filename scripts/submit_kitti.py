@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from fcn.datasets.kitti_road import ROAD, testing_names
-from fcn.errors import UserError, exit_with, printable, tell
-from fcn.evaluation.submission import submission_frames, write_submission
-from fcn.trained import Trained
+from fcn.errors import UserError, exit_with, print_error, printable
+from fcn.evaluation.kitti.submission import submission_frames, write_submission
+from fcn.runs.trained import TrainedModel
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Runs the command."""
     arguments = parser().parse_args()
-    trained = Trained.find(arguments.run, shipped=False)
+    trained = TrainedModel.find(arguments.run, shipped=False)
     config = trained.config().data
     if config.kind != "kitti_road":
         raise UserError(f"{trained.weights}: was trained with data.kind {config.kind}; name a run on kitti_road")
@@ -46,7 +46,7 @@ def main() -> None:
         arguments.partial,
     )
     for line in missing + mistakes:
-        tell(printable(line))
+        print_error(printable(line))
     print(f"{arguments.out}: {len(frames) - len(mistakes)} of {len(testing_names(config))} frames")
 
 

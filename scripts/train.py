@@ -6,14 +6,14 @@ import argparse
 import time
 from pathlib import Path
 
-from fcn.config import resolved
-from fcn.configfile import dump_config, load_config, require_setting
+from fcn.config.settings import resolved
+from fcn.config.yaml_file import dump_config, load_config, require_setting
 from fcn.datasets import open_for_training
-from fcn.errors import UserError, exit_with, printable, tell
+from fcn.datasets.class_weights import class_weights
+from fcn.errors import UserError, exit_with, print_error, printable
 from fcn.evaluation.evaluate import score_table
-from fcn.run import RUNS, RunFolder
-from fcn.training.balance import class_weights
-from fcn.training.resume import checkpoint_to_continue
+from fcn.runs.paths import RUNS, RunFolder
+from fcn.runs.resume import checkpoint_to_continue
 
 DEFAULT = Path(__file__).parents[1] / "configs" / "synthetic.yaml"
 
@@ -64,7 +64,7 @@ def main() -> None:
     continued = arguments.resume and folder.config_file.is_file()
     if continued and arguments.config is None:
         given = folder.config_file
-    config = load_config(given, arguments.set)
+    config = load_config(given, arguments.set, stored=given == folder.config_file)
     if arguments.print_config:
         print(dump_config(config), end="")
         return
@@ -73,7 +73,7 @@ def main() -> None:
     if not continued:
         folder.require_new()
         if arguments.resume:
-            tell(printable(f"{folder.path}: holds nothing to resume; starting with {given}"))
+            print_error(printable(f"{folder.path}: holds nothing to resume; starting with {given}"))
     with folder.locked():
         if continued:
             checkpoint_to_continue(folder, config, arguments.allow_changed)
@@ -81,7 +81,7 @@ def main() -> None:
         weights = class_weights(config.train, training)
         if config.train.class_weights != "none":
             each = zip(training.classes, weights, strict=True)
-            tell("class weights: " + ", ".join(f"{one.name} {weight:.3g}" for one, weight in each))
+            print_error("class weights: " + ", ".join(f"{one.name} {weight:.3g}" for one, weight in each))
 
         from fcn.training.loop import train  # TensorFlow: only now that nothing is known to be wrong
         from fcn.training.start import with_precision
@@ -92,7 +92,7 @@ def main() -> None:
     best = folder.best()
     place = f"{best['split']} ({best['frames']} frames)"
     print(f"{best['parameters']:,} parameters; best on {place} at step {best['step']}:")
-    print(score_table({"network": best, "colour table": best["colour_table"]}))
+    print(score_table({"network": best, "color table": best["color_table"]}))
     print(f"run: {folder.path}  weights: {folder.best_weights}  pictures: {folder.pictures}")
 
 

@@ -41,7 +41,7 @@ SMOKE_SETTINGS = (
     "train.log_steps=20",
     "train.evaluate_steps=40",
     "train.checkpoint_steps=40",
-    "train.average_decay=0.9",
+    "train.ema_decay=0.9",
     "train.class_weights=given",
     "train.given_class_weights=[1,1.25]",
 )

@@ -27,13 +27,13 @@ SETTINGS = (
     "data.synthetic_frames=[8,4,1]",
     "data.synthetic_size=[32,64]",
     "augment.crop_size=[32,64]",
-    "early.share=0.5",
-    "early.crop_size=[32,32]",
-    "early.batch_size=6",
+    "progressive.share=0.5",
+    "progressive.crop_size=[32,32]",
+    "progressive.batch_size=6",
     "model.width=0.0625",
     "model.dropout=0.5",
     "train.precision=bfloat16",
-    "train.average_decay=0.99",
+    "train.ema_decay=0.99",
     "train.statistics_frames=4",
     "train.class_weights=median_frequency",
     "train.steps=1000",
@@ -161,7 +161,7 @@ def main() -> int:
         began = time.monotonic()
         assert process.wait() == 0
         share = (time.monotonic() - began) / arguments.faults  # seconds of training to each fault
-        spoilt = 0
+        spoiled = 0
         for number in range(arguments.faults):
             fault = FAULTS[number % len(FAULTS)]
             status = break_off(drilled, fault, share, chance)
@@ -169,16 +169,16 @@ def main() -> int:
             what = fault
             if fault in ("flip", "truncate", "empty"):
                 victims = damage(drilled, fault, chance)
-                spoilt += len(victims) - 1
+                spoiled += len(victims) - 1
                 what = f"kill, {fault} {', '.join(victims)}"
             newest = max((path.name for path in drilled.glob("checkpoints/step-*")), default="none")
             print(f"{number + 1}: {what}; newest {newest}", flush=True)
         assert start(drilled).wait() == 0
         told = log_of(drilled).read_text(errors="replace").count("; set aside as bad-step-")
-        assert told == spoilt, f"{spoilt} checkpoints were damaged, {told} set aside"
+        assert told == spoiled, f"{spoiled} checkpoints were damaged, {told} set aside"
         same = fingerprint(straight) == fingerprint(drilled)
         end = "with the bits of" if same else "OTHERWISE than"
-        print(f"{arguments.faults} faults, {spoilt} checkpoints damaged: the run ended {end} the straight run")
+        print(f"{arguments.faults} faults, {spoiled} checkpoints damaged: the run ended {end} the straight run")
         return 0 if same else 1
 
 

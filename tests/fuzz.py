@@ -34,19 +34,19 @@ EXTREMES = [struct.pack(">I", value) for value in (0, 1, 0x0000FFFF, 0x7FFFFFFF,
 def whole_files() -> list[bytes]:
     """Small files of every kind that can be written, and of some more."""
     rgb = np.random.default_rng(0).integers(0, 256, (9, 13, 3), dtype=np.uint8)
-    colour, sixteen = Image.fromarray(rgb), Image.fromarray(rgb[..., 0].astype(np.uint16) * 200)
+    color, sixteen = Image.fromarray(rgb), Image.fromarray(rgb[..., 0].astype(np.uint16) * 200)
     text, tags = PngImagePlugin.PngInfo(), Image.Exif()
     text.add_text("Comment", "x" * 50, zip=True)
     text.add_itxt("Title", "y" * 50, zip=True)
     tags[0x0112], tags[0x010E] = 6, "a description"
     remarks = {"exif": tags, "icc_profile": bytes(100), "dpi": (72, 72)}
-    wanted = [(colour.convert(mode), "PNG", {}) for mode in ("1", "L", "P", "LA", "RGB", "RGBA")]
-    wanted += [(colour.convert("P"), "PNG", {"bits": 4, "transparency": bytes(range(16))}), (sixteen, "PNG", {})]
-    wanted += [(colour, "PNG", {"pnginfo": text, **remarks})]
-    wanted += [(colour, "PNG", {"save_all": True, "append_images": [colour.rotate(180)]})]
-    wanted += [(colour.convert(mode), "JPEG", {}) for mode in ("L", "RGB", "CMYK")]
-    wanted += [(colour, "JPEG", {"progressive": True, **remarks}), (colour, "JPEG", {"restart_marker_blocks": 1})]
-    wanted += [(colour, "MPO", {"save_all": True, "append_images": [colour]})]
+    wanted = [(color.convert(mode), "PNG", {}) for mode in ("1", "L", "P", "LA", "RGB", "RGBA")]
+    wanted += [(color.convert("P"), "PNG", {"bits": 4, "transparency": bytes(range(16))}), (sixteen, "PNG", {})]
+    wanted += [(color, "PNG", {"pnginfo": text, **remarks})]
+    wanted += [(color, "PNG", {"save_all": True, "append_images": [color.rotate(180)]})]
+    wanted += [(color.convert(mode), "JPEG", {}) for mode in ("L", "RGB", "CMYK")]
+    wanted += [(color, "JPEG", {"progressive": True, **remarks}), (color, "JPEG", {"restart_marker_blocks": 1})]
+    wanted += [(color, "MPO", {"save_all": True, "append_images": [color]})]
     files = []
     for picture, image_format, options in wanted:
         buffer = io.BytesIO()
@@ -76,9 +76,9 @@ def damaged(data: bytes, other: bytes, chance: random.Random) -> bytes:
     begin, end = sorted(chance.randrange(len(data) + 1) for _ in range(2))
     match chance.choice(["flip", "flip", "extreme", "cut", "leave out", "repeat", "splice"]):
         case "flip" if data:
-            spoilt = bytearray(data)
-            spoilt[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
-            return bytes(spoilt)
+            spoiled = bytearray(data)
+            spoiled[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+            return bytes(spoiled)
         case "extreme":
             return data[:begin] + chance.choice(EXTREMES) + data[begin + 4 :]
         case "cut":

@@ -1,4 +1,4 @@
-"""The house: a room knows only the rooms below it, and stays small enough to be read."""
+"""The layers: a package imports only from the packages below it."""
 
 from __future__ import annotations
 
@@ -12,53 +12,50 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "fcn"
 
-STOREYS = (  # from the top; rooms of one storey may know each other
-    {"training"},
+LAYERS = (  # from the top; packages of one layer may import from each other
+    {"training", "explain"},
+    {"report"},
     {"evaluation"},
     {"inference"},
     {"datasets"},
-    {"pipeline", "augment"},
-    {"run", "trained", "environment"},
-    {"pictures"},
-    {"model"},
+    {"runs"},
+    {"pictures", "model"},
     {"images"},
-    {"config", "dataconfig", "configfile", "configvalue", "classlist", "section"},
+    {"config"},
     {"files", "errors"},
 )
 WITHOUT_TENSORFLOW = (
-    "config",
-    "dataconfig",
-    "configfile",
+    "config.settings",
+    "config.yaml_file",
     "datasets",
     "images",
     "pictures",
     "files",
     "errors",
-    "run",
-    "trained",
-    "environment",
-    "training.balance",
-    "training.manifest",
-    "evaluation.birds_eye",
-    "evaluation.confusion",
+    "report.curves",
+    "runs.paths",
+    "runs.trained",
+    "runs.environment",
+    "runs.manifest",
+    "datasets.class_weights",
+    "evaluation.metrics",
     "evaluation.evaluate",
-    "evaluation.colour_table",
-    "evaluation.kitti_road",
-    "evaluation.submission",
+    "evaluation.color_table",
+    "evaluation.kitti.benchmark",
+    "evaluation.kitti.birds_eye",
+    "evaluation.kitti.submission",
     "inference.sources",
     "model.weights",
 )
-RECIPES = {"train"}  # a flat recipe, read from top to bottom, may have 70 lines
-
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 
-def storey(room: str) -> int:
-    return next(number for number, rooms in enumerate(STOREYS) if room in rooms)
+def layer(package: str) -> int:
+    return next(number for number, packages in enumerate(LAYERS) if package in packages)
 
 
-def rooms_known(file: Path) -> set[str]:
-    """Rooms of this package that a file imports from."""
+def packages_imported(file: Path) -> set[str]:
+    """Packages of fcn that a file imports from."""
     known = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "fcn":
@@ -70,27 +67,18 @@ def rooms_known(file: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(PACKAGE)))
-def test_room_knows_only_rooms_below_it(file: Path) -> None:
-    room = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    if room == "__init__":
-        assert not rooms_known(file)
+def test_package_imports_only_from_layers_below(file: Path) -> None:
+    package = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if package == "__init__":
+        assert not packages_imported(file)
         return
-    assert not {known for known in rooms_known(file) if known != room and storey(known) < storey(room)}
+    assert not {known for known in packages_imported(file) if known != package and layer(known) < layer(package)}
 
 
 @pytest.mark.parametrize("module", WITHOUT_TENSORFLOW)
 def test_import_needs_no_tensorflow(module: str) -> None:
     check = f"import sys, fcn.{module}; sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras')))"
     assert subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=False).returncode == 0
-
-
-@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(PACKAGE)))
-def test_files_and_functions_fit_on_their_pages(file: Path) -> None:
-    text = file.read_text()
-    assert text.count("\n") <= 250
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef):
-            assert node.end_lineno - node.lineno < (70 if node.name in RECIPES else 50), node.name
 
 
 def test_nothing_happens_at_import() -> None:

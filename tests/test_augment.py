@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn.augment import augment_frame, crop, recolour, resize
-from fcn.config import AugmentConfig
+from fcn.config.settings import AugmentConfig
 from fcn.images import IGNORE, Array
+from fcn.training.augment import augment_frame, crop, recolor, resize
 
 OFF = {"scale": (1.0, 1.0), "flip": False}
 
@@ -144,16 +144,16 @@ def test_aspect_widens_and_narrows_and_leaves_the_height() -> None:
     assert 56 < max(widths) <= 60
 
 
-COLOURS = np.array([[200, 100, 50], [60, 80, 180], [128, 128, 128], [30, 90, 90]], np.uint8).reshape(2, 2, 3)
+COLORS = np.array([[200, 100, 50], [60, 80, 180], [128, 128, 128], [30, 90, 90]], np.uint8).reshape(2, 2, 3)
 
 
 @pytest.mark.parametrize("draw", [0.0, 0.25, 0.5, 1.0])
 @pytest.mark.parametrize("name", ["brightness", "contrast", "saturation", "hue", "gamma"])
-def test_each_colour_change_is_the_one_it_is_named_for(name: str, draw: float) -> None:
+def test_each_color_change_is_the_one_it_is_named_for(name: str, draw: float) -> None:
     by = 0.2 * (2 * draw - 1)
     expected = []
-    mean = COLOURS.reshape(-1, 3).mean(axis=0) / 255
-    for pixel in COLOURS.reshape(-1, 3) / 255:
+    mean = COLORS.reshape(-1, 3).mean(axis=0) / 255
+    for pixel in COLORS.reshape(-1, 3) / 255:
         y, i, q = colorsys.rgb_to_yiq(*pixel)
         turned = complex(i, q) * np.exp(2j * np.pi * by)
         expected.append(
@@ -165,12 +165,12 @@ def test_each_colour_change_is_the_one_it_is_named_for(name: str, draw: float) -
                 "gamma": pixel ** np.exp(by),
             }[name]
         )
-    found = recolour(tf.constant(COLOURS), AugmentConfig(**{name: 0.2}), [tf.constant(draw)] * 5)
+    found = recolor(tf.constant(COLORS), AugmentConfig(**{name: 0.2}), [tf.constant(draw)] * 5)
     assert found.dtype == tf.uint8
     np.testing.assert_allclose(found, np.clip(np.reshape(expected, (2, 2, 3)), 0, 1) * 255, atol=0.51)
 
 
-def test_colours_beyond_the_range_are_cut_off_and_labels_and_padding_stay() -> None:
+def test_colors_beyond_the_range_are_cut_off_and_labels_and_padding_stay() -> None:
     image, label = np.full((4, 4, 3), 250, np.uint8), np.arange(16, dtype=np.uint8).reshape(4, 4)
     config = AugmentConfig(crop_size=(6, 6), **OFF, brightness=0.5, contrast=0.5, saturation=0.5, hue=0.4, gamma=0.5)
     seen = set()
@@ -184,15 +184,15 @@ def test_colours_beyond_the_range_are_cut_off_and_labels_and_padding_stay() -> N
     assert len(seen) > 3
 
 
-def test_colours_change_in_the_stated_order_each_by_its_own_draw() -> None:
+def test_colors_change_in_the_stated_order_each_by_its_own_draw() -> None:
     reach = {"brightness": 0.1, "contrast": 0.3, "saturation": 0.4, "hue": 0.05, "gamma": 0.25}
     draws = np.array([0.9, 0.7, 0.2, 0.6, 0.3])
     brightness, contrast, saturation, hue, gamma = np.array(list(reach.values())) * (2 * draws - 1)
     turned = []
-    for y, i, q in (colorsys.rgb_to_yiq(*pixel) for pixel in COLOURS.reshape(-1, 3) / 255):
+    for y, i, q in (colorsys.rgb_to_yiq(*pixel) for pixel in COLORS.reshape(-1, 3) / 255):
         chroma = complex(i, q) * (1 + saturation) * np.exp(2j * np.pi * hue)
         turned.append(colorsys.yiq_to_rgb(y, chroma.real, chroma.imag))
     mean = np.mean(turned, axis=0)
     expected = np.clip(mean + (np.array(turned) - mean) * (1 + contrast) + brightness, 0, 1) ** np.exp(gamma)
-    found = recolour(tf.constant(COLOURS), AugmentConfig(**reach), [tf.constant(draw, tf.float32) for draw in draws])
+    found = recolor(tf.constant(COLORS), AugmentConfig(**reach), [tf.constant(draw, tf.float32) for draw in draws])
     np.testing.assert_allclose(found, expected.reshape(2, 2, 3) * 255, atol=0.51)

@@ -10,11 +10,11 @@ import pytest
 from conftest import ROOT
 
 from fcn.errors import UserError
-from fcn.evaluation.birds_eye import birds_eye, road_to_image
+from fcn.evaluation.kitti.birds_eye import birds_eye, road_to_image
 
 REAL = ROOT / "data/kitti_road/training/calib/um_000000.txt"
 
-# a camera 1.5 m above a flat road (y points down), focal length 100 pixels, centre (60, 20); R0_rect turns nothing
+# a camera 1.5 m above a flat road (y points down), focal length 100 pixels, center (60, 20); R0_rect turns nothing
 CALIBRATION = """P0: 1 2 3
 P2: 100 0 60 0 0 100 20 0 0 0 1 0
 R0_rect: 1 0 0 0 1 0 0 0 1

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from fcn.dataconfig import DataConfig
+from fcn.config.data_settings import DataConfig
 from fcn.datasets import open_split
 from fcn.datasets.dataset import IncompleteSplitError, check_frames
 from fcn.errors import UserError
@@ -35,13 +35,13 @@ def tree(tmp_path: Path) -> Path:
 
 def mistake(root: Path) -> str:
     with pytest.raises(UserError) as caught:
-        check_frames([open_split(DataConfig(kind="camvid", root=str(root), view="full"), "val")])
+        check_frames([open_split(DataConfig(kind="camvid", root=str(root), labels="all"), "val")])
     assert "\n" not in str(caught.value)
     return str(caught.value).replace(f"{root}/", "")
 
 
 def test_list_gives_names_and_order_whatever_folders_it_speaks_of(tree: Path) -> None:
-    config = DataConfig(kind="camvid", root=str(tree), view="full")
+    config = DataConfig(kind="camvid", root=str(tree), labels="all")
     assert open_split(config, "val").names == ("b", "a")
     (tree / "val.txt").unlink()
     assert open_split(config, "val").names == ("a", "b", "c")
@@ -51,7 +51,7 @@ def test_list_may_name_frames_with_spaces_and_must_name_some(tree: Path) -> None
     for folder in ("val", "valannot"):
         (tree / folder / "b.png").rename(tree / folder / "b 2.png")
     (tree / "val.txt").write_text("/x/b 2.png /y/b 2.png\n\n/x/a.png /y/a.png\n")
-    config = DataConfig(kind="camvid", root=str(tree), view="full")
+    config = DataConfig(kind="camvid", root=str(tree), labels="all")
     assert open_split(config, "val").names == ("b 2", "a")
     (tree / "val.txt").write_text("\n")
     assert mistake(tree).startswith("val.txt: names no PNG")
@@ -62,7 +62,7 @@ def test_list_may_name_frames_that_are_no_utf_8(tree: Path) -> None:
     for folder in ("val", "valannot"):
         (tree / folder / "b.png").rename(tree / folder / f"{name}.png")
     (tree / "val.txt").write_bytes(b"/x/caf\xe9.png /y/caf\xe9.png\n")
-    split = open_split(DataConfig(kind="camvid", root=str(tree), view="full"), "val")
+    split = open_split(DataConfig(kind="camvid", root=str(tree), labels="all"), "val")
     assert split.names == (name,)
     check_frames([split])
 
@@ -82,13 +82,13 @@ def test_frames_over_the_configured_limit_are_named(tree: Path) -> None:
 
 
 def test_void_is_ignored_and_classes_stay(tree: Path) -> None:
-    image, label = open_split(DataConfig(kind="camvid", root=str(tree), view="full"), "val").read(0)
+    image, label = open_split(DataConfig(kind="camvid", root=str(tree), labels="all"), "val").read(0)
     assert (image.shape, image.dtype, label.dtype) == ((4, 6, 3), np.uint8, np.uint8)
     np.testing.assert_array_equal(label.ravel(), [*range(11), IGNORE] * 2)
 
 
-def test_road_view_is_class_3_alone(tree: Path) -> None:
-    _, label = open_split(DataConfig(kind="camvid", root=str(tree), view="road"), "val").read(0)
+def test_road_labels_is_class_3_alone(tree: Path) -> None:
+    _, label = open_split(DataConfig(kind="camvid", root=str(tree), labels="road"), "val").read(0)
     np.testing.assert_array_equal(label.ravel(), [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, IGNORE] * 2)
 
 
@@ -126,7 +126,7 @@ def test_empty_and_truncated_files_are_named(folder: str, kept: int, expected: s
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="data/CamVid is not there (data/README.md tells how to get it)")
 def test_real_frames_are_all_sound_and_their_pixels_are_those_counted_elsewhere() -> None:
-    config = DataConfig(kind="camvid", root=str(REAL), view="full")
+    config = DataConfig(kind="camvid", root=str(REAL), labels="all")
     training, validation = open_split(config, "train"), open_split(config, "val")
     check_frames([training, validation])
     assert (len(training), len(validation)) == (367, 101)
@@ -141,7 +141,7 @@ def test_held_out_drive_is_val_and_the_rest_of_both_splits_train(tree: Path) -> 
         (tree / f"train{kind}").mkdir()
         for name in ("a1", "c2"):
             shutil.copy(tree / f"val{kind}" / "a.png", tree / f"train{kind}" / f"{name}.png")
-    settings = {"kind": "camvid", "root": str(tree), "view": "full"}
+    settings = {"kind": "camvid", "root": str(tree), "labels": "all"}
     held_out = DataConfig(**settings, held_out="a")
     assert open_split(held_out, "val").names == ("a1", "a")
     assert open_split(held_out, "train").names == ("c2", "b")

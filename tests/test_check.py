@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT, Script
 from PIL import Image
 
-from fcn.dataconfig import DataConfig
+from fcn.config.data_settings import DataConfig
 from fcn.datasets import camvid
 from fcn.datasets.camvid import VOID, decode_label, frame_files
 from fcn.datasets.check import check_data, sheet, summary
@@ -36,8 +36,8 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def config(root: Path, view: str = "full") -> DataConfig:
-    return DataConfig(kind="camvid", root=str(root), view=view)
+def config(root: Path, labels: str = "all") -> DataConfig:
+    return DataConfig(kind="camvid", root=str(root), labels=labels)
 
 
 def problems(root: Path) -> list[str]:
@@ -63,7 +63,7 @@ def test_synthetic_set_is_checked_without_files() -> None:
     assert [len(report.sound) for report in reports] == [2, 1, 1]
 
 
-def grey_with_alpha(path: Path) -> None:
+def gray_with_alpha(path: Path) -> None:
     Image.new("LA", (8, 6)).save(path)
 
 
@@ -90,9 +90,9 @@ MISTAKES = {
     "train/train_b.png": (rotated, "is rotated by its EXIF orientation 6"),
     "trainannot/train_b.png": (jpeg, "is a JPEG; its compression changes labels"),
     "val/val_a.png": (deep, "has mode I;16B, over 8 bits a channel"),
-    "valannot/val_a.png": (grey_with_alpha, "has mode LA; a label map is an 8-bit grey or palette PNG"),
+    "valannot/val_a.png": (gray_with_alpha, "has mode LA; a label map is an 8-bit gray or palette PNG"),
     "valannot/val_b.png": (lambda path: Image.new("L", (8, 7)).save(path), "is 8x7, its image val_b.png 8x6"),
-    "test/test_a.png": (grey_with_alpha, "has an alpha channel, and what it hides is learned from; save it as RGB"),
+    "test/test_a.png": (gray_with_alpha, "has an alpha channel, and what it hides is learned from; save it as RGB"),
     "testannot/test_b.png": (palette_of_a_photo, "holds the value 200 at (row, column) (0, 0); legal are 0 to 11"),
 }
 
@@ -178,7 +178,7 @@ def test_memory_does_not_grow_with_the_frames(tree: Path) -> None:
 
 def test_script_ends_with_2_and_all_problems_or_with_0(tree: Path, script: Script) -> None:
     yaml = tree / "mine.yaml"
-    yaml.write_text(f"data: {{kind: camvid, root: {tree}, view: full}}\n")
+    yaml.write_text(f"data: {{kind: camvid, root: {tree}, labels: all}}\n")
     done = script("check_data", "--config", yaml, cwd=tree)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("image and label of some frames of each split: check_data.png\nno problem found\n")

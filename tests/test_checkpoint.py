@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fcn.config import Config, ModelConfig, TrainConfig
-from fcn.configfile import load_config
+from fcn.config.settings import Config, ModelConfig, TrainConfig
+from fcn.config.yaml_file import load_config
 from fcn.errors import RunStoppedError, UserError
 from fcn.model.fcn import build_fcn
-from fcn.run import RunFolder
-from fcn.training.checkpoint import STATE, Checkpoints, RunState, restore
-from fcn.training.manifest import checkpoints, find_damage, newest_whole, read_manifest
+from fcn.runs.checkpoint import STATE, Checkpoints, RunState, restore
+from fcn.runs.manifest import checkpoints, find_damage, newest_whole, read_manifest
+from fcn.runs.paths import RunFolder
+from fcn.runs.resume import CONFIG
 from fcn.training.optimizer import build_optimizer
-from fcn.training.resume import CONFIG
 
 ENVIRONMENT = {"python": "3"}
 

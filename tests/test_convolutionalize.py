@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from fcn.config import ModelConfig
+from fcn.config.settings import ModelConfig
 from fcn.model.convolutionalize import convolutionalize, dense_kernel_to_conv
 from fcn.model.vgg import build_classifier
 
@@ -23,8 +23,8 @@ def random_classifier(**settings: object) -> keras.Model:
     for weight in model.weights:
         kernel = weight.path.endswith("kernel")
         spread = np.sqrt(2 / np.prod(weight.shape[:-1])) if kernel else 0.2
-        centre = 1 if weight.path.endswith(("gamma", "moving_variance")) else 0
-        value = centre + spread * random.uniform(-1.7, 1.7, weight.shape)  # variances stay positive
+        center = 1 if weight.path.endswith(("gamma", "moving_variance")) else 0
+        value = center + spread * random.uniform(-1.7, 1.7, weight.shape)  # variances stay positive
         weight.assign(value)
     return model
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from conftest import Script
 
-from fcn.config import Config
+from fcn.config.settings import Config
 from fcn.errors import UserError
-from fcn.evaluation.curves import curve_table, draw_curves, read_curve
 from fcn.images import read_image
-from fcn.run import RunFolder
+from fcn.report.curves import curve_table, draw_curves, read_curve
+from fcn.runs.paths import RunFolder
 
 
 def run(path: Path, scores: dict[int, float]) -> RunFolder:

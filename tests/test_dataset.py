@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from fcn.dataconfig import DataConfig
+from fcn.config.data_settings import DataConfig
 from fcn.datasets import SPLITS, classes_of, open_split
 from fcn.datasets.dataset import (
     BACKGROUND_AND_ROAD,
@@ -21,7 +21,7 @@ from fcn.datasets.dataset import (
     label_table,
     map_labels,
     open_files,
-    road_view,
+    road_labels,
 )
 from fcn.errors import UserError
 from fcn.images import IGNORE, Array, SegmentationClass, read_label
@@ -91,8 +91,8 @@ def test_rotated_image_or_label_map_of_a_data_set_is_refused(tmp_path: Path) -> 
             split.read(index)
 
 
-def test_road_view_joins_the_road_classes_and_keeps_ignored_pixels() -> None:
-    view = road_view(make(Counted()))
+def test_road_labels_joins_the_road_classes_and_keeps_ignored_pixels() -> None:
+    view = road_labels(make(Counted()))
     assert view.classes == BACKGROUND_AND_ROAD
     np.testing.assert_array_equal(view.read(1)[1], [[0, 1], [1, IGNORE], [0, 1]])
 
@@ -151,12 +151,12 @@ def test_unknown_splits_are_refused() -> None:
         open_split(DataConfig(), "dev")
 
 
-@pytest.mark.parametrize("view", ["road", "full"])
+@pytest.mark.parametrize("view", ["road", "all"])
 def test_classes_are_known_without_looking_at_files(view: str) -> None:
     for split in SPLITS:
-        config = DataConfig(view=view, synthetic_frames=(1, 1, 1))
+        config = DataConfig(labels=view, synthetic_frames=(1, 1, 1))
         assert open_split(config, split).classes == classes_of(config)
-    assert [one.name for one in classes_of(DataConfig(kind="camvid", root="nowhere", view="road"))] == [
+    assert [one.name for one in classes_of(DataConfig(kind="camvid", root="nowhere", labels="road"))] == [
         "background",
         "road",
     ]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from fcn import environment
-from fcn.environment import changed_environment, describe_environment, processor_has_bfloat16
+from fcn.runs import environment
+from fcn.runs.environment import changed_environment, describe_environment, processor_has_bfloat16
 
 
 def test_versions_processor_threads_and_data_are_described() -> None:

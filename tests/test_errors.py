@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fcn.errors import ConfigError, RunInterruptedError, RunStoppedError, UserError, exit_with, tell
+from fcn.errors import ConfigError, RunInterruptedError, RunStoppedError, UserError, exit_with, print_error
 
 FULL = "the disk is full; free some space and repeat or resume\n"
 
@@ -43,9 +43,9 @@ def test_names_that_are_no_utf_8_can_be_printed(monkeypatch: pytest.MonkeyPatch)
 def test_nothing_is_lost_where_nobody_can_read_the_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     with Path("/dev/full").open("w") as full, monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", full)
-        tell("a line")
+        print_error("a line")
         with pytest.raises(SystemExit) as caught:
-            exit_with(lambda: tell("another") or 3)
+            exit_with(lambda: print_error("another") or 3)
         assert caught.value.code == 3
         with suppress(OSError):
             full.close()
@@ -54,7 +54,7 @@ def test_nothing_is_lost_where_nobody_can_read_the_errors(monkeypatch: pytest.Mo
 def test_what_is_told_is_seen_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     output = io.BytesIO()
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BufferedWriter(output, 1000)))
-    tell("a line")
+    print_error("a line")
     assert output.getvalue() == b"a line\n"
 
 

@@ -1,18 +1,18 @@
-"""Every frame counts once; the colour table is what it says."""
+"""Every frame counts once; the color table is what it says."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset
-from fcn.evaluation.colour_table import cells, fit_colour_table
-from fcn.evaluation.evaluate import evaluate, evaluate_colour_table, score_table
+from fcn.evaluation.color_table import cells, fit_color_table
+from fcn.evaluation.evaluate import evaluate, evaluate_color_table, score_table
 from fcn.images import IGNORE, Array
 
-GREY, GREEN = (100, 100, 100), (10, 200, 10)
+GRAY, GREEN = (100, 100, 100), (10, 200, 10)
 FRAMES = (
-    (np.array([[GREY, GREY, GREEN]], np.uint8), np.array([[1, 1, 0]], np.uint8)),
-    (np.array([[GREY], [GREEN], [GREEN]], np.uint8), np.array([[0], [0], [IGNORE]], np.uint8)),
+    (np.array([[GRAY, GRAY, GREEN]], np.uint8), np.array([[1, 1, 0]], np.uint8)),
+    (np.array([[GRAY], [GREEN], [GREEN]], np.uint8), np.array([[0], [0], [IGNORE]], np.uint8)),
 )
 
 
@@ -33,12 +33,12 @@ def test_every_frame_is_predicted_once_at_its_own_size() -> None:
     assert record["iou"] == {"background": 0.0, "road": 2 / 5}
 
 
-def test_colour_table_gives_the_most_frequent_class_of_a_colour() -> None:
-    table = fit_colour_table(make("train"))
+def test_color_table_gives_the_most_frequent_class_of_a_color() -> None:
+    table = fit_color_table(make("train"))
     assert table.shape == (4096,)
-    assert table[cells(np.array([[GREY, GREEN]], np.uint8))].tolist() == [[1, 0]]  # grey: road twice, background once
+    assert table[cells(np.array([[GRAY, GREEN]], np.uint8))].tolist() == [[1, 0]]  # gray: road twice, background once
     assert table[cells(np.array([[[255, 0, 255]]], np.uint8))].tolist() == [[0]]  # unseen: background, 3 of 5
-    assert evaluate_colour_table(make("train"), make())["iou"] == {"background": 2 / 3, "road": 2 / 3}
+    assert evaluate_color_table(make("train"), make())["iou"] == {"background": 2 / 3, "road": 2 / 3}
 
 
 def test_cells_are_sixteenths_of_each_channel() -> None:

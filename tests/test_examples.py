@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from fcn.model import examples
+from fcn.explain import examples
 
 # the post's table: its 4x4 input by a 1x1 kernel to two channels and by the same kernel back
 POST_TABLE = [

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn.config import ModelConfig
+from fcn.config.settings import ModelConfig
 from fcn.model.fcn import bilinear_kernel, build_fcn, upsample
 
 CLASSES = 3

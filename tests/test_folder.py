@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fcn.dataconfig import DataConfig
+from fcn.config.data_settings import DataConfig
 from fcn.datasets import classes_of, open_for_training, open_split
 from fcn.datasets.folder import decode_label, frame_files, split_by_runs
 from fcn.errors import UserError
@@ -57,28 +57,28 @@ def mask_told(path: Path, **given: Any) -> str:
 
 
 def test_frames_are_matched_by_stem_and_read_in_the_classes_of_the_config(tree: Path) -> None:
-    training, validation, _ = open_for_training(config(tree, view="full"))
+    training, validation, _ = open_for_training(config(tree, labels="all"))
     assert sorted(training.names + validation.names) == NAMES
     assert sorted(training.names) == list(training.names)
-    assert training.classes == validation.classes == classes_of(config(tree, view="full"))
+    assert training.classes == validation.classes == classes_of(config(tree, labels="all"))
     image, label = training.read(0)
     assert (image.shape, label.dtype) == ((2, 3, 3), np.uint8)
     np.testing.assert_array_equal(label, [[0, 1, 1], [0, 0, 1]])
 
 
 def test_classes_come_from_the_config_alone() -> None:
-    colours = ((1, 2, 3), (4, 5, 6))
-    own = config(Path("nowhere"), view="full", class_colours=colours)
-    assert [(one.name, one.colour, one.road) for one in classes_of(own)] == [
+    colors = ((1, 2, 3), (4, 5, 6))
+    own = config(Path("nowhere"), labels="all", class_colors=colors)
+    assert [(one.name, one.color, one.road) for one in classes_of(own)] == [
         ("grass", (1, 2, 3), False),
         ("road", (4, 5, 6), True),
     ]
-    many = classes_of(config(Path("nowhere"), view="full", class_names=tuple(map(str, range(255)))))
-    assert len({one.colour for one in many} | {(0, 0, 0)}) == 256  # black is an ignored pixel's
+    many = classes_of(config(Path("nowhere"), labels="all", class_names=tuple(map(str, range(255)))))
+    assert len({one.color for one in many} | {(0, 0, 0)}) == 256  # black is an ignored pixel's
     assert [one.name for one in classes_of(config(Path("nowhere")))] == ["background", "road"]
 
 
-def test_road_view_joins_the_named_classes(tmp_path: Path) -> None:
+def test_road_labels_joins_the_named_classes(tmp_path: Path) -> None:
     for name in NAMES[:2]:
         save(tmp_path / "images" / f"{name}.png", np.zeros((1, 4, 3)))
         save(tmp_path / "masks" / f"{name}.png", [[0, 1, 2, 9]])
@@ -100,16 +100,16 @@ PALETTE.putpalette([*BLUE, *RED, *[7] * 30])
         (PALETTE, {"ignore_values": (9,)}, None),
         (
             Image.fromarray(np.array([[BLUE, RED, BLACK]], np.uint8)),
-            {"mask_kind": "colour", "class_colours": (tuple(BLUE), tuple(RED)), "ignore_colours": (tuple(BLACK),)},
+            {"mask_kind": "color", "class_colors": (tuple(BLUE), tuple(RED)), "ignore_colors": (tuple(BLACK),)},
             None,
         ),
         (
             PALETTE,
-            {"mask_kind": "colour", "class_colours": (tuple(BLUE), tuple(RED)), "ignore_colours": ((7, 7, 7),)},
+            {"mask_kind": "color", "class_colors": (tuple(BLUE), tuple(RED)), "ignore_colors": ((7, 7, 7),)},
             None,
         ),
     ],
-    ids=["indices", "0 and 255", "255 and 0", "palette", "colours", "palette of colours"],
+    ids=["indices", "0 and 255", "255 and 0", "palette", "colors", "palette of colors"],
 )
 def test_every_kind_of_mask_gives_class_indices(
     picture: Image.Image, given: dict[str, Any], label: list[list[int]] | None, tmp_path: Path
@@ -120,7 +120,7 @@ def test_every_kind_of_mask_gives_class_indices(
     np.testing.assert_array_equal(read, label or [[0, 1, IGNORE]])
 
 
-INDICES, COLOURS = {}, {"mask_kind": "colour", "class_colours": (tuple(BLUE), tuple(RED))}
+INDICES, COLORS = {}, {"mask_kind": "color", "class_colors": (tuple(BLUE), tuple(RED))}
 
 
 @pytest.mark.parametrize(
@@ -148,23 +148,23 @@ INDICES, COLOURS = {}, {"mask_kind": "colour", "class_colours": (tuple(BLUE), tu
             (
                 "holds 6 values that are no class, such as 2 in 1 pixels, 4 in 1 pixels, 6 in 1 pixels, 8 in 1 pixels, "
                 "10 in 1 pixels; was it saved as JPEG or resized with interpolation, or is data.mask_kind another? "
-                "resize masks by nearest neighbour"
+                "resize masks by nearest neighbor"
             ),
         ),
         (
             [[BLUE, RED, [1, 2, 3]]],
-            {**COLOURS, "ignore_colours": (tuple(BLACK),)},
+            {**COLORS, "ignore_colors": (tuple(BLACK),)},
             (
                 "holds [1, 2, 3] in 1 pixels, which is no class; "
-                "`ignore_colours: [[0, 0, 0], [1, 2, 3]]` under `data:` ignores what is no class"
+                "`ignore_colors: [[0, 0, 0], [1, 2, 3]]` under `data:` ignores what is no class"
             ),
         ),
         (
             [[BLUE, RED]],
             INDICES,
             (
-                "has mode RGB; a label map is an 8-bit grey or palette PNG of class indices; "
-                "for one of colours set data.mask_kind: colour"
+                "has mode RGB; a label map is an 8-bit gray or palette PNG of class indices; "
+                "for one of colors set data.mask_kind: color"
             ),
         ),
     ],
@@ -194,7 +194,7 @@ def test_up_to_five_values_that_are_no_class_are_all_listed(tmp_path: Path) -> N
     assert "`ignore_values: [2, 3, 4, 5, 6]`" in mask_told(tmp_path / "m.png")
 
 
-@pytest.mark.parametrize("given", [INDICES, COLOURS], ids=["index", "colour"])
+@pytest.mark.parametrize("given", [INDICES, COLORS], ids=["index", "color"])
 @pytest.mark.parametrize(
     ("mode", "ending", "expected"),
     [

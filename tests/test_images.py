@@ -32,7 +32,7 @@ def test_image_round_trip_is_exact(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_image(tmp_path / "a.png"), image)
 
 
-def test_mask_round_trip_keeps_indices_and_shows_colours(tmp_path: Path) -> None:
+def test_mask_round_trip_keeps_indices_and_shows_colors(tmp_path: Path) -> None:
     mask = np.array([[0, 1, IGNORE], [1, 1, 0]], np.uint8)
     write_mask(tmp_path / "m.png", mask, CLASSES)
     np.testing.assert_array_equal(read_label(tmp_path / "m.png"), mask)
@@ -175,7 +175,7 @@ def test_pixels_beyond_the_declared_ones_are_not_unpacked(tmp_path: Path) -> Non
 
 
 def png(header: tuple[int, int, int, int], rows: bytes, more: bytes = b"", interlaced: bool = False) -> bytes:
-    """A PNG chunk by chunk, for what Pillow does not write; `header` is (width, height, bits, colour type)."""
+    """A PNG chunk by chunk, for what Pillow does not write; `header` is (width, height, bits, color type)."""
     ihdr = chunk(b"IHDR", struct.pack(">IIBBBBB", *header, 0, 0, interlaced))
     return PNG + ihdr + more + chunk(b"IDAT", zlib.compress(rows)) + END
 
@@ -216,9 +216,9 @@ def test_wrong_checksum_is_named_in_every_chunk(tmp_path: Path) -> None:
     end = len(PNG)
     for kind, content in chunks(data):
         end += 12 + len(content)
-        spoilt = bytearray(data)
-        spoilt[end - 1] ^= 1
-        assert mistake(tmp_path / "a.png", bytes(spoilt)) == broken(f"wrong checksum of chunk {kind!r}")
+        spoiled = bytearray(data)
+        spoiled[end - 1] ^= 1
+        assert mistake(tmp_path / "a.png", bytes(spoiled)) == broken(f"wrong checksum of chunk {kind!r}")
 
 
 def test_broken_headers_are_refused(tmp_path: Path) -> None:
@@ -319,23 +319,23 @@ def test_exif_orientation_is_found_by_order_place_and_type(
 def test_image_with_broken_exif_is_taken_as_it_is(tmp_path: Path) -> None:
     tags, path = exif(6), tmp_path / "a.png"
     entry = tags.index(b"\x01\x12")
-    for spoilt in (tags[: entry + 3], tags[:8], b"Exif\0\0XX" + tags[8:], tags[:10] + b"\xff" * 4, b"Exif\0\0"):
-        path.write_bytes(encoded("JPEG", exif=spoilt))
+    for spoiled in (tags[: entry + 3], tags[:8], b"Exif\0\0XX" + tags[8:], tags[:10] + b"\xff" * 4, b"Exif\0\0"):
+        path.write_bytes(encoded("JPEG", exif=spoiled))
         assert read_image(path).shape == (5, 7, 3)
     path.write_bytes(encoded("JPEG", exif=tags))
     assert read_image(path).shape == (7, 5, 3)
 
 
 def test_16_bits_a_channel_are_refused_with_the_mend(tmp_path: Path) -> None:
-    for colour_type, channels in ((0, 1), (2, 3), (4, 2), (6, 4)):
-        sixteen = png((1, 1, 16, colour_type), b"\0" + bytes(2 * channels))
+    for color_type, channels in ((0, 1), (2, 3), (4, 2), (6, 4)):
+        sixteen = png((1, 1, 16, color_type), b"\0" + bytes(2 * channels))
         assert mistake(tmp_path / "a.png", sixteen).endswith("over 8 bits a channel; convert it to 8 bits")
 
 
-def test_4_bit_grey_is_no_label_as_its_values_would_be_stretched(tmp_path: Path) -> None:
+def test_4_bit_gray_is_no_label_as_its_values_would_be_stretched(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png((2, 1, 4, 0), b"\0\x1b"))
     assert read_image(tmp_path / "a.png")[0, :, 0].tolist() == [17, 187]
-    with pytest.raises(UserError, match="has mode L;4; a label map is an 8-bit grey"):
+    with pytest.raises(UserError, match="has mode L;4; a label map is an 8-bit gray"):
         read_label(tmp_path / "a.png")
 
 
@@ -367,18 +367,18 @@ def test_any_mask_is_read_back_as_it_was_written(scratch: Path, mask: np.ndarray
 
 @given(st.data(), st.sampled_from([1, 2, 4, 8]), st.sampled_from([0, 3]))
 def test_label_of_any_depth_and_size_is_what_was_stored_or_refused(
-    scratch: Path, data: st.DataObject, bits: int, colour_type: int
+    scratch: Path, data: st.DataObject, bits: int, color_type: int
 ) -> None:
     shape = array_shapes(min_dims=2, max_dims=2, max_side=20)
     values = data.draw(arrays(np.uint8, shape, elements=st.integers(0, 2**bits - 1)))
     height, width = values.shape
     each = np.unpackbits(values[..., None], axis=-1)[..., 8 - bits :].reshape(height, width * bits)
     rows = b"".join(b"\0" + row.tobytes() for row in np.packbits(each, axis=-1))
-    scratch.write_bytes(png((width, height, bits, colour_type), rows, chunk(b"PLTE", bytes(3 * 2**bits))))
-    if colour_type == 3 or bits == 8:
+    scratch.write_bytes(png((width, height, bits, color_type), rows, chunk(b"PLTE", bytes(3 * 2**bits))))
+    if color_type == 3 or bits == 8:
         np.testing.assert_array_equal(read_label(scratch), values)
     else:
-        with pytest.raises(UserError, match="a label map is an 8-bit grey or palette PNG"):
+        with pytest.raises(UserError, match="a label map is an 8-bit gray or palette PNG"):
             read_label(scratch)
 
 

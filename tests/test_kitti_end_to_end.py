@@ -13,9 +13,9 @@ from conftest import ROOT
 from test_loop import train
 from test_readme import load_script
 
-from fcn.configfile import load_config
+from fcn.config.yaml_file import load_config
 from fcn.images import read_label
-from fcn.run import RunFolder
+from fcn.runs.paths import RunFolder
 
 REAL = ROOT / "data" / "kitti_road"
 LISTS = {

@@ -9,11 +9,11 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from fcn.config import AugmentConfig, EarlyConfig
-from fcn.dataconfig import DataConfig
+from fcn.config.data_settings import DataConfig
+from fcn.config.settings import AugmentConfig, ProgressiveConfig
 from fcn.datasets import open_split
 from fcn.datasets.dataset import check_frames
-from fcn.datasets.kitti_road import COLOURS, decode_label, frame_files, truth_name
+from fcn.datasets.kitti_road import COLORS, decode_label, frame_files, truth_name
 from fcn.errors import UserError
 from fcn.images import IGNORE, write_image
 
@@ -33,9 +33,9 @@ def tree(tmp_path: Path) -> Path:
         (tmp_path / folder).mkdir(parents=True)
     for name in ("um_000078", "um_000079", "umm_000080"):
         write_image(tmp_path / f"training/image_2/{name}.png", np.full((2, 3, 3), 7, np.uint8))
-        write_image(tmp_path / f"training/gt_image_2/{truth_name(ROAD_CONFIG, name)}.png", COLOURS[LABEL])
+        write_image(tmp_path / f"training/gt_image_2/{truth_name(ROAD_CONFIG, name)}.png", COLORS[LABEL])
         if name.startswith("um_"):
-            write_image(tmp_path / f"training/gt_image_2/{truth_name(LANE_CONFIG, name)}.png", COLOURS[1 - LABEL % 2])
+            write_image(tmp_path / f"training/gt_image_2/{truth_name(LANE_CONFIG, name)}.png", COLORS[1 - LABEL % 2])
     write_image(tmp_path / "testing/image_2/uu_000001.png", np.full((2, 3, 3), 7, np.uint8))
     return tmp_path
 
@@ -68,8 +68,8 @@ def test_val_is_the_last_16_frames_of_each_category_and_train_the_others(tmp_pat
 
 
 def test_red_is_background_magenta_road_and_black_ignored(tree: Path) -> None:
-    for view in ("road", "full"):
-        image, label = open_split(config_of(tree, view=view), "train").read(0)
+    for view in ("road", "all"):
+        image, label = open_split(config_of(tree, labels=view), "train").read(0)
         assert (image.shape, image.dtype, label.dtype) == ((2, 3, 3), np.uint8, np.uint8)
         np.testing.assert_array_equal(label, LABEL)
 
@@ -90,20 +90,20 @@ def test_test_frames_are_ignored_all_over(tree: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "colour",
+    "color",
     [(0, 0, 255), (254, 0, 0), (255, 0, 254), (255, 1, 0), (0, 1, 0), (255, 255, 255), (128, 0, 128)],
 )
-def test_every_other_colour_is_refused_with_its_place(colour: tuple[int, int, int], tree: Path) -> None:
+def test_every_other_color_is_refused_with_its_place(color: tuple[int, int, int], tree: Path) -> None:
     path = tree / "training/gt_image_2/um_road_000079.png"
-    pixels = COLOURS[LABEL]
-    pixels[1, 1:] = colour
+    pixels = COLORS[LABEL]
+    pixels[1, 1:] = color
     write_image(path, pixels)
     assert mistake(tree).startswith(
-        f"training/gt_image_2/um_road_000079.png: holds the colour {colour} at (row, column) (1, 1), and 2 wrong pixels"
+        f"training/gt_image_2/um_road_000079.png: holds the color {color} at (row, column) (1, 1), and 2 wrong pixels"
     )
 
 
-def test_jpeg_truth_is_refused_whatever_its_name_and_colours(tree: Path) -> None:
+def test_jpeg_truth_is_refused_whatever_its_name_and_colors(tree: Path) -> None:
     path = tree / "training/gt_image_2/um_road_000079.png"
     Image.new("RGB", (3, 2)).save(path, "JPEG")
     assert mistake(tree).endswith(
@@ -147,14 +147,14 @@ def test_lists_name_the_frames_of_a_part_in_their_order(tree: Path) -> None:
 
 
 def test_frames_of_different_sizes_make_one_batch(tree: Path) -> None:
-    from fcn.pipeline import plan_phases, training_batches
+    from fcn.training.pipeline import plan_phases, training_batches
 
     write_image(tree / "training/image_2/um_000078.png", np.zeros((5, 4, 3), np.uint8))
     write_image(tree / "training/gt_image_2/um_road_000078.png", np.zeros((5, 4, 3), np.uint8))
     (tree / "train.txt").write_text("um_000078\num_000079\n")
     split = open_split(config_of(tree, split_lists=str(tree)), "train")
     recipe = AugmentConfig(crop_size=(4, 4))
-    ((images, labels),) = training_batches(split.read, len(split), plan_phases(EarlyConfig(), recipe, 2, 1), 0)
+    ((images, labels),) = training_batches(split.read, len(split), plan_phases(ProgressiveConfig(), recipe, 2, 1), 0)
     assert (images.shape, labels.shape) == ((2, 4, 4, 3), (2, 4, 4))
 
 

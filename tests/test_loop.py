@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn.config import AugmentConfig, Config, EarlyConfig, ModelConfig, TrainConfig
-from fcn.dataconfig import DataConfig
+from fcn.config.data_settings import DataConfig
+from fcn.config.settings import AugmentConfig, Config, ModelConfig, ProgressiveConfig, TrainConfig
 from fcn.datasets import open_for_training
+from fcn.datasets.class_weights import class_weights
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD
 from fcn.errors import RunInterruptedError, RunStoppedError
 from fcn.evaluation.evaluate import evaluate
@@ -24,14 +25,13 @@ from fcn.images import read_image
 from fcn.inference.predictor import Predictor
 from fcn.model.fcn import build_fcn
 from fcn.model.weights import load_weights
-from fcn.pipeline import plan_phases
-from fcn.run import RunFolder, read_record
-from fcn.training import loop, scoring
-from fcn.training.balance import class_weights
-from fcn.training.checkpoint import STATE
-from fcn.training.manifest import checkpoints
+from fcn.runs.checkpoint import STATE
+from fcn.runs.manifest import checkpoints
+from fcn.runs.paths import RunFolder, read_record
+from fcn.training import loop, validation
+from fcn.training.batch_norm import recompute_batch_norm_statistics
+from fcn.training.pipeline import plan_phases
 from fcn.training.start import prepare_tensorflow
-from fcn.training.statistics import take_statistics
 
 # what is compiled differs in the last bits only, and takes seconds: that it, too, goes on to the same end is drilled
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")
@@ -52,7 +52,7 @@ TINY = {
     "evaluate_steps": 3,
     "checkpoint_steps": 2,
     "precision": "bfloat16",
-    "average_decay": 0.9,
+    "ema_decay": 0.9,
     "statistics_frames": 3,
 }
 
@@ -61,7 +61,7 @@ def tiny(**recipe: Any) -> Config:
     return Config(
         data=DataConfig(synthetic_frames=(5, 2, 1), synthetic_size=(32, 64)),
         augment=AugmentConfig(crop_size=(32, 48)),
-        early=EarlyConfig(share=0.5, batch_size=1, crop_size=(32, 32)),
+        progressive=ProgressiveConfig(share=0.5, batch_size=1, crop_size=(32, 32)),
         model=MODEL,
         train=TrainConfig(**{**TINY, **recipe}),
     )
@@ -97,7 +97,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 def killed_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """The run breaks off, as if killed, when it reports a step in the list."""
     at: list[int] = []
-    original = scoring.report
+    original = validation.report
 
     def report(folder: RunFolder, progress: Any, **row: Any) -> None:
         original(folder, progress, **row)
@@ -105,7 +105,7 @@ def killed_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
             at.remove(row["step"])
             raise SystemError("killed")
 
-    for module in (loop, scoring):
+    for module in (loop, validation):
         monkeypatch.setattr(module, "report", report)
     yield at
     assert not at, "the run was not killed"
@@ -204,7 +204,7 @@ def test_last_step_is_evaluated_and_saved_whatever_the_intervals(tmp_path: Path)
         (raw.model.get_weights(), folder.raw_weights, "raw_miou"),
     ):
         model.set_weights(weights)
-        take_statistics(model, training, TINY["statistics_frames"], lambda: None)
+        recompute_batch_norm_statistics(model, training, TINY["statistics_frames"], lambda: None)
         expected = model.get_weights()
         load_weights(model, file)
         for kept, value in zip(model.get_weights(), expected, strict=True):
@@ -227,7 +227,7 @@ def test_evaluating_leaves_training_unchanged_to_the_bit(straight: RunFolder, tm
 def test_recipe_reaches_what_it_is_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
     monkeypatch.setattr(loop, "compile_train_step", lambda state, *rest: seen.update(model=state.model, step=rest))
-    monkeypatch.setattr(loop.Scoring, "start", lambda *arguments: seen.update(scoring=arguments))
+    monkeypatch.setattr(loop.Scoring, "start", lambda *arguments: seen.update(validation=arguments))
     monkeypatch.setattr(loop, "training_batches", lambda *arguments: seen.update(batches=arguments) or iter(()))
     config, folder = tiny(seed=7, clip_norm=3.0), RunFolder(tmp_path / "run")
     folder.create(config)
@@ -235,8 +235,8 @@ def test_recipe_reaches_what_it_is_for(tmp_path: Path, monkeypatch: pytest.Monke
     loop.train(config, folder, training, validation, (1.0, 2.0), fingerprint)
     assert seen["model"].get_layer("block3_conv1").compute_dtype == "bfloat16"
     assert seen["step"] == (3.0, 7, (1.0, 2.0), 0.9)
-    assert seen["scoring"][2] == 3
-    assert seen["batches"][1:] == (5, plan_phases(config.early, config.augment, 2, 6), 7, 0)
+    assert seen["validation"][2] == 3
+    assert seen["batches"][1:] == (5, plan_phases(config.progressive, config.augment, 2, 6), 7, 0)
 
 
 def test_non_finite_loss_stops_the_run_with_step_rate_and_frames(tmp_path: Path) -> None:
@@ -259,12 +259,12 @@ def test_non_finite_loss_stops_the_run_with_step_rate_and_frames(tmp_path: Path)
 
 def test_best_weights_are_those_of_the_best_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = iter([None, 0.2, 0.7, 0.5])  # None: the split has no valid pixel
-    monkeypatch.setattr(scoring, "evaluate", lambda *_: {"split": "val", "miou": next(given), "iou": {"road": None}})
+    monkeypatch.setattr(validation, "evaluate", lambda *_: {"split": "val", "miou": next(given), "iou": {"road": None}})
     kept: list[int] = []
-    monkeypatch.setattr(scoring, "save_weights", lambda _, path: path.touch() or kept.append(1))
+    monkeypatch.setattr(validation, "save_weights", lambda _, path: path.touch() or kept.append(1))
     folder = RunFolder(tmp_path / "run")
     often = {"checkpoint_steps": 50, "checkpoint_minutes": 1e-9, "keep_checkpoints": 9}
-    train(tiny(steps=4, evaluate_steps=1, average_decay=0.0, **often), folder)
+    train(tiny(steps=4, evaluate_steps=1, ema_decay=0.0, **often), folder)
     assert [path.name[-11:] for path in checkpoints(folder.checkpoints)] == [
         "-0000000000",
         *(f"{step}-evaluated" for step in (1, 2, 3, 4)),  # each older than a moment

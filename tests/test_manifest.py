@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fcn.errors import RunStoppedError
-from fcn.training.manifest import (
+from fcn.runs.manifest import (
     checkpoint_name,
     checkpoints,
     find_damage,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn.config import ModelConfig, TrainConfig
+from fcn.config.settings import ModelConfig, TrainConfig
 from fcn.model.fcn import build_fcn
 from fcn.training.optimizer import build_optimizer, build_schedule
 
@@ -36,7 +36,7 @@ def test_warm_up_is_its_share_of_the_steps() -> None:
 
 
 @pytest.mark.parametrize("batch_norm", [True, False])
-def test_kernels_decay_and_biases_and_normalisation_do_not(batch_norm: bool) -> None:
+def test_kernels_decay_and_biases_and_normalization_do_not(batch_norm: bool) -> None:
     model = build_fcn(ModelConfig(encoder="vgg11", width=1 / 32, head_units=4, batch_norm=batch_norm), 3)
     for variable in model.trainable_variables:
         variable.assign(tf.ones_like(variable))

@@ -1,4 +1,4 @@
-"""Pictures show the image, the classes' colours and nothing where a pixel is ignored."""
+"""Pictures show the image, the classes' colors and nothing where a pixel is ignored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IMAGE = np.full((2, 3, 3), 100, np.uint8)
 MASK = np.array([[0, 1, IGNORE], [1, 0, IGNORE]], np.uint8)
 
 
-def test_overlay_is_half_image_half_class_colour() -> None:
+def test_overlay_is_half_image_half_class_color() -> None:
     tinted = overlay(IMAGE, MASK, CLASSES)
     assert tinted.dtype == np.uint8
     assert tinted[0].tolist() == [[50, 50, 50], [150, 100, 50], [100, 100, 100]]
@@ -40,7 +40,7 @@ def test_comparison_is_image_truth_and_prediction_from_left_to_right() -> None:
     np.testing.assert_array_equal(picture[:, 6 + 2 * GAP :], overlay(IMAGE, np.ones_like(MASK), CLASSES))
 
 
-def test_contact_sheet_has_a_row_a_frame_and_keeps_label_colours_however_large_the_frame() -> None:
+def test_contact_sheet_has_a_row_a_frame_and_keeps_label_colors_however_large_the_frame() -> None:
     small = np.zeros((2, 3), np.uint8)
     large = np.full((4000, 3001), 1, np.uint8)
     sheet = contact_sheet([(IMAGE, small), (np.full((4000, 3001, 3), 9, np.uint8), large)], CLASSES)

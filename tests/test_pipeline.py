@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fcn.config import AugmentConfig, EarlyConfig
+from fcn.config.settings import AugmentConfig, ProgressiveConfig
 from fcn.errors import UserError
 from fcn.images import Array
-from fcn.pipeline import frame_of_slot, frames_of_step, plan_phases, training_batches
+from fcn.training.pipeline import frame_of_slot, frames_of_step, plan_phases, training_batches
 
 COUNT = 5
 
@@ -20,7 +20,7 @@ def read(index: int) -> tuple[Array, Array]:
 
 def batches(steps: range, seed: int = 0, batch_size: int = 2) -> list[tuple[Array, Array]]:
     config = AugmentConfig(crop_size=(8, 8), scale=(0.5, 2.0))
-    phases = plan_phases(EarlyConfig(), config, batch_size, steps.stop)
+    phases = plan_phases(ProgressiveConfig(), config, batch_size, steps.stop)
     stream = training_batches(read, COUNT, phases, seed, steps.start)
     return [(image.numpy(), label.numpy()) for image, label in stream]
 
@@ -61,12 +61,12 @@ def test_mistake_of_a_frame_comes_out_as_it_is() -> None:
         raise UserError(f"frame {index}: is gone")
 
     with pytest.raises(UserError, match=r"^frame [0-2]: is gone$"):
-        next(training_batches(broken, 3, plan_phases(EarlyConfig(), AugmentConfig(), 2, 5), 0))
+        next(training_batches(broken, 3, plan_phases(ProgressiveConfig(), AugmentConfig(), 2, 5), 0))
 
 
 def test_phases_take_their_own_crops_and_batches_and_the_slots_go_on() -> None:
-    early = EarlyConfig(share=0.4, batch_size=3, crop_size=(4, 6), scale=(0.5, 0.5))
-    phases = plan_phases(early, AugmentConfig(crop_size=(8, 8), scale=(1.0, 1.0), flip=False), 2, 5)
+    progressive = ProgressiveConfig(share=0.4, batch_size=3, crop_size=(4, 6), scale=(0.5, 0.5))
+    phases = plan_phases(progressive, AugmentConfig(crop_size=(8, 8), scale=(1.0, 1.0), flip=False), 2, 5)
     assert [phase.augment.scale for phase in phases] == [(0.5, 0.5), (1.0, 1.0)]
     whole = list(training_batches(read, COUNT, phases, 0))
     assert [tuple(image.shape) for image, _ in whole] == [(3, 4, 6, 3)] * 2 + [(2, 8, 8, 3)] * 3

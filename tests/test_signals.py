@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from fcn.errors import RunInterruptedError
-from fcn.training.signals import polled_signals
+from fcn.runs.signals import polled_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -28,7 +28,7 @@ def test_first_signal_is_raised_by_the_next_poll_only(number: signal.Signals) ->
 def test_second_signal_ends_the_process_at_once_with_its_status() -> None:
     code = (
         "import os, signal\n"
-        "from fcn.training.signals import polled_signals\n"
+        "from fcn.runs.signals import polled_signals\n"
         "with polled_signals():\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    print('on', flush=True)\n"

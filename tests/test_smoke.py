@@ -12,15 +12,15 @@ import pytest
 from conftest import Script
 from PIL import Image
 
-from fcn.configfile import load_config
+from fcn.config.yaml_file import load_config
 from fcn.datasets import open_split
-from fcn.evaluation.evaluate import evaluate, evaluate_colour_table
+from fcn.evaluation.evaluate import evaluate, evaluate_color_table
 from fcn.images import read_image, read_label
 
 MARGIN = 0.15  # of road IoU; a run of 80 steps is above both baselines by more than twice that
 
 
-def test_network_beats_the_majority_class_and_the_colour_table(smoke_run: Path, script: Script, tmp_path: Path) -> None:
+def test_network_beats_the_majority_class_and_the_color_table(smoke_run: Path, script: Script, tmp_path: Path) -> None:
     file = tmp_path / "scores.json"
     done = script("evaluate", "--run", smoke_run, "--json", file)
     assert done.returncode == 0, done.stderr
@@ -35,10 +35,10 @@ def test_network_beats_the_majority_class_and_the_colour_table(smoke_run: Path, 
     data = load_config(smoke_run / "config.yaml").data
     training, validation = open_split(data, "train"), open_split(data, "val")
     majority = evaluate(validation, lambda image: np.zeros(image.shape[:2], np.uint8))
-    colour_table = evaluate_colour_table(training, validation)
+    color_table = evaluate_color_table(training, validation)
     assert majority["pixel_accuracy"] > 0.5, "background is not the majority class"
     assert record["iou"]["road"] > majority["iou"]["road"] + MARGIN
-    assert record["iou"]["road"] > colour_table["iou"]["road"] + MARGIN
+    assert record["iou"]["road"] > color_table["iou"]["road"] + MARGIN
     assert record["pixel_accuracy"] > majority["pixel_accuracy"]
 
 

@@ -11,14 +11,14 @@ import pytest
 import tensorflow as tf
 from conftest import ROOT
 
-from fcn.config import Config
-from fcn.configfile import load_config
+from fcn.config.settings import Config
+from fcn.config.yaml_file import load_config
 from fcn.datasets import open_split
 from fcn.datasets.dataset import check_frames
 from fcn.model.fcn import build_fcn
-from fcn.pipeline import plan_phases, training_batches
-from fcn.training.checkpoint import RunState
+from fcn.runs.checkpoint import RunState
 from fcn.training.optimizer import build_optimizer
+from fcn.training.pipeline import plan_phases, training_batches
 from fcn.training.start import prepare_tensorflow, with_precision
 from fcn.training.step import compile_train_step
 
@@ -35,7 +35,7 @@ def speeds(config: Config) -> tuple[list[float], list[float]]:
     state = RunState.start(model, build_optimizer(config.train, model.trainable_variables))
     step = compile_train_step(state, 5.0, 0, [1.0] * len(dataset.classes), 0.0)
     pipeline, training = [], []
-    phases = plan_phases(config.early, config.augment, config.train.batch_size, 10**6)
+    phases = plan_phases(config.progressive, config.augment, config.train.batch_size, 10**6)
     size = phases[0].batch_size  # where there is an early phase its small frames press the pipeline hardest
     stream = iter(training_batches(dataset.read, len(dataset), phases, 0))
     batch = next(stream)

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from fcn.config import Config, ModelConfig, TrainConfig
+from fcn.config.settings import Config, ModelConfig, TrainConfig
 from fcn.errors import RunStoppedError, UserError
 from fcn.model.fcn import build_fcn
-from fcn.run import RunFolder, write_record
+from fcn.runs.checkpoint import RunState
+from fcn.runs.manifest import checkpoints
+from fcn.runs.paths import RunFolder, write_record
 from fcn.training import start
-from fcn.training.checkpoint import RunState
-from fcn.training.manifest import checkpoints
 from fcn.training.optimizer import build_optimizer
 from fcn.training.start import start_or_continue, with_precision
 

@@ -10,16 +10,16 @@ import pytest
 import tensorflow as tf
 from tqdm import tqdm
 
-from fcn.config import ModelConfig, TrainConfig
-from fcn.dataconfig import DataConfig
+from fcn.config.data_settings import DataConfig
+from fcn.config.settings import ModelConfig, TrainConfig
 from fcn.datasets import open_for_training
 from fcn.images import IGNORE
 from fcn.model.fcn import build_fcn
-from fcn.run import RunFolder
-from fcn.training.checkpoint import RunState
+from fcn.runs.checkpoint import RunState
+from fcn.runs.paths import RunFolder
 from fcn.training.optimizer import build_optimizer
-from fcn.training.scoring import Scoring
 from fcn.training.step import Step, compile_train_step, move_averages
+from fcn.training.validation import Scoring
 
 MODEL = ModelConfig(encoder="vgg11", width=1 / 16, head_units=16, dropout=0.5)
 Compiled = tuple[RunState, Step, list[np.ndarray]]

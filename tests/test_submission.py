@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 from test_birds_eye import CALIBRATION
 
-from fcn.dataconfig import DataConfig
+from fcn.config.data_settings import DataConfig
 from fcn.errors import UserError
-from fcn.evaluation import submission
-from fcn.evaluation.birds_eye import birds_eye, road_to_image
-from fcn.evaluation.submission import require_sound, submission_frames, write_submission
+from fcn.evaluation.kitti import submission
+from fcn.evaluation.kitti.birds_eye import birds_eye, road_to_image
+from fcn.evaluation.kitti.submission import require_sound, submission_frames, write_submission
 from fcn.images import Array, write_image
 
 

@@ -1,4 +1,4 @@
-"""The drawn road scenes: always the same, sound, and not solved by colour."""
+"""The drawn road scenes: always the same, sound, and not solved by color."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from fcn.dataconfig import DataConfig
+from fcn.config.data_settings import DataConfig
 from fcn.datasets.synthetic import CLASSES, open_split
 from fcn.images import IGNORE, Array
 
@@ -72,17 +72,17 @@ def test_road_takes_a_quarter_of_the_pixels_and_is_in_every_frame(train_frames: 
     assert max(shares) < 0.5
 
 
-def test_the_majority_class_of_each_colour_finds_the_road_badly(
+def test_the_majority_class_of_each_color_finds_the_road_badly(
     train_frames: list[Frame], val_frames: list[Frame]
 ) -> None:
-    def colours_and_truth(some: list[Frame]) -> Frame:
+    def colors_and_truth(some: list[Frame]) -> Frame:
         pixels = np.concatenate([image[label != IGNORE] for image, label in some]).astype(int) // 16
         truth = np.concatenate([np.isin(label, ROAD)[label != IGNORE] for _, label in some])
         return pixels @ [256, 16, 1], truth
 
-    colours, truth = colours_and_truth(train_frames)
-    is_road = np.bincount(colours, weights=truth - 0.5, minlength=16**3) > 0  # unseen: not road
-    colours, truth = colours_and_truth(val_frames)
-    found = is_road[colours]
+    colors, truth = colors_and_truth(train_frames)
+    is_road = np.bincount(colors, weights=truth - 0.5, minlength=16**3) > 0  # unseen: not road
+    colors, truth = colors_and_truth(val_frames)
+    found = is_road[colors]
     iou = (found & truth).sum() / (found | truth).sum()
     assert 0.45 < iou < 0.75  # better than all (0.25) or nothing (0), far from the 0.97 of a network

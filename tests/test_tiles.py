@@ -8,10 +8,10 @@ import keras
 import numpy as np
 import pytest
 
-from fcn.config import ModelConfig
+from fcn.config.settings import ModelConfig
 from fcn.inference.tiles import THIN, by_tiles, reach_of, spans
 from fcn.model.fcn import build_fcn
-from fcn.model.vgg import CELL
+from fcn.model.vgg import ENCODER_STRIDE
 
 LIMIT = 2**17  # pixels of a tile
 
@@ -39,9 +39,9 @@ def shift_to(end: int, **settings: object) -> keras.Model:
     ],
 )
 def test_reach_is_the_farthest_that_a_pixel_is_seen(settings: dict[str, object], expected: int) -> None:
-    places = np.arange(320, 320 + CELL)  # one dot an image, at each place in a cell
-    dots = np.zeros((CELL, 1, 672, 3), np.uint8)
-    dots[range(CELL), 0, places] = 255
+    places = np.arange(320, 320 + ENCODER_STRIDE)  # one dot an image, at each place in a cell
+    dots = np.zeros((ENCODER_STRIDE, 1, 672, 3), np.uint8)
+    dots[range(ENCODER_STRIDE), 0, places] = 255
     for end, direction in ((0, 1), (-1, -1)):
         model = shift_to(end, **settings)
         image, _, column, _ = np.nonzero(model(dots).numpy())
@@ -102,8 +102,8 @@ def test_tiles_give_the_logits_of_the_whole_image_and_not_with_less_overlap(
 def test_spans_keep_every_pixel_once_with_the_margin_around_it(length: int, margin: int) -> None:
     kept = []
     for tile, keep, inside in spans(length, 500, margin):
-        assert tile.start % CELL == 0
-        assert tile.stop % CELL == 0 or tile.stop == length
+        assert tile.start % ENCODER_STRIDE == 0
+        assert tile.stop % ENCODER_STRIDE == 0 or tile.stop == length
         assert tile.stop - tile.start <= 512
         assert keep.start - tile.start >= margin or tile.start == 0
         assert tile.stop - keep.stop >= margin or tile.stop == length

@@ -16,8 +16,8 @@ from fcn.errors import UserError
 from fcn.evaluation.evaluate import evaluate
 from fcn.images import read_image, read_label, write_image
 from fcn.inference.predictor import load_predictor
-from fcn.run import RunFolder
-from fcn.trained import SHIPPED, Trained
+from fcn.runs.paths import RunFolder
+from fcn.runs.trained import SHIPPED, TrainedModel
 
 
 @pytest.fixture
@@ -29,25 +29,25 @@ def copied(smoke_run: Path, tmp_path: Path) -> Path:
 
 
 def test_weights_of_a_run_know_their_config_and_record(smoke_run: Path) -> None:
-    best = Trained.of_run(smoke_run)
-    assert Trained.of_weights(smoke_run / "best.weights.h5").weights == best.weights
-    assert Trained.of_weights(smoke_run / "best.weights.h5").record == best.record
+    best = TrainedModel.of_run(smoke_run)
+    assert TrainedModel.of_weights(smoke_run / "best.weights.h5").weights == best.weights
+    assert TrainedModel.of_weights(smoke_run / "best.weights.h5").record == best.record
     assert best.config() == RunFolder(smoke_run).config()
-    raw = Trained.of_weights(smoke_run / "best.raw.weights.h5")
+    raw = TrainedModel.of_weights(smoke_run / "best.raw.weights.h5")
     assert (raw.config_file, raw.record["step"]) == (best.config_file, best.record["step"])
     assert raw.record["sha256"] != best.record["sha256"]
 
 
 def test_config_of_the_same_name_goes_first_and_a_record_is_not_needed(copied: Path) -> None:
     (copied.parent / "config.yaml").write_text("train: {steps: 1}\n")
-    assert Trained.of_weights(copied).config_file.name == "mine.yaml"
+    assert TrainedModel.of_weights(copied).config_file.name == "mine.yaml"
     (copied.parent / "mine.yaml").unlink()
     (copied.parent / "mine.json").unlink()
-    assert Trained.of_weights(copied).config_file.name == "config.yaml"
-    assert Trained.of_weights(copied).record == {}
+    assert TrainedModel.of_weights(copied).config_file.name == "config.yaml"
+    assert TrainedModel.of_weights(copied).record == {}
     (copied.parent / "config.yaml").unlink()
     with pytest.raises(UserError, match=r"mine\.weights\.h5: lacks mine\.yaml beside it, the config of the run; copy"):
-        Trained.of_weights(copied)
+        TrainedModel.of_weights(copied)
 
 
 def test_weights_that_are_not_those_of_the_record_are_refused(copied: Path) -> None:
@@ -55,17 +55,17 @@ def test_weights_that_are_not_those_of_the_record_are_refused(copied: Path) -> N
     data[len(data) // 2] ^= 1
     copied.write_bytes(data)
     with pytest.raises(UserError, match=r"is damaged \(its SHA-256 is not the one in mine\.json\); restore both files"):
-        Trained.of_weights(copied)
+        TrainedModel.of_weights(copied)
 
 
 @pytest.mark.parametrize("name", ["mine.yaml", "nothing.weights.h5"])
 def test_other_files_are_no_weights(name: str, copied: Path) -> None:
     with pytest.raises(UserError, match=r"is no file NAME\.weights\.h5; name the best\.weights\.h5 of a run"):
-        Trained.of_weights(copied.parent / name)
+        TrainedModel.of_weights(copied.parent / name)
 
 
 def test_name_tells_weights_from_a_run(copied: Path) -> None:
-    assert load_predictor(copied).model.count_params() == Trained.of_weights(copied).record["parameters"]
+    assert load_predictor(copied).model.count_params() == TrainedModel.of_weights(copied).record["parameters"]
     with pytest.raises(UserError, match=r"mine2\.weights\.h5: is no file"):
         load_predictor(copied.with_name("mine2.weights.h5"))
 
@@ -74,12 +74,12 @@ def test_what_is_named_goes_before_the_newest_run_and_that_before_what_is_shippe
     smoke_run: Path, copied: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(smoke_run.parents[1])
-    assert Trained.find(weights=copied).weights == copied
-    assert Trained.find(smoke_run).weights == smoke_run / "best.weights.h5"
-    assert Trained.find().weights == Path("runs/smoke/best.weights.h5")
+    assert TrainedModel.find(weights=copied).weights == copied
+    assert TrainedModel.find(smoke_run).weights == smoke_run / "best.weights.h5"
+    assert TrainedModel.find().weights == Path("runs/smoke/best.weights.h5")
     assert capsys.readouterr().err == ""
     monkeypatch.chdir(copied.parent)
-    assert Trained.find().weights == SHIPPED
+    assert TrainedModel.find().weights == SHIPPED
     told = f"runs/: holds no trained run; taking {SHIPPED}, which knows frames of about 360 x 480 pixels\n"
     assert capsys.readouterr().err == told
 
@@ -99,7 +99,7 @@ def test_photo_is_segmented_out_of_the_box(script: Script, tmp_path: Path) -> No
 
 
 def test_shipped_network_is_whole_and_documented() -> None:
-    shipped = Trained.of_weights(SHIPPED)
+    shipped = TrainedModel.of_weights(SHIPPED)
     assert load_predictor(shipped).model.count_params() == shipped.record["parameters"] <= 1_500_000
     card = SHIPPED.with_name("README.md").read_text()
     assert f"mIoU {shipped.record['miou']:.3f}." in card
@@ -113,7 +113,7 @@ def test_shipped_network_is_whole_and_documented() -> None:
 @pytest.mark.slow
 def test_shipped_network_has_the_score_of_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)  # data.root is relative to the current folder
-    shipped = Trained.of_weights(SHIPPED)
+    shipped = TrainedModel.of_weights(SHIPPED)
     data = shipped.config().data
     if not Path(data.root).is_dir():
         pytest.skip(f"{data.root} is not there (data/README.md tells how to get it)")
@@ -129,7 +129,7 @@ def test_weights_are_scored_in_place_of_a_run_and_flipped(copied: Path, script: 
     assert " parameters; a frame: " in done.stdout
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["flip"] is True
-    gain = scores["miou"] - Trained.of_weights(copied).record["miou"]
+    gain = scores["miou"] - TrainedModel.of_weights(copied).record["miou"]
     assert 0 < abs(gain) < 0.1
 
 

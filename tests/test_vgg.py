@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from fcn.config import ModelConfig
+from fcn.config.settings import ModelConfig
 from fcn.model.vgg import BatchNormalization, build_classifier
 
 SMALL = {"encoder": "vgg11", "width": 1 / 32, "head_units": 4}
@@ -19,7 +19,7 @@ PUBLISHED = {"vgg11": [1, 1, 2, 2, 2], "vgg13": [2, 2, 2, 2, 2], "vgg16": [2, 2,
 
 
 def parameters(blocks: list[int], channels: list[int], window: int, units: int, classes: int) -> int:
-    """Weights and biases of a VGG without batch normalisation, by the sizes of its kernels."""
+    """Weights and biases of a VGG without batch normalization, by the sizes of its kernels."""
     outputs = [count for count, repeats in zip(channels, blocks, strict=True) for _ in range(repeats)]
     inputs = [3, *outputs[:-1]]
     encoder = sum(9 * i * o + o for i, o in zip(inputs, outputs, strict=True))
@@ -80,7 +80,7 @@ def test_last_map_of_own_size_is_the_head_window(window: int) -> None:
     assert (model.output.shape, model.output.dtype) == ((None, 5), "float32")
 
 
-def test_pixels_come_in_as_uint8_and_are_centred_and_scaled() -> None:
+def test_pixels_come_in_as_uint8_and_are_centerd_and_scaled() -> None:
     preprocessing = build_classifier(ModelConfig(**SMALL), 2).get_layer("preprocessing")
     pixels = np.array([0, 127, 128, 255], "uint8").reshape(1, 2, 2, 1)
     expected = [-1.9921875, -0.0078125, 0.0078125, 1.9921875]  # (pixel - 127.5) / 64

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 import pytest
 
-from fcn.config import ModelConfig
+from fcn.config.settings import ModelConfig
 from fcn.errors import UserError
 from fcn.model.fcn import build_fcn
 from fcn.model.weights import load_weights, save_weights

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fcn.dataconfig import DataConfig
+from fcn.config.data_settings import DataConfig
 from fcn.datasets import camvid, folder, kitti_road, synthetic
-from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset, cached, check_frames, road_view
+from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset, cached, check_frames, road_labels
 from fcn.errors import UserError
 from fcn.images import SegmentationClass
 
@@ -22,8 +22,8 @@ def open_split(config: DataConfig, split: str) -> Dataset:
     if split not in SPLITS:
         raise UserError(f"split {split!r}: is none of {', '.join(SPLITS)}")
     dataset = DATASETS[config.kind].open_split(config, split)
-    if config.view == "road":
-        dataset = road_view(dataset)
+    if config.labels == "road":
+        dataset = road_labels(dataset)
     return cached(dataset, config.cache_megabytes)
 
 
@@ -42,6 +42,6 @@ def open_for_training(config: DataConfig) -> tuple[Dataset, Dataset, str]:
 
 def classes_of(config: DataConfig) -> tuple[SegmentationClass, ...]:
     """The classes of the configured view, without looking at a file."""
-    if config.view == "road":
+    if config.labels == "road":
         return BACKGROUND_AND_ROAD
     return folder.classes(config) if config.kind == "folder" else DATASETS[config.kind].CLASSES

@@ -3,7 +3,7 @@
     ROOT/train/NAME.png       ROOT/trainannot/NAME.png       ROOT/train.txt
     ROOT/val/...              ROOT/valannot/...              ROOT/val.txt
 
-An annotation is an 8-bit grey PNG of class indices, 11 for void. The list names the frames of a split; the folders
+An annotation is an 8-bit gray PNG of class indices, 11 for void. The list names the frames of a split; the folders
 in it are those of another machine, so only the last part of a path counts. Without a list all frames of a folder count.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fcn.dataconfig import DataConfig
+from fcn.config.data_settings import DataConfig
 from fcn.datasets.dataset import Dataset, IncompleteSplitError, label_table, map_labels, open_files
 from fcn.errors import UserError
 from fcn.images import IGNORE, Array, SegmentationClass, read_label

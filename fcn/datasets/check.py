@@ -14,21 +14,21 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from fcn.dataconfig import DataConfig
+from fcn.config.data_settings import DataConfig
 from fcn.datasets import DATASETS, SPLITS, classes_of
-from fcn.datasets.dataset import Dataset, IncompleteSplitError, open_files, png_colour_type, road_view, spread
+from fcn.datasets.dataset import Dataset, IncompleteSplitError, evenly_spaced, open_files, png_color_type, road_labels
 from fcn.datasets.frequency import count_classes, median_frequency
 from fcn.errors import UserError
 from fcn.images import IGNORE, Array, read_image
 from fcn.pictures import contact_sheet
 
-PNG_WITH_ALPHA = (4, 6)  # colour types
+PNG_WITH_ALPHA = (4, 6)  # color types
 SHEET_FRAMES = 4  # of each split
 SIZES = 3  # of each split that are listed
 
 
 @dataclass(frozen=True)
-class Facts:
+class FrameStats:
     """What is kept of a frame; so little that memory does not grow with the pixels.
 
     Attributes:
@@ -54,10 +54,10 @@ class SplitReport:
 
     dataset: Dataset
     files: Sequence[tuple[str, Path, Path]]
-    facts: list[Facts | None]
+    facts: list[FrameStats | None]
 
     @property
-    def sound(self) -> list[Facts]:
+    def sound(self) -> list[FrameStats]:
         """Those of the frames that are sound."""
         return [one for one in self.facts if one and one.counts.size]
 
@@ -119,12 +119,12 @@ def _open(config: DataConfig, split: str) -> tuple[Dataset, Sequence[tuple[str, 
             files = module.frame_files(config, split)
         except IncompleteSplitError as error:
             files, missing = error.whole, str(error).splitlines()
-        dataset = open_files(config, split, classes_of(replace(config, view="full")), files, module.decode_label)
-    return road_view(dataset) if config.view == "road" else dataset, files, missing
+        dataset = open_files(config, split, classes_of(replace(config, labels="all")), files, module.decode_label)
+    return road_labels(dataset) if config.labels == "road" else dataset, files, missing
 
 
-def _look(config: DataConfig, report: SplitReport, index: int) -> tuple[Facts | None, list[str]]:
-    """Facts of a frame whose image can be read, and a line for everything that is wrong with its files."""
+def _look(config: DataConfig, report: SplitReport, index: int) -> tuple[FrameStats | None, list[str]]:
+    """FrameStats of a frame whose image can be read, and a line for everything that is wrong with its files."""
     image: Array | None
     label: Array | None
     try:
@@ -135,7 +135,7 @@ def _look(config: DataConfig, report: SplitReport, index: int) -> tuple[Facts | 
             image, problems = _alone(config, *report.files[index][1:], str(error))
     if image is None:
         return None, problems
-    if report.files and png_colour_type(report.files[index][1]) in PNG_WITH_ALPHA:
+    if report.files and png_color_type(report.files[index][1]) in PNG_WITH_ALPHA:
         problems.append(
             f"{report.place(index)}: has an alpha channel, and what it hides is learned from; save it as RGB"
         )
@@ -146,8 +146,8 @@ def _look(config: DataConfig, report: SplitReport, index: int) -> tuple[Facts | 
         )
     digest = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest()
     if label is None:
-        return Facts(image.shape[:2], digest, np.zeros(0, np.int64)), problems
-    return Facts(image.shape[:2], digest, count_classes(label, len(report.dataset.classes))), problems
+        return FrameStats(image.shape[:2], digest, np.zeros(0, np.int64)), problems
+    return FrameStats(image.shape[:2], digest, count_classes(label, len(report.dataset.classes))), problems
 
 
 def _alone(config: DataConfig, image_path: Path, label_path: Path, mistake: str) -> tuple[Array | None, list[str]]:
@@ -232,7 +232,7 @@ def sheet(reports: Sequence[SplitReport]) -> Array | None:
     chosen: list[tuple[Dataset, int]] = []
     for report in reports:
         sound = [index for index, facts in enumerate(report.facts) if facts and facts.counts.size]
-        chosen += [(report.dataset, sound[place]) for place in spread(len(sound), SHEET_FRAMES)]
+        chosen += [(report.dataset, sound[place]) for place in evenly_spaced(len(sound), SHEET_FRAMES)]
     if not chosen:
         return None
     return contact_sheet((dataset.read(index) for dataset, index in chosen), reports[0].dataset.classes)

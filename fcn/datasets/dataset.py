@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn.dataconfig import DataConfig
+from fcn.config.data_settings import DataConfig
 from fcn.errors import UserError
 from fcn.images import ENDINGS, IGNORE, PNG, Array, SegmentationClass, read_image
 
@@ -86,22 +86,22 @@ def require_size(label: Array, image: Array, label_path: Path, image_path: Path)
         )
 
 
-def read_colours(path: Path, max_megapixels: int) -> Array:
-    """Reads a label map of colours, not indices: uint8 RGB (H, W, 3).
+def read_colors(path: Path, max_megapixels: int) -> Array:
+    """Reads a label map of colors, not indices: uint8 RGB (H, W, 3).
 
     Raises:
         UserError: as `read_image`; or the file is a JPEG or has an alpha channel.
     """
-    colours, colour_type = read_image(path, max_megapixels, turn=False), png_colour_type(path)
-    if colour_type is None:
+    colors, color_type = read_image(path, max_megapixels, turn=False), png_color_type(path)
+    if color_type is None:
         raise UserError(f"{path}: is a JPEG; its compression changes labels: save label maps as PNG")
-    if colour_type & 4:
-        raise UserError(f"{path}: has an alpha channel, which may hide colours; save label maps without one")
-    return colours
+    if color_type & 4:
+        raise UserError(f"{path}: has an alpha channel, which may hide colors; save label maps without one")
+    return colors
 
 
-def png_colour_type(path: Path) -> int | None:
-    """The colour type of a PNG: 0 grey, 2 RGB, 3 palette, 4 and 6 the first two with alpha; None of another file."""
+def png_color_type(path: Path) -> int | None:
+    """The color type of a PNG: 0 gray, 2 RGB, 3 palette, 4 and 6 the first two with alpha; None of another file."""
     try:
         with path.open("rb") as file:
             head = file.read(26)
@@ -153,7 +153,7 @@ def _first(where: Array) -> tuple[int, int]:
     return int(row), int(column)
 
 
-def road_view(dataset: Dataset) -> Dataset:
+def road_labels(dataset: Dataset) -> Dataset:
     """The same frames with two classes: background, and road for the classes marked so; IGNORE stays."""
     table = np.full(256, IGNORE, np.uint8)
     table[: len(dataset.classes)] = [one.road for one in dataset.classes]
@@ -184,7 +184,7 @@ def cached(dataset: Dataset, cache_megabytes: int) -> Dataset:
     return replace(dataset, read=read)
 
 
-def spread(count: int, wanted: int) -> list[int]:
+def evenly_spaced(count: int, wanted: int) -> list[int]:
     """Up to `wanted` of the indices 0 to count - 1, at even distances, first and last among them."""
     return [int(index) for index in np.linspace(0, count - 1, min(wanted, count)).round()]
 

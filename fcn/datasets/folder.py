@@ -3,7 +3,7 @@
     ROOT/images/NAME.png, .jpg or .jpeg     ROOT/masks/NAME.png     or as data.images and data.masks call them
 
 The splits are those of `data.split_lists`; else the folders images/train, images/val, images/test, and masks/... alike,
-where there is an images/train; else train and val take whole runs of frames that are neighbours by name.
+where there is an images/train; else train and val take whole runs of frames that are neighbors by name.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn.dataconfig import DataConfig
-from fcn.datasets.dataset import Dataset, IncompleteSplitError, listed_names, open_files, png_colour_type, read_colours
+from fcn.config.data_settings import DataConfig
+from fcn.datasets.dataset import Dataset, IncompleteSplitError, listed_names, open_files, png_color_type, read_colors
 from fcn.errors import UserError
 from fcn.images import ENDINGS, IGNORE, Array, SegmentationClass, read_label
 
-RUNS = 10  # of neighbours, into which the frames are cut; a video's neighbours are nearly the same picture
+RUNS = 10  # of neighbors, into which the frames are cut; a video's neighbors are nearly the same picture
 TOLD = 5  # values that a message lists; a mask with more that are no class is none of indices
 
 
 def classes(config: DataConfig) -> tuple[SegmentationClass, ...]:
     """The classes of the config, in its order."""
-    colours = config.class_colours or [_default_colour(index + 1) for index in range(len(config.class_names))]
+    colors = config.class_colors or [_default_color(index + 1) for index in range(len(config.class_names))]
     return tuple(
-        SegmentationClass(name, colour, road=name in config.road_classes)
-        for name, colour in zip(config.class_names, colours, strict=True)
+        SegmentationClass(name, color, road=name in config.road_classes)
+        for name, color in zip(config.class_names, colors, strict=True)
     )
 
 
-def _default_colour(number: int) -> tuple[int, int, int]:
-    """The colour of a number in PASCAL VOC's palette: another one for each of 1 to 255, black for 0."""
+def _default_color(number: int) -> tuple[int, int, int]:
+    """The color of a number in PASCAL VOC's palette: another one for each of 1 to 255, black for 0."""
     red, green, blue = (sum((number >> bit & 1) << (7 - bit // 3) for bit in range(first, 8, 3)) for first in range(3))
     return red, green, blue
 
@@ -104,7 +104,7 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 def split_by_runs(names: list[str], share: float, seed: int) -> tuple[list[str], list[str]]:
-    """The frames of train and of val, which has whole runs of neighbours; a function of its arguments for ever."""
+    """The frames of train and of val, which has whole runs of neighbors; a function of its arguments for ever."""
     runs = min(RUNS, len(names))
     # NumPy may change what a Generator draws, not the bits of Philox
     order = np.argsort(np.random.Philox(key=[seed, 0]).random_raw(runs), kind="stable")
@@ -121,11 +121,11 @@ def decode_label(config: DataConfig, path: Path) -> Array:
     Raises:
         UserError: the file is no mask of the configured kind, or holds values that are neither of a class nor ignored.
     """
-    if config.mask_kind == "colour":
-        values = _numbers(read_colours(path, config.max_megapixels))
+    if config.mask_kind == "color":
+        values = _numbers(read_colors(path, config.max_megapixels))
         of_classes, ignored = (
-            _numbers(np.array(colours, np.uint8).reshape(-1, 3)).tolist()
-            for colours in (config.class_colours, config.ignore_colours)
+            _numbers(np.array(colors, np.uint8).reshape(-1, 3)).tolist()
+            for colors in (config.class_colors, config.ignore_colors)
         )
     else:
         values = _read_indices(path, config.max_megapixels)
@@ -135,16 +135,16 @@ def decode_label(config: DataConfig, path: Path) -> Array:
     for label, value in [*enumerate(of_classes), *((IGNORE, value) for value in ignored)]:
         labels[values == value] = label
     if labels.min() < 0:
-        raise UserError(f"{path}: holds {_strangers(config, *np.unique(values[labels < 0], return_counts=True))}")
+        raise UserError(f"{path}: holds {_unmapped_values(config, *np.unique(values[labels < 0], return_counts=True))}")
     return labels.astype(np.uint8)
 
 
-def _numbers(colours: Array) -> Array:
-    """Colours, uint8 (..., 3), as one number each, uint32 (...); in place, as a mask may be large."""
-    numbers = colours[..., 0].astype(np.uint32)
+def _numbers(colors: Array) -> Array:
+    """Colors, uint8 (..., 3), as one number each, uint32 (...); in place, as a mask may be large."""
+    numbers = colors[..., 0].astype(np.uint32)
     for channel in (1, 2):
         numbers <<= 8
-        numbers |= colours[..., channel]
+        numbers |= colors[..., channel]
     return numbers
 
 
@@ -152,23 +152,23 @@ def _read_indices(path: Path, max_megapixels: int) -> Array:
     try:
         return read_label(path, max_megapixels)
     except UserError as error:
-        if png_colour_type(path) == 2:
-            raise UserError(f"{error}; for one of colours set data.mask_kind: colour") from error
+        if png_color_type(path) == 2:
+            raise UserError(f"{error}; for one of colors set data.mask_kind: color") from error
         raise
 
 
-def _strangers(config: DataConfig, values: Array, counts: Array) -> str:
+def _unmapped_values(config: DataConfig, values: Array, counts: Array) -> str:
     """What a mask has that is no class, how often, and the lines of the YAML file that would map it."""
     setting, shown = "ignore_values", [*config.ignore_values, *values.tolist()]
-    if config.mask_kind == "colour":
-        colours = [[value >> 16, value >> 8 & 255, value & 255] for value in values.tolist()]
-        setting, shown = "ignore_colours", [*map(list, config.ignore_colours), *colours]
+    if config.mask_kind == "color":
+        colors = [[value >> 16, value >> 8 & 255, value & 255] for value in values.tolist()]
+        setting, shown = "ignore_colors", [*map(list, config.ignore_colors), *colors]
     told = [f"{value} in {count:,} pixels" for value, count in zip(shown[-len(counts) :], counts.tolist(), strict=True)]
     if len(told) > TOLD:
         return (
             f"{len(told)} values that are no class, such as {', '.join(told[:TOLD])}; "
             "was it saved as JPEG or resized with interpolation, or is data.mask_kind another? "
-            "resize masks by nearest neighbour"
+            "resize masks by nearest neighbor"
         )
     mend = f"`{setting}: {shown}` under `data:` ignores what is no class"
     if shown == [255] and config.mask_values is None and len(config.class_names) == 2:

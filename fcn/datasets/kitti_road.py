@@ -16,15 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn.dataconfig import DataConfig
+from fcn.config.data_settings import DataConfig
 from fcn.datasets.dataset import (
     BACKGROUND_AND_ROAD,
     Dataset,
     IncompleteSplitError,
     listed_names,
     open_files,
-    png_colour_type,
-    read_colours,
+    png_color_type,
+    read_colors,
 )
 from fcn.errors import UserError
 from fcn.images import IGNORE, Array, read_image, read_label
@@ -37,8 +37,8 @@ TEST_FRAMES = {"um": 96, "umm": 94, "uu": 100}
 NAME = re.compile(r"(um|umm|uu)_(\d{6})", re.ASCII)
 TRUTH_NAME = re.compile(r"(um|umm|uu)_(?:road|lane)_(\d{6})", re.ASCII)
 
-COLOURS = np.zeros((256, 3), np.uint8)  # of a label in a truth file; black for IGNORE
-COLOURS[BACKGROUND], COLOURS[ROAD] = (255, 0, 0), (255, 0, 255)
+COLORS = np.zeros((256, 3), np.uint8)  # of a label in a truth file; black for IGNORE
+COLORS[BACKGROUND], COLORS[ROAD] = (255, 0, 0), (255, 0, 255)
 
 
 def truth_name(config: DataConfig, name: str) -> str:
@@ -110,17 +110,17 @@ def decode_label(config: DataConfig, path: Path) -> Array:
     An image of test, which has no truth, is IGNORE all over.
 
     Raises:
-        UserError: as `read_colours`; or a pixel has another colour than red, magenta or black.
+        UserError: as `read_colors`; or a pixel has another color than red, magenta or black.
     """
-    colours = read_colours(path, config.max_megapixels)
+    colors = read_colors(path, config.max_megapixels)
     if path.parent.name == "image_2":
-        return np.full(colours.shape[:2], IGNORE, np.uint8)
-    label = np.where(colours[..., 0] > 0, colours[..., 2] > 0, IGNORE).astype(np.uint8)
-    wrong = np.argwhere((colours != COLOURS[label]).any(axis=-1))
+        return np.full(colors.shape[:2], IGNORE, np.uint8)
+    label = np.where(colors[..., 0] > 0, colors[..., 2] > 0, IGNORE).astype(np.uint8)
+    wrong = np.argwhere((colors != COLORS[label]).any(axis=-1))
     if wrong.size:
         row, column = wrong[0].tolist()
         raise UserError(
-            f"{path}: holds the colour {tuple(colours[row, column].tolist())} at (row, column) {row, column}, and "
+            f"{path}: holds the color {tuple(colors[row, column].tolist())} at (row, column) {row, column}, and "
             f"{len(wrong)} wrong pixels in all; legal are red (not road), magenta (road) and black (ignored): was "
             "the file resized or painted over? restore the official one"
         )
@@ -128,9 +128,9 @@ def decode_label(config: DataConfig, path: Path) -> Array:
 
 
 def read_confidence(config: DataConfig, path: Path) -> Array:
-    """Reads an 8-bit grey confidence of road, uint8 (H, W); UserError as `read_label`, and for a palette."""
-    if png_colour_type(path) in (2, 3, 4, 6):
-        raise UserError(f"{path}: is no grey PNG; a confidence is an 8-bit grey one, 255 where it is surely road")
+    """Reads an 8-bit gray confidence of road, uint8 (H, W); UserError as `read_label`, and for a palette."""
+    if png_color_type(path) in (2, 3, 4, 6):
+        raise UserError(f"{path}: is no gray PNG; a confidence is an 8-bit gray one, 255 where it is surely road")
     return read_label(path, config.max_megapixels)
 
 

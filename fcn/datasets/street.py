@@ -1,6 +1,6 @@
 """A street and what stands on it, before anything is painted: where the synthetic data set's scenes come from.
 
-Places are in metres: `side` to the right of the road's centre line, `up` from the ground, `depth` ahead of the camera.
+Places are in meters: `side` to the right of the road's center line, `up` from the ground, `depth` ahead of the camera.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ CLASSES = (
 )
 SKY, BUILDING, TREE, TERRAIN, PAVEMENT, ROAD, LANE_MARK, CAR = range(len(CLASSES))
 
-CAMERA_HEIGHT = 1.65  # metres, as KITTI's
+CAMERA_HEIGHT = 1.65  # meters, as KITTI's
 FOCAL_LENGTH = 0.58  # of the image's width, as KITTI's
-FAR = 120.0  # metres; the ground ends where a lane is a few pixels wide
+FAR = 120.0  # meters; the ground ends where a lane is a few pixels wide
 DEPTHS = np.geomspace(0.5, FAR, 200)  # where the ground's height is sampled
 
 
@@ -36,19 +36,19 @@ class Street(NamedTuple):
 
     size: tuple[int, int]  # (height, width) in pixels
     rows: Array  # where the ground is seen at DEPTHS; never increasing, as a hill hides what is behind it
-    bend: tuple[float, float, float]  # centre line: offset in metres, heading, curvature in 1/metre
+    bend: tuple[float, float, float]  # center line: offset in meters, heading, curvature in 1/meter
     lines: Array  # sides of the lanes' borders, left to right
-    half_width: float  # of the road in metres: the lanes and the room beside them
-    pavements: Array  # width in metres on the left and on the right, 0 where there is none
+    half_width: float  # of the road in meters: the lanes and the room beside them
+    pavements: Array  # width in meters on the left and on the right, 0 where there is none
 
     def place(self, depth: ArrayLike) -> tuple[Array, Array]:
-        """The side straight ahead of the camera at a depth, and the pixels a metre there."""
+        """The side straight ahead of the camera at a depth, and the pixels a meter there."""
         depth, (offset, heading, curvature) = np.asarray(depth), self.bend
         return -(offset + heading * depth + curvature / 2 * depth**2), FOCAL_LENGTH * self.size[1] / depth
 
 
 class Thing(NamedTuple):
-    """What stands on the ground: its label and its box in metres, by the middle of its near face."""
+    """What stands on the ground: its label and its box in meters, by the middle of its near face."""
 
     kind: int
     side: float

@@ -10,8 +10,8 @@ import numpy as np
 from tqdm import tqdm
 
 from fcn.datasets.dataset import Dataset
-from fcn.evaluation.colour_table import cells, fit_colour_table
-from fcn.evaluation.confusion import count_pixels, scores
+from fcn.evaluation.color_table import cells, fit_color_table
+from fcn.evaluation.metrics import count_pixels, scores
 from fcn.images import Array
 
 
@@ -45,9 +45,9 @@ def timed(predict: Callable[[Array], Array], seconds: list[float]) -> Callable[[
     return timed_predict
 
 
-def evaluate_colour_table(training: Dataset, dataset: Dataset) -> dict[str, Any]:
-    """The scores of the baseline: a colour table fitted on one split, scored on another. Returns as `evaluate`."""
-    table = fit_colour_table(training)
+def evaluate_color_table(training: Dataset, dataset: Dataset) -> dict[str, Any]:
+    """The scores of the baseline: a color table fitted on one split, scored on another. Returns as `evaluate`."""
+    table = fit_color_table(training)
     return evaluate(dataset, lambda image: table[cells(image)])
 
 

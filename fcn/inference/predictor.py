@@ -10,13 +10,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fcn.config import Config
+from fcn.config.settings import Config
 from fcn.datasets import classes_of
 from fcn.images import Array, SegmentationClass
 from fcn.inference.tiles import TILE_PIXELS, by_tiles, reach_of
 from fcn.model.fcn import build_fcn
 from fcn.model.weights import load_weights
-from fcn.trained import ENDING, Trained
+from fcn.runs.trained import ENDING, TrainedModel
 
 
 class Predictor:
@@ -101,7 +101,7 @@ def use_gpu_memory_as_needed() -> None:
             tf.config.experimental.set_memory_growth(gpu, True)
 
 
-def load_predictor(source: str | Path | Trained, config: Config | None = None, flip: bool = False) -> Predictor:
+def load_predictor(source: str | Path | TrainedModel, config: Config | None = None, flip: bool = False) -> Predictor:
     """Builds a trained network and loads its weights.
 
     Args:
@@ -112,9 +112,9 @@ def load_predictor(source: str | Path | Trained, config: Config | None = None, f
     Raises:
         UserError: the folder holds no run, or there are no weights, damaged ones or ones of another network.
     """
-    if not isinstance(source, Trained):
+    if not isinstance(source, TrainedModel):
         path = Path(source)
-        source = Trained.of_weights(path) if path.name.endswith(ENDING) else Trained.of_run(path)
+        source = TrainedModel.of_weights(path) if path.name.endswith(ENDING) else TrainedModel.of_run(path)
     use_gpu_memory_as_needed()
     config = config or source.config()
     classes = classes_of(config.data)

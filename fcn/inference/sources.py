@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from fcn.datasets.dataset import Dataset, spread
+from fcn.datasets.dataset import Dataset, evenly_spaced
 from fcn.errors import UserError
 from fcn.images import ENDINGS, Array, read_image
 
@@ -81,7 +81,7 @@ def _images_of(path: Path) -> tuple[list[Path], str]:
 def sources_of_frames(dataset: Dataset, count: int) -> list[Source]:
     """Up to `count` frames, spread evenly over a split."""
     names = dataset.names
-    return [Source(names[i], names[i], partial(_image, dataset, i)) for i in spread(len(dataset), count)]
+    return [Source(names[i], names[i], partial(_image, dataset, i)) for i in evenly_spaced(len(dataset), count)]
 
 
 def _image(dataset: Dataset, index: int) -> Array:

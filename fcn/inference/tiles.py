@@ -9,12 +9,12 @@ import keras
 from keras import layers
 
 from fcn.images import Array
-from fcn.model.vgg import CELL
+from fcn.model.vgg import ENCODER_STRIDE
 
 # A tile of vgg16 takes about 1 GB at width 0.25 and 2.5 GB at width 1. Of each 2048 x 2048 pixels two thirds are kept;
 # larger tiles are no faster, and of smaller ones less is kept.
 TILE_PIXELS = 2**22
-THIN = 3 * CELL  # a thinner image takes as much memory: its only cell is upsampled with a copy on each side
+THIN = 3 * ENCODER_STRIDE  # a thinner image takes as much memory: its only cell is upsampled with a copy on each side
 
 
 def by_tiles(function: Callable[[Array], Array], image: Array, result: Array, reach: int, limit: int) -> Array:
@@ -32,7 +32,7 @@ def by_tiles(function: Callable[[Array], Array], image: Array, result: Array, re
         limit: pixels of a tile, a side below THIN counted as THIN; exceeded where the overlap leaves no room.
     """
     height, width = image.shape[:2]
-    margin = -(-reach // CELL) * CELL
+    margin = -(-reach // ENCODER_STRIDE) * ENCODER_STRIDE
     tile_height = min(height, max(math.isqrt(limit), limit // max(width, THIN)))
     columns = list(spans(width, limit // max(tile_height, THIN), margin))
     for y, rows_kept, rows_of_tile in spans(height, tile_height, margin):
@@ -47,12 +47,12 @@ def spans(length: int, longest: int, margin: int) -> Iterator[tuple[slice, slice
     Args:
         length: of the axis.
         longest: is rounded up to the grid, so that a tile as long as the axis holds all of it.
-        margin: what a tile sees beyond what is kept of it, a multiple of CELL.
+        margin: what a tile sees beyond what is kept of it, a multiple of ENCODER_STRIDE.
 
     Yields:
         A tile, what is kept of it, and the same counted from the tile's begin.
     """
-    step = max(CELL, -(-(longest - 2 * margin) // CELL) * CELL)
+    step = max(ENCODER_STRIDE, -(-(longest - 2 * margin) // ENCODER_STRIDE) * ENCODER_STRIDE)
     for start in range(0, max(1, length - 2 * margin), step):
         stop = min(start + step + 2 * margin, length)
         first, last = (start + margin if start else 0), (stop - margin if stop < length else length)
@@ -65,7 +65,7 @@ def reach_of(model: keras.Model) -> int:
     Half a receptive field, added up layer by layer as by Araujo, Norris and Sim (2019), in cells: a cell of a map
     stands for its own pixels and sees `reach` more on each side. A k x k convolution adds k // 2 cells of its map.
     Pooling adds nothing, as its windows are the cells. A transposed convolution by s cuts cells into s parts; with
-    SAME padding each sees at most (k + s) / 2 - 1 parts beyond itself, to the far end of a neighbouring cell. A skip
+    SAME padding each sees at most (k + s) / 2 - 1 parts beyond itself, to the far end of a neighboring cell. A skip
     sees less than what it is added to, and its scorer, 1x1, adds nothing.
     """
     reach, cell = 0, 1

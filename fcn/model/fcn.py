@@ -15,9 +15,9 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from fcn.config import ModelConfig
+from fcn.config.settings import ModelConfig
 from fcn.model.convolutionalize import convolutionalize
-from fcn.model.vgg import CELL, build_classifier
+from fcn.model.vgg import ENCODER_STRIDE, build_classifier
 
 
 def build_fcn(config: ModelConfig, classes: int, precision: str = "float32") -> keras.Model:
@@ -34,7 +34,7 @@ def build_fcn(config: ModelConfig, classes: int, precision: str = "float32") -> 
     with computing_in(precision):
         encoder = convolutionalize(build_classifier(config, classes))
         scores = score(encoder.get_layer("fc7_dropout").output, classes, "score_fr")  # N, H/32, W/32, C
-        stride, last = CELL, "fr"
+        stride, last = ENCODER_STRIDE, "fr"
         for block in (4, 3, 2, 1):
             if stride == config.stride:
                 break
@@ -112,8 +112,8 @@ def bilinear_kernel(shape: tuple[int, int, int, int], dtype: str = "float32") ->
     """
     size, _, out_channels, in_channels = shape
     half = (size + 1) // 2
-    centre = half - 1 if size % 2 else half - 0.5
-    ramp = 1 - np.abs(np.arange(size) - centre) / half
+    center = half - 1 if size % 2 else half - 0.5
+    ramp = 1 - np.abs(np.arange(size) - center) / half
     channels = np.eye(out_channels, in_channels)
     return tf.constant(np.einsum("i,j,oc->ijoc", ramp, ramp, channels), dtype)
 

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from fcn.config import ModelConfig
+from fcn.config.settings import ModelConfig
 
 CONVOLUTIONS = {
     "vgg11": (1, 1, 2, 2, 2),
@@ -19,10 +19,10 @@ CONVOLUTIONS = {
     "vgg19": (2, 2, 4, 4, 4),
 }
 CHANNELS = (64, 128, 256, 512, 512)
-CELL = 32  # pixels a cell of the last map: five poolings by 2
+ENCODER_STRIDE = 32  # pixels a cell of the last map: five poolings by 2
 
 # uint8 -> about zero mean and unit spread, which He's initial weights expect; the spread of street frames is near 64
-PIXEL_MEAN, PIXEL_SPREAD = 127.5, 64.0
+PIXEL_MEAN, PIXEL_STD = 127.5, 64.0
 
 # 0.95 forgets the initial statistics (0 and 1) within 100 steps; Keras' 0.99 would spoil a run of 300
 STATISTICS_MOMENTUM = 0.95
@@ -36,9 +36,9 @@ def build_classifier(config: ModelConfig, classes: int) -> keras.Model:
     Returns:
         uint8 RGB (N, S, S, 3), S = 32 x head_window -> logits float32 (N, C).
     """
-    side = CELL * config.head_window
+    side = ENCODER_STRIDE * config.head_window
     image = keras.Input((side, side, 3), dtype="uint8", name="image")
-    scale, offset = 1 / PIXEL_SPREAD, -PIXEL_MEAN / PIXEL_SPREAD
+    scale, offset = 1 / PIXEL_STD, -PIXEL_MEAN / PIXEL_STD
     x = layers.Rescaling(scale, offset, dtype="float32", name="preprocessing")(image)
     for block, (repeats, channels) in enumerate(zip(CONVOLUTIONS[config.encoder], CHANNELS, strict=True), start=1):
         units = max(1, round(channels * config.width))
@@ -67,7 +67,7 @@ def build_classifier(config: ModelConfig, classes: int) -> keras.Model:
 
 
 def activate(x: keras.KerasTensor, name: str, batch_norm: bool) -> keras.KerasTensor:
-    """ReLU, after batch normalisation where that is on; same shape."""
+    """ReLU, after batch normalization where that is on; same shape."""
     if batch_norm:
         x = BatchNormalization(momentum=STATISTICS_MOMENTUM, name=f"{name}_norm")(x)
     return layers.ReLU(name=f"{name}_relu")(x)

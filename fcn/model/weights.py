@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # so a file can be judged without TensorFlow
 
 
 def save_weights(model: keras.Model, path: Path) -> None:
-    """Writes weights and batch-normalisation statistics, each under its `layer/name`; same weights, same bytes.
+    """Writes weights and batch-normalization statistics, each under its `layer/name`; same weights, same bytes.
 
     Raises:
         OSError: as `write_file` does.

@@ -9,20 +9,20 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from fcn.config import Config
+from fcn.config.settings import Config
 from fcn.datasets.dataset import Dataset
 from fcn.errors import RunInterruptedError, RunStoppedError, UserError
 from fcn.images import write_image
 from fcn.model.fcn import build_fcn
 from fcn.pictures import comparison
-from fcn.pipeline import frames_of_step, plan_phases, training_batches
-from fcn.run import RunFolder
-from fcn.training.checkpoint import RunState
+from fcn.runs.checkpoint import RunState
+from fcn.runs.paths import RunFolder
+from fcn.runs.signals import polled_signals
 from fcn.training.optimizer import build_optimizer
-from fcn.training.scoring import Scoring, report
-from fcn.training.signals import polled_signals
+from fcn.training.pipeline import frames_of_step, plan_phases, training_batches
 from fcn.training.start import prepare_tensorflow, start_or_continue
 from fcn.training.step import compile_train_step
+from fcn.training.validation import Scoring, report
 
 
 def train(
@@ -53,11 +53,11 @@ def train(
     recipe = config.train
     prepare_tensorflow(recipe.seed, recipe.deterministic, recipe.intra_op_threads, recipe.inter_op_threads)
     model = build_fcn(config.model, len(training.classes), recipe.precision)
-    state = RunState.start(model, build_optimizer(recipe, model.trainable_variables), averaged=recipe.average_decay > 0)
+    state = RunState.start(model, build_optimizer(recipe, model.trainable_variables), averaged=recipe.ema_decay > 0)
     save = start_or_continue(state, config, folder, data_fingerprint, allow_changed)
     scoring = Scoring.start(config.model, training, recipe.statistics_frames, validation, recipe.pictures, folder)
-    train_step = compile_train_step(state, recipe.clip_norm, recipe.seed, class_weights, recipe.average_decay)
-    phases = plan_phases(config.early, config.augment, recipe.batch_size, recipe.steps)
+    train_step = compile_train_step(state, recipe.clip_norm, recipe.seed, class_weights, recipe.ema_decay)
+    phases = plan_phases(config.progressive, config.augment, recipe.batch_size, recipe.steps)
     batches = training_batches(training.read, len(training), phases, recipe.seed, start := int(state.step))
 
     def due(every: int) -> bool:
@@ -106,7 +106,7 @@ def not_finite(
     dataset: Dataset,
     folder: RunFolder,
 ) -> RunStoppedError:
-    """What there is to say of a step, counted from 0, that would have spoilt the weights; draws image beside label."""
+    """What there is to say of a step, counted from 0, that would have spoiled the weights; draws image beside label."""
     names = ", ".join(dataset.names[frame] for frame in frames)
     pairs = zip(*(one.numpy() for one in batch), strict=True)
     rows = [comparison(image, label, label, dataset.classes) for image, label in pairs]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from fcn.config import TrainConfig
+from fcn.config.settings import TrainConfig
 
 
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
@@ -33,7 +33,7 @@ def build_schedule(config: TrainConfig) -> WarmUp:
 
 
 def build_optimizer(config: TrainConfig, variables: list[keras.Variable]) -> keras.optimizers.Optimizer:
-    """The optimizer with its slots made for `variables`; biases and normalisation are exempt from the decay."""
+    """The optimizer with its slots made for `variables`; biases and normalization are exempt from the decay."""
     schedule = build_schedule(config)
     if config.optimizer == "sgd":
         optimizer = keras.optimizers.SGD(schedule, config.momentum, weight_decay=config.weight_decay)

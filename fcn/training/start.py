@@ -9,14 +9,14 @@ from functools import partial
 import keras
 import tensorflow as tf
 
-from fcn.config import Config
-from fcn.environment import changed_environment, describe_environment, processor_has_bfloat16
-from fcn.errors import tell
+from fcn.config.settings import Config
+from fcn.errors import print_error
 from fcn.inference.predictor import use_gpu_memory_as_needed
-from fcn.run import RunFolder
-from fcn.training.checkpoint import Checkpoints, RunState, restore
-from fcn.training.manifest import read_manifest
-from fcn.training.resume import checkpoint_to_continue
+from fcn.runs.checkpoint import Checkpoints, RunState, restore
+from fcn.runs.environment import changed_environment, describe_environment, processor_has_bfloat16
+from fcn.runs.manifest import read_manifest
+from fcn.runs.paths import RunFolder
+from fcn.runs.resume import checkpoint_to_continue
 
 
 def prepare_tensorflow(
@@ -80,7 +80,7 @@ def start_or_continue(
         save()
     else:
         for name in changed_environment(read_manifest(path)["environment"], environment):
-            tell(f"{path}: continued with another {name}; its bits may not be a straight run's")
+            print_error(f"{path}: continued with another {name}; its bits may not be a straight run's")
         restore(state, path)
         folder.restore_records(path)
         folder.store(config)

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
-from fcn.training.checkpoint import RunState
+from fcn.runs.checkpoint import RunState
 from fcn.training.loss import pixel_loss
 
 Step = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
 def compile_train_step(
-    state: RunState, clip_norm: float, seed: int, class_weights: Sequence[float], average_decay: float
+    state: RunState, clip_norm: float, seed: int, class_weights: Sequence[float], ema_decay: float
 ) -> Step:
     """One step as one compiled function, which trains the state's model and moves its averages, if it has any.
 
@@ -23,7 +23,7 @@ def compile_train_step(
         clip_norm: largest global norm of the gradients.
         seed: of dropout.
         class_weights: as `pixel_loss` takes them.
-        average_decay: as `move_averages` takes it.
+        ema_decay: as `move_averages` takes it.
 
     Returns:
         (images uint8 (N, H, W, 3), labels uint8 (N, H, W), step int64 ()) -> weighted mean loss over the valid pixels,
@@ -50,7 +50,7 @@ def compile_train_step(
         def learn() -> None:
             state.optimizer.apply(gradients, model.trainable_variables)
             if state.averages:
-                move_averages(state.averages, model.weights, average_decay, step)
+                move_averages(state.averages, model.weights, ema_decay, step)
 
         def undo() -> None:
             for statistic, value in zip(statistics, before, strict=True):

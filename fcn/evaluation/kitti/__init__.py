@@ -1,0 +1,1 @@
+"""The KITTI Road benchmark: measures, bird's-eye view, submission."""

@@ -1,0 +1,1 @@
+"""The blog post's examples, computed and printed."""

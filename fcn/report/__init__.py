@@ -1,0 +1,1 @@
+"""A run -> figures and pictures to look at."""

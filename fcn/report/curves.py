@@ -1,0 +1,69 @@
+"""Scores over the minutes of training, of one run or of several seeds together: a table and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fcn.errors import UserError
+from fcn.files import write_file
+from fcn.runs.paths import RunFolder
+
+Curve = dict[int, dict[str, Any]]
+
+
+def read_curve(folder: RunFolder) -> Curve:
+    """Step -> the row of its evaluation. Raises UserError where there is none, or the rows are damaged."""
+    curve = {row["step"]: row for row in folder.rows() if {"miou", "iou", "run_seconds"} <= row.keys()}
+    if not curve:
+        raise UserError(f"{folder.path}: has no timed evaluation; train until the first one (train.evaluate_steps)")
+    return curve
+
+
+def curve_table(curves: Mapping[str, Curve]) -> str:
+    """Median minutes and mean, lowest and highest score of the runs at each step that all have, then of each class at
+    the last one.
+
+    Raises:
+        UserError: the runs share no step, or have other classes.
+    """
+    steps = sorted(set.intersection(*(set(curve) for curve in curves.values())))
+    classes = {tuple(row["iou"]) for curve in curves.values() for row in curve.values()}
+    if not steps or len(classes) > 1:
+        raise UserError(f"{', '.join(curves)}: share no evaluated step, or have other classes; name runs of one recipe")
+    lines = [f"{f'{len(curves)} runs':<22}{'minutes':>9}    mean  lowest highest"]
+    for step in steps:
+        rows = [curve[step] for curve in curves.values()]
+        minutes = np.median([row["run_seconds"] for row in rows]) / 60
+        lines.append(f"{f'miou, step {step}':<22}{minutes:>9.1f}{mean_and_range([row['miou'] for row in rows])}")
+    last = [curve[steps[-1]]["iou"] for curve in curves.values()]
+    lines += [f"{f'iou {name}':<31}{mean_and_range([iou[name] for iou in last])}" for name in last[0]]
+    return "\n".join(lines)
+
+
+def mean_and_range(scores: list[float | None]) -> str:
+    """Mean, lowest and highest, in columns of eight; '-' where a class does not occur."""
+    known = [score for score in scores if score is not None]
+    return "".join(f"{score:>8.3f}" for score in (np.mean(known), min(known), max(known))) if known else f"{'-':>8}"
+
+
+def draw_curves(curves: Mapping[str, Curve], path: Path) -> None:
+    """Writes a PNG of the mean IoU over minutes, a line a run. Raises UserError where matplotlib is missing."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UserError(f"{path}: needs matplotlib; install it with `pip install -e '.[plot]'`") from error
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot(xlabel="minutes of training", ylabel="mIoU on val")
+    for name, curve in curves.items():
+        minutes = [row["run_seconds"] / 60 for row in curve.values()]
+        axes.plot(minutes, [row["miou"] for row in curve.values()], label=name)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    picture = BytesIO()
+    figure.savefig(picture, format="png")
+    write_file(path, picture.getvalue())

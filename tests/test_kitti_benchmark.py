@@ -1,0 +1,258 @@
+"""The benchmark's measures: worked out by hand, against the float rule, and over whole folders."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+from test_birds_eye import CALIBRATION
+from test_readme import load_script
+
+from fcn.config.data_settings import DataConfig
+from fcn.datasets import open_split
+from fcn.datasets.kitti_road import COLORS
+from fcn.errors import UserError
+from fcn.evaluation.kitti.benchmark import (
+    RoadScores,
+    count_confidences,
+    evaluate_road,
+    measures,
+    road_table,
+    score_predictions,
+)
+from fcn.evaluation.kitti.birds_eye import birds_eye, road_to_image
+from fcn.images import IGNORE, Array, write_image
+
+TRUTH = np.zeros((40, 120), np.uint8)  # a road in the middle of what CALIBRATION's camera sees, and ignored pixels
+TRUTH[:, 40:80], TRUTH[30:, :10] = 1, IGNORE
+
+
+def of_pixels(truth: list[int], confidence: list[int]) -> dict[str, float] | None:
+    return measures(count_confidences(np.array([truth], np.uint8), np.array([confidence], np.uint8)))
+
+
+def test_histograms_leave_ignored_pixels_out() -> None:
+    both = count_confidences(np.array([[0, 1, IGNORE]], np.uint8), np.array([[3, 255, 9]], np.uint8))
+    assert (both.shape, both.sum(), both[0, 3], both[1, 255]) == ((2, 256), 2, 1, 1)
+
+
+def test_curve_worked_out_by_hand() -> None:
+    # q >= 200: TP 1 of 4, FP 0; >= 100: 2, 1; >= 50: 3, 1; >= 0: 4, 4 (thresholds of one stretch have one point)
+    figures = of_pixels([1, 1, 0, 1, 1, 0, 0, 0], [200, 100, 100, 50, 0, 0, 0, 0])
+    expected = {
+        "MaxF": 2 * 0.75 * 0.75 / 1.5,
+        "AP": (3 * 1 + 5 * 0.75 + 3 * 0.5) / 11,  # recalls 0, .1, .2; .3 to .7; .8 to 1
+        "PRE": 0.75,
+        "REC": 0.75,
+        "FPR": 0.25,
+        "FNR": 0.25,
+        "threshold": 1 / 255,  # of 1 to 50, which do equally well, the lowest
+    }
+    assert figures == pytest.approx(expected, abs=1e-9)
+
+
+def test_perfect_and_inverted_predictions() -> None:
+    truth = [1, 0, 0, 0]
+    perfect = {"MaxF": 1, "AP": 1, "PRE": 1, "REC": 1, "FPR": 0, "FNR": 0, "threshold": 1 / 255}
+    assert of_pixels(truth, [255, 0, 0, 0]) == pytest.approx(perfect, abs=1e-9)
+    inverted = {"MaxF": 0.4, "AP": 0.25, "PRE": 0.25, "REC": 1, "FPR": 1, "FNR": 0, "threshold": 0}
+    assert of_pixels(truth, [0, 255, 255, 255]) == pytest.approx(inverted, abs=1e-9)
+
+
+def test_pixels_of_one_kind_make_no_curve_or_no_false_alarm() -> None:
+    assert of_pixels([0, 0], [0, 255]) is None
+    assert of_pixels([IGNORE], [255]) is None
+    assert of_pixels([1, 1], [9, 255])["FPR"] == 0
+
+
+def test_whole_numbers_are_the_float_rule() -> None:
+    q, k = np.meshgrid(np.arange(256), np.arange(256))
+    for kind in (np.float32, np.float64):
+        np.testing.assert_array_equal(q >= k, q.astype(kind) / kind(255) >= k.astype(kind) / kind(255))
+
+
+@given(arrays(np.uint8, 12, elements=st.sampled_from([0, 1, IGNORE])), arrays(np.uint8, 12))
+def test_measures_are_those_of_the_curve_drawn_threshold_by_threshold(truth: Array, confidence: Array) -> None:
+    truth[0] = 1
+    points = []
+    for k in range(256):
+        said = confidence / 255 >= k / 255
+        tp, fp = (np.sum(said & (truth == kind)) for kind in (1, 0))
+        recall, precision = tp / np.sum(truth == 1), tp / (tp + fp + 1e-10)
+        if recall or precision:
+            points.append((2 * precision * recall / (precision + recall + 1e-10), precision, recall, k, fp))
+    best = max(points, key=lambda point: point[0])
+    ap = np.mean([max(point[1] for point in points if point[2] >= least) for least in np.arange(0, 1.1, 0.1)])
+    fpr = best[4] / max(1, np.sum(truth == 0))
+    expected = [best[0], ap, best[1], best[2], fpr, 1 - best[2], best[3] / 255]
+    assert list(of_pixels(truth.tolist(), confidence.tolist()).values()) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Frame 79 of um (road and lane), umm and uu with truth TRUTH; uu has no calibration."""
+    for folder in ("image_2", "gt_image_2", "calib"):
+        (tmp_path / "training" / folder).mkdir(parents=True)
+    for name in ("um_000079", "umm_000080", "uu_000082"):
+        write_image(tmp_path / f"training/image_2/{name}.png", np.zeros((*TRUTH.shape, 3), np.uint8))
+        (tmp_path / f"training/calib/{name}.txt").write_text(CALIBRATION)
+    for name in ("um_road_000079", "um_lane_000079", "umm_road_000080", "uu_road_000082"):
+        write_image(tmp_path / f"training/gt_image_2/{name}.png", COLORS[TRUTH])
+    (tmp_path / "training/calib/uu_000082.txt").unlink()
+    return tmp_path
+
+
+def predictions(tree: Path, **confidences: Array) -> Path:
+    folder = tree / "predictions"
+    folder.mkdir()
+    for name, confidence in confidences.items():
+        write_image(folder / f"{name}.png", confidence)
+    return folder
+
+
+def config_of(tree: Path) -> DataConfig:
+    return DataConfig(kind="kitti_road", root=str(tree))
+
+
+def test_urban_is_one_curve_over_all_pixels_and_lanes_stand_apart(tree: Path) -> None:
+    weak, strong = TRUTH % 2 * 10, TRUTH % 2 * 200 + 20  # best at different thresholds: 1 to 10, and 21 to 220
+    names = {
+        "um_road_000079": weak,
+        "umm_road_000080": strong,
+        "uu_road_000082": TRUTH,
+        "um_lane_000079": 1 - TRUTH % 2,
+    }
+    record, _ = score_predictions(config_of(tree), predictions(tree, **names))
+    image = record["kitti_road"]["image"]
+    assert list(image) == ["UM", "UMM", "UU", "URBAN", "UM_LANE"]
+    assert image["UM"]["MaxF"] == image["UMM"]["MaxF"] == pytest.approx(1)
+    assert image["URBAN"] == measures(sum(count_confidences(TRUTH, one) for one in (weak, strong, TRUTH)))
+    assert image["URBAN"]["MaxF"] < 0.9
+    assert image["UM_LANE"]["threshold"] == 0
+
+
+def test_bird_s_eye_scores_warp_truth_and_confidence_alike(tree: Path) -> None:
+    confidence = np.random.default_rng(0).integers(0, 256, TRUTH.shape, np.uint8)
+    record, _ = score_predictions(config_of(tree), predictions(tree, um_road_000079=confidence))
+    homography = road_to_image(tree / "training/calib/um_000079.txt")
+    above = count_confidences(birds_eye(TRUTH, homography, IGNORE), birds_eye(confidence, homography, 0))
+    assert record["kitti_road"]["bev"] == {"UM": measures(above), "URBAN": measures(above)}
+    assert measures(above) != record["kitti_road"]["image"]["UM"]
+
+
+def test_predictions_that_cannot_be_scored_are_named_and_the_others_scored(tree: Path) -> None:
+    perfect = TRUTH % 2 * 255
+    folder = predictions(
+        tree,
+        um_road_000001=perfect,
+        um_road_000079=perfect[1:],
+        umm_road_000080=perfect,
+        uu_road_000082=perfect,
+        um_lane_000079=np.zeros((*TRUTH.shape, 3), np.uint8),
+        photo=perfect,
+    )
+    (folder / "um_road_000002.png").write_bytes(b"GIF89a")
+    (tree / "training/gt_image_2/um_road_000002.png").write_bytes(b"")
+    record, mistakes = score_predictions(config_of(tree), folder)
+    expected = (
+        "predictions/photo.png: has no truth training/gt_image_2/photo.png; rename or remove it",
+        "predictions/um_lane_000079.png: is no gray PNG; a confidence is an 8-bit gray one, 255 where",
+        "predictions/um_road_000001.png: has no truth training/gt_image_2/um_road_000001.png; rename or remove it",
+        "predictions/um_road_000002.png: is no PNG or JPEG; replace or remove the file",
+        "predictions/um_road_000079.png: is 120x39, its truth 120x40 (width x height); write confidences at",
+        "uu_road_000082: is left out of the bird's-eye scores: training/calib/uu_000082.txt: cannot be read: No such",
+    )
+    for line, start in zip(mistakes, expected, strict=True):
+        assert line.replace(f"{tree}/", "").startswith(start)
+    figures = record["kitti_road"]
+    assert (list(figures["image"]), list(figures["bev"])) == (["UMM", "UU", "URBAN"], ["UMM", "URBAN"])
+
+
+def test_script_scores_predictions_with_truth_and_calibration_alone(tree: Path) -> None:
+    shutil.rmtree(tree / "training/image_2")
+    folder = predictions(tree, um_road_000079=TRUTH % 2 * 255, um_road_000001=TRUTH)
+    (tree / "kitti.yaml").write_text("data: {kind: kitti_road, root: nowhere, split_lists: nowhere}")
+    command = [sys.executable, "-X", "importtime", ROOT / "scripts/evaluate.py", "--predictions", folder]
+    command += ["--config", tree / "kitti.yaml", "--set", f"data.root={tree}", "--json", tree / "scores.json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("import time")]
+    truth = f"{tree}/training/gt_image_2/um_road_000001.png"
+    assert lines == [f"{folder}/um_road_000001.png: has no truth {truth}; rename or remove it"]
+    assert done.returncode == 2
+    assert "tensorflow" not in done.stderr
+    record = json.loads((tree / "scores.json").read_text())
+    assert record == json.loads(json.dumps(score_predictions(config_of(tree), folder)[0]))
+    assert record["kitti_road"]["bev"]["UM"]["MaxF"] == pytest.approx(1)
+    assert done.stdout.splitlines()[:2] == [f"{folder}: 1 frames", road_table(record["kitti_road"]).splitlines()[0]]
+    (folder / "um_road_000001.png").unlink()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--predictions", "x"], "--predictions and --config: go together"),
+        (["--config", "x"], "--predictions and --config: go together"),
+        (["--predictions", "x", "--config", "y", "--run", "z"], "--predictions: are scored without a network"),
+        (
+            ["--predictions", "x", "--config", "configs/synthetic.yaml"],
+            "--predictions: are scored by KITTI's truth; data.kind is synthetic",
+        ),
+    ],
+)
+def test_evaluate_refuses_what_does_not_go_together(
+    words: list[str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", *words])
+    with pytest.raises(UserError, match=expected):
+        load_script("scripts/evaluate.py").main()
+
+
+def test_folders_without_predictions_or_truth_are_refused(tree: Path) -> None:
+    with pytest.raises(UserError, match="predictions: holds no prediction; name a folder of files such as"):
+        score_predictions(config_of(tree), tree / "predictions")
+    with pytest.raises(UserError, match=r"gt_image_2: no such folder; set data\.root to KITTI's official tree"):
+        score_predictions(config_of(tree / "calib"), predictions(tree, um_road_000079=TRUTH))
+
+
+def test_scores_of_a_split_are_those_of_its_predictions_as_files(tree: Path) -> None:
+    confidence = np.random.default_rng(0).integers(0, 256, TRUTH.shape, np.uint8)
+    answer = np.dstack([confidence > 127, confidence]).astype(np.uint8)
+    dataset = open_split(config_of(tree), "val")
+    record, mistakes = evaluate_road(config_of(tree), dataset, lambda image: answer[: len(image)])
+    names = ("um_road_000079", "umm_road_000080", "uu_road_000082")
+    folder = predictions(tree, **dict.fromkeys(names, confidence))
+    assert record["kitti_road"] == score_predictions(config_of(tree), folder)[0]["kitti_road"]
+    assert (record["split"], record["frames"], len(mistakes)) == ("val", 3, 1)
+    valid = TRUTH != IGNORE
+    assert record["pixel_accuracy"] == pytest.approx(np.mean((confidence > 127)[valid] == TRUTH[valid]))
+
+
+def test_table_is_percent_with_a_line_a_category() -> None:
+    road = RoadScores()
+    road.add("um_road_000000", TRUTH, TRUTH % 2 * 255, Path("nowhere.txt"))
+    lines = road_table(road.figures()).splitlines()
+    assert lines[0].split() == ["image", "MaxF", "AP", "PRE", "REC", "FPR", "FNR", "threshold"]
+    assert lines[1].split() == ["UM", "100.00%", "100.00%", "100.00%", "100.00%", "0.00%", "0.00%", "0.004"]
+    assert lines[2].split()[0] == "URBAN"
+    assert lines[3].startswith("bird's-eye view")
+    assert len(lines) == 4
+
+
+def test_palette_is_no_confidence(tree: Path) -> None:
+    folder = predictions(tree, umm_road_000080=TRUTH % 2 * 255)
+    Image.fromarray(np.zeros(TRUTH.shape, np.uint8)).convert("P").save(folder / "um_road_000079.png")
+    _, mistakes = score_predictions(config_of(tree), folder)
+    assert mistakes[0].startswith(f"{folder}/um_road_000079.png: is no gray PNG; a confidence is an 8-bit gray one")
