@@ -1,20 +1,5 @@
-"""Prints what the layers of a fully convolutional network do, on small numbers and with their rules."""
+"""The same as `fcn explain-layers`."""
 
-from __future__ import annotations
+from fcn.commands import main
 
-import argparse
-
-from fcn.errors import exit_with
-
-
-def main() -> None:
-    """Prints the page."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
-
-    from fcn.explain.examples import page  # TensorFlow is loaded after the arguments are known to be good
-
-    print(page(), end="")
-
-
-if __name__ == "__main__":
-    exit_with(main)
+main("explain-layers")

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 from test_birds_eye import CALIBRATION
-from test_readme import load_script
 
+from fcn.commands import build_parser
 from fcn.config.data_settings import DataConfig
 from fcn.datasets import open_split
 from fcn.datasets.kitti_road import COLORS
@@ -215,9 +215,9 @@ def test_evaluate_refuses_what_does_not_go_together(
     words: list[str], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "argv", ["evaluate.py", *words])
+    arguments = build_parser().parse_args(["evaluate", *words])
     with pytest.raises(UserError, match=expected):
-        load_script("scripts/evaluate.py").main()
+        arguments.call(arguments)
 
 
 def test_folders_without_predictions_or_truth_are_refused(tree: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from zipfile import ZipFile
@@ -11,8 +10,8 @@ from zipfile import ZipFile
 import pytest
 from conftest import ROOT
 from test_loop import train
-from test_readme import load_script
 
+from fcn.commands import build_parser
 from fcn.config.yaml_file import load_config
 from fcn.images import read_label
 from fcn.runs.paths import RunFolder
@@ -36,12 +35,12 @@ SETTINGS = (
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
-    """Runs `scripts/NAME.py ARGUMENTS` in this process, which has TensorFlow already; gives what its `main` returns."""
+def script() -> Callable[..., object]:
+    """Runs `fcn NAME ARGUMENTS` in this process, which has TensorFlow already; gives what the command returns."""
 
     def run(name: str, *arguments: object) -> object:
-        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
-        return load_script(f"scripts/{name}.py").main()
+        parsed = build_parser().parse_args([name.replace("_", "-"), *map(str, arguments)])
+        return parsed.call(parsed)
 
     return run
 

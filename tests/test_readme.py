@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shlex
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from conftest import ROOT
 
+from fcn.commands import build_parser
 from fcn.config.yaml_file import load_config
 from fcn.images import write_image
 
@@ -24,13 +23,6 @@ COMMAND = re.compile(r"(?:^|# +|`|bin/)python (scripts/\w+\.py [^`\n]*?)(?=  |`|
 COMMANDS = sorted({command for path in DOCUMENTS for command in COMMAND.findall(path.read_text())})
 
 
-def load_script(path: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_there_are_commands_for_every_script() -> None:
     scripts = {str(path.relative_to(ROOT)) for path in (ROOT / "scripts").glob("*.py")}
     assert {script for script in scripts if f"python {script}" in README} == scripts
@@ -39,7 +31,7 @@ def test_there_are_commands_for_every_script() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command_is_accepted_and_its_config_is_sound(command: str) -> None:
     script, *words = shlex.split(command)
-    arguments = load_script(script).parser().parse_args(words)
+    arguments = build_parser().parse_args([Path(script).stem.replace("_", "-"), *words])
     if getattr(arguments, "config", None) or getattr(arguments, "set", None):
         load_config(arguments.config and ROOT / arguments.config, arguments.set)
 

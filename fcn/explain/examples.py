@@ -231,7 +231,7 @@ def page() -> str:
     one, cases, down = channels_example(), sizes_example(), downsample_example()
     row = "n {0.n}  k {0.k}  s {0.s}  {0.padding:5}  rule {0.rule:2}  layer {0.before} -> {0.after}"
     digits = {"float_kind": lambda v: f"{v:#13.{9 if v.itemsize == 8 else 8}g}"}  # as the post prints float64, float32
-    with np.printoptions(formatter=digits, linewidth=116):
+    with np.printoptions(formatter=digits, linewidth=116):  # type: ignore[arg-type]
         return PAGE.format(
             one=one,
             x=one.x[0, :, :, 0],

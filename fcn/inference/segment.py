@@ -78,8 +78,8 @@ def infer(
             continue
         written = time.perf_counter()
         shares = tuple(float(np.mean(mask == index)) for index in range(len(predictor.classes)))
-        times = (decoded - start, predicted - decoded, written - predicted)
-        results.append(Result(source, mask.shape, shares, tuple(1000 * seconds for seconds in times)))
+        times = (1000 * (decoded - start), 1000 * (predicted - decoded), 1000 * (written - predicted))
+        results.append(Result(source, mask.shape, shares, times))
     return results, mistakes
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -83,14 +82,3 @@ class TrainedModel:
     def config(self) -> Config:
         """The config that the network is built from."""
         return load_config(self.config_file, stored=True)
-
-
-def add_arguments(command: ArgumentParser) -> None:
-    """Adds --run and --weights to a command line, for `TrainedModel.find`."""
-    one = command.add_mutually_exclusive_group()
-    one.add_argument(
-        "--run", type=Path, metavar="DIR", help="folder of the run; the newest under runs/, else what comes with fcn"
-    )
-    one.add_argument(
-        "--weights", type=Path, metavar="FILE", help="in place of a run: NAME.weights.h5 beside its config, NAME.yaml"
-    )

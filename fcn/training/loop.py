@@ -111,11 +111,12 @@ def not_finite(
     pairs = zip(*(one.numpy() for one in batch), strict=True)
     rows = [comparison(image, label, label, dataset.classes) for image, label in pairs]
     picture = folder.pictures / f"not_finite_step_{step + 1}.png"
+    shown = str(picture)
     try:
         write_image(picture, np.concatenate(rows))
     except OSError as error:
-        picture = f"no picture: {error.strerror}"
+        shown = f"no picture: {error.strerror}"
     return RunStoppedError(
         f"step {step + 1}: the loss ({loss}) or a gradient is not finite at rate {rate:.3g}, frames {names} "
-        f"({picture}); no weight was touched: lower train.learning_rate in a new run"
+        f"({shown}); no weight was touched: lower train.learning_rate in a new run"
     )

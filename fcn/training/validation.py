@@ -64,7 +64,7 @@ class Scoring:
         predictor = Predictor(model, training.classes)
         return cls(predictor, training, statistics_frames, validation, baseline, pictures, folder)
 
-    def evaluate(self, state: RunState, progress: tqdm, poll: Callable[[], None]) -> None:
+    def evaluate(self, state: RunState, progress: tqdm[Any], poll: Callable[[], None]) -> None:
         """Scores the weights of a step on the whole split; keeps them, with pictures, where they are the best so far.
 
         Where the run averages its weights, the average is what is scored and kept, the raw ones beside it.
@@ -114,14 +114,14 @@ class Scoring:
             write_image(self.folder.pictures / f"{dataset.names[index]}.png", picture)
 
 
-def report(folder: RunFolder, progress: tqdm, **row: Any) -> None:
+def report(folder: RunFolder, progress: tqdm[Any], **row: Any) -> None:
     """Writes a row of metrics.jsonl and shows it: beside the bar on a terminal, else as a line."""
     folder.append_row(row)
     if "loss" in row:
         text = f"loss {row['loss']:.4f}, rate {row['learning_rate']:.2e}, {row['images_per_second']:.1f} images/s"
     else:
         known = {name: value for name, value in row["iou"].items() if value is not None}
-        lowest = min(known, key=known.get, default="-")
+        lowest = min(known, key=known.__getitem__, default="-")
         text = (
             f"{row['split']} mIoU {shown(row['miou'])} (color table {shown(row['color_table_miou'])}), "
             f"lowest {lowest} {shown(known.get(lowest))}, {row['evaluate_seconds']:.1f} s"

@@ -1,0 +1,5 @@
+"""`python -m fcn`."""
+
+from fcn.commands import main
+
+main()

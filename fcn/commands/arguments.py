@@ -1,0 +1,34 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+
+def add_model_arguments(command: ArgumentParser) -> None:
+    """Adds --run and --weights, which name the trained network to use."""
+    source = command.add_mutually_exclusive_group()
+    source.add_argument(
+        "--run",
+        type=Path,
+        metavar="DIR",
+        help="folder of the run; the newest under runs/, else the network that comes with fcn",
+    )
+    source.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="a file NAME.weights.h5 with its config NAME.yaml next to it, instead of a run",
+    )
+
+
+def add_set_argument(command: ArgumentParser, example: str) -> None:
+    """Adds --set KEY=VALUE, which may be given several times."""
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"override one setting, for example {example}",
+    )

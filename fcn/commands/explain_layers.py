@@ -1,0 +1,16 @@
+"""Prints what the layers of a fully convolutional network do, on small numbers and with their rules."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """The command has none."""
+
+
+def run(_: argparse.Namespace) -> None:
+    """Prints the page."""
+    from fcn.explain.examples import page  # imports TensorFlow
+
+    print(page(), end="")

@@ -1,0 +1,21 @@
+"""Downloads a data set, checks it and unpacks it into a folder of data sets; a call that was broken off goes on."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from fcn.datasets.download import ARCHIVES, fetch
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the command."""
+    command.add_argument("name", choices=ARCHIVES, help="the data set; data/README.md says who may use it for what")
+    command.add_argument("--to", type=Path, default=Path("data"), metavar="DIR", help="folder of data sets; data/")
+    command.add_argument("--url", metavar="URL", help="another address, or the zip on this machine")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Runs the command."""
+    tree = fetch(ARCHIVES[arguments.name], arguments.to, arguments.url)
+    print(f"{tree}: complete; see data/README.md for its terms")
