@@ -15,15 +15,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fcn.config.data_settings import DataConfig
-from fcn.config.fields import Section, field_types
+from fcn.config.fields import Scalar, Section, fields_of, fit
 from fcn.config.settings import SECTIONS, AugmentConfig, Config, ModelConfig, TrainConfig
-from fcn.config.values import convert
-from fcn.config.yaml_file import changed_keys, dump_config, load_config, require_setting
+from fcn.config.yaml_file import NOT_PLAIN, changed_keys, dump_config, load_config, require_setting
 from fcn.errors import ConfigError, UserError
 
 EVEN = "an even one shifts the map by half a cell"
 
-KEYS = [f"{key}.{name}" for key, section in SECTIONS.items() for name in field_types(section)]
+KEYS = [f"{key}.{name}" for key, section in SECTIONS.items() for name in fields_of(section)]
 WORDS = [*SECTIONS, *(key.split(".")[1] for key in KEYS), "true", "null", "vgg16", "0x1", "1e999", ".nan", "9" * 5000]
 MARKS = [*"\t :,-?!&*#|>@%'\"[]{}", "\n", "\n  ", ": ", "- ", "---", "<<", "\ufeff", "\x00", "\x85", "\u202e"]
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()) | st.sampled_from(WORDS)
@@ -61,7 +60,7 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
 
 def legal(section: type[Section]) -> st.SearchStrategy[Section]:
     """Sections of which any fields have any values; those that break a rule are left out."""
-    fields = {name: values(kind) for name, kind in field_types(section).items()}
+    fields = {name: values(field.type) for name, field in fields_of(section).items()}
     changed = st.fixed_dictionaries({}, optional=fields)
 
     def made(chosen: dict[str, Any]) -> Section:
@@ -208,19 +207,23 @@ augment:
 """
     assert mistakes(tmp_path, text, "train.stepps=3") == [
         "mine.yaml:2:9: data.kind: 'camvidd' is not one of synthetic, camvid, kitti_road, folder; did you mean camvid?",
-        "mine.yaml:3:1: trian: is no section; did you mean train?",
+        "mine.yaml:3:1: trian: is not a section; did you mean train?",
         "mine.yaml:6:16: model.head_window: 4 is not allowed; it must be 1, 3, 5 or 7; " + EVEN,
-        "mine.yaml:7:3: model.widht: is no setting; did you mean model.width?",
-        "mine.yaml:9:14: augment.crop_size: a list of 1 is not a list of 2 numbers, such as [100, 100]",
+        "mine.yaml:7:3: model.widht: is not a setting; did you mean model.width?",
+        "mine.yaml:9:14: augment.crop_size: [96] is not a list of 2 numbers, such as [100, 100]",
         "mine.yaml:10:10: augment.scale: [2.0, 1.0] is not allowed; it must be [lowest, highest]; swap the two numbers",
-        "--set train.stepps=3: train.stepps: is no setting; did you mean train.steps?",
+        "--set train.stepps=3: train.stepps: is not a setting; did you mean train.steps?",
     ]
 
 
 @pytest.mark.parametrize(
     ("override", "hint"),
     [
-        ("train.lr=1", "known here: steps, batch_size"),
+        ("train.lr=1", "use train.learning_rate"),
+        ("epochs=3", "use train.steps"),
+        ("data.view=all", "it is called data.labels now"),
+        ("data.labels=full", "'full' is called all now"),
+        ("train.solver=1", "known here: steps, batch_size"),
         ("train=3", "it is a section; name a setting of it, such as train.steps"),
         ("solver=3", "known here: data, augment, progressive, model"),
         ("crop_size=3", "did you mean augment.crop_size?"),
@@ -235,7 +238,7 @@ def test_hints_stay_on_the_level_asked_for(override: str, hint: str, tmp_path: P
 
 def test_a_dotted_key_in_a_file_is_sent_under_its_section(tmp_path: Path) -> None:
     assert mistakes(tmp_path, "model.width: 0.5") == [
-        "mine.yaml:1:1: model.width: is no section; write `width:` in a line under `model:`"
+        "mine.yaml:1:1: model.width: is not a section; write `width:` in a line under `model:`"
     ]
 
 
@@ -244,7 +247,7 @@ def test_a_missing_setting_is_placed_where_it_became_one(tmp_path: Path) -> None
         "mine.yaml:4:9: data.root: is not set; `camvid` is read from a folder: set data.root to it"
     ]
     (only,) = mistakes(tmp_path, "data: {kind: camvid, root: [1]}")
-    assert only == "mine.yaml:1:28: data.root: a list of 1 is not a single value"
+    assert only == "mine.yaml:1:28: data.root: [1] is not a single value"
 
 
 def test_a_broken_rule_is_told_at_its_own_place_and_once(tmp_path: Path) -> None:
@@ -270,10 +273,10 @@ def test_overrides_are_told_after_the_file_however_long_it_is(tmp_path: Path) ->
         ("augment: {crop_size: 96}", "augment.crop_size: '96' is not a list of 2 numbers, such as [100, 100]"),
         ("augment: {scale: {a: 1}}", "augment.scale: a mapping is not a list of 2 numbers, such as [0.5, 0.5]"),
         ("model: {stride: '8'}", "model.stride: '8' is quoted text; write it without quotes"),
-        ("train: {steps: ten}", "train.steps: 'ten' is not a whole number in plain digits, such as 100"),
-        ("train: {steps: 99999999999}", "train.steps: '9999999999'... is too large a number"),
-        ("train: {seed: 9999999999}", "train.seed: 9999999999 is not allowed; it must be below 2147483648"),
-        ("train: {warmup: ten}", "train.warmup: 'ten' is not a finite number, such as 0.001 or 1e-3"),
+        ("train: {steps: ten}", "train.steps: 'ten' is not a whole number, such as 100"),
+        ("train: {steps: 99999999999}", "train.steps: '99999999999' is too large; at most 4294967295 is allowed"),
+        ("train: {seed: 2147483648}", "train.seed: 2147483648 is not allowed; it must be below 2147483648"),
+        ("train: {warmup: ten}", "train.warmup: 'ten' is not a finite number, such as 0.1 or 1e-3"),
     ],
 )
 def test_what_a_field_cannot_be_is_told_with_what_it_can(text: str, told: str, tmp_path: Path) -> None:
@@ -282,30 +285,30 @@ def test_what_a_field_cannot_be_is_told_with_what_it_can(text: str, told: str, t
 
 
 @pytest.mark.parametrize(
-    ("text", "kind", "value"),
+    ("value", "kind", "expected"),
     [
-        ("[]", tuple[str, ...], ()),
-        ("[no, 'null', 1e3]", tuple[str, ...], ("no", "null", "1e3")),
-        ("[[1, 2], [3, 4]]", tuple[tuple[int, int], ...] | None, ((1, 2), (3, 4))),
-        ("", tuple[int, ...] | None, None),
+        ((), tuple[str, ...], ()),
+        ((Scalar("no"), Scalar("null", quoted=True), Scalar("1e3")), tuple[str, ...], ("no", "null", "1e3")),
+        (((Scalar("1"), Scalar("2")), (3, 4)), tuple[tuple[int, int], ...] | None, ((1, 2), (3, 4))),
+        (Scalar(""), tuple[int, ...] | None, None),
     ],
 )
-def test_lists_of_any_length_are_read_item_by_item(text: str, kind: Any, value: Any) -> None:
-    assert convert(yaml.compose(text) or yaml.ScalarNode("", ""), kind) == value
+def test_lists_of_any_length_are_read_item_by_item(value: Any, kind: Any, expected: Any) -> None:
+    assert fit(value, kind) == expected
 
 
 @pytest.mark.parametrize(
-    ("text", "kind", "told"),
+    ("value", "kind", "problem"),
     [
-        ("road", tuple[str, ...], "'road' is not a list, such as [road, road]"),
-        ("[1, [2]]", tuple[int, ...], "a list of 1 is not a single value"),
-        ("[[1, 2], [3]]", tuple[tuple[int, int], ...], "a list of 1 is not a list of 2 numbers, such as [100, 100]"),
-        ("7", tuple[tuple[int, int], ...], "'7' is not a list, such as [[100, 100], [100, 100]]"),
+        (Scalar("road"), tuple[str, ...], "'road' is not a list, such as [road, road]"),
+        ((1, (Scalar("2"),)), tuple[int, ...], "[2] is not a single value"),
+        (((1, 2), (3,)), tuple[tuple[int, int], ...], "[3] is not a list of 2 numbers, such as [100, 100]"),
+        (7, tuple[tuple[int, int], ...], "7 is not a list, such as [[100, 100], [100, 100]]"),
     ],
 )
-def test_what_is_no_list_of_any_length_is_told_with_one(text: str, kind: Any, told: str) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(told)}$"):
-        convert(yaml.compose(text), kind)
+def test_a_value_that_is_not_a_list_is_answered_with_an_example(value: Any, kind: Any, problem: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(problem)}$"):
+        fit(value, kind)
 
 
 def test_words_may_be_quoted_where_words_are_meant(tmp_path: Path) -> None:
@@ -315,7 +318,7 @@ def test_words_may_be_quoted_where_words_are_meant(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["99999999999", "9" * 5000])
 def test_numbers_beyond_every_setting_are_refused(text: str, tmp_path: Path) -> None:
     (line,) = mistakes(tmp_path, f"train: {{steps: {text}}}")
-    assert "is too large a number" in line
+    assert line.endswith("is too large; at most 4294967295 is allowed") or "is not a whole number" in line
 
 
 def test_thousands_of_mistakes_are_told_at_once(tmp_path: Path) -> None:
@@ -326,7 +329,7 @@ def test_thousands_of_mistakes_are_told_at_once(tmp_path: Path) -> None:
 
 def test_a_setting_in_the_wrong_section_is_sent_to_the_right_one(tmp_path: Path) -> None:
     assert mistakes(tmp_path, "model: {steps: 3}") == [
-        "mine.yaml:1:9: model.steps: is no setting; did you mean train.steps?"
+        "mine.yaml:1:9: model.steps: is not a setting; did you mean train.steps?"
     ]
 
 
@@ -335,23 +338,20 @@ def test_a_setting_in_the_wrong_section_is_sent_to_the_right_one(tmp_path: Path)
     [
         (
             "train: {steps: 1}\ntrain: {steps: 2}",
-            "mine.yaml:2:1: the file: train stands twice, first in line 1; keep one",
+            "mine.yaml:2:1: the file: train occurs twice, first in line 1; keep one",
         ),
-        ("train:\n  steps: 1\n  steps: 1", "mine.yaml:3:3: train: steps stands twice, first in line 2; keep one"),
-        ("train: &a {steps: 1}", "mine.yaml:1:8: anchors and aliases are not allowed; write the value out"),
-        ("a: *b", "mine.yaml:1:4: anchors and aliases are not allowed; write the value out"),
-        (
-            "train: {steps: !!python/name:os.system x}",
-            "mine.yaml:1:16: the tag tag:yaml.org,2002:python/name:os.system",
-        ),
-        ("[" * 5000, "mine.yaml:1:6: is nested too deeply"),
+        ("train:\n  steps: 1\n  steps: 1", "mine.yaml:3:3: train: steps occurs twice, first in line 2; keep one"),
+        ("train: &a {steps: 1}", f"mine.yaml:1:8: {NOT_PLAIN}"),
+        ("a: *b", f"mine.yaml:1:4: {NOT_PLAIN}"),
+        ("train: {steps: !!python/name:os.system x}", f"mine.yaml:1:16: {NOT_PLAIN}"),
+        ("[" * 5000, f"mine.yaml:1:6: {NOT_PLAIN}"),
         ("- train", "mine.yaml:1:1: the file: must be `key: value` lines"),
         ("train: 3", "mine.yaml:1:8: train: must be `key: value` lines"),
         ("? [a]\n: 3", "mine.yaml:1:3: the file: a key must be a plain word"),
         ("train: {steps: 1", "mine.yaml:1:17: is not YAML: "),
         ("\ttrain:", "mine.yaml:1:1: is not YAML: "),
         ("--- {}\n--- {}", "mine.yaml:2:1: is not YAML: "),
-        ('train: "\\U00110000"', "mine.yaml:1:6: is not YAML: an escape or a version number is out of range"),
+        ('train: "\\U00110000"', f"mine.yaml:1:6: {NOT_PLAIN}"),
         ("\ntrain: \x01\n", "mine.yaml:2:8: special characters are not allowed"),
     ],
 )
@@ -427,4 +427,4 @@ def test_names_of_settings_are_known_and_others_hinted_at() -> None:
     }.items():
         with pytest.raises(UserError) as caught:
             require_setting(key, "--option")
-        assert str(caught.value).startswith(f"--option {key}: is no setting; {hint}")
+        assert str(caught.value).startswith(f"--option {key}: is not a setting; {hint}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from fcn.config.class_lists import class_problems
-from fcn.config.fields import Section, above, at_least, below
+from fcn.config.fields import MAY_CHANGE, Section, above, at_least, below
 
 BYTE = at_least(0), below(256)
 
@@ -21,13 +21,13 @@ class DataConfig(Section):
     """The data set: `synthetic` (drawn, nothing to download), `camvid` (the SegNet tree under `data.root`),
     `kitti_road` (the official tree) or `folder` (one's own images and masks)."""
 
-    root: str | None = None
+    root: Annotated[str | None, MAY_CHANGE] = None
     """Folder of the data set, absolute or relative to the current folder; not used by `synthetic`."""
 
     labels: Literal["all", "road"] = "road"
     """`all`: every class of the data set; `road`: two classes, background and road."""
 
-    split_lists: str | None = None
+    split_lists: Annotated[str | None, MAY_CHANGE] = None
     """Folder with train.txt, val.txt and test.txt, a frame's name a line; null: the data set's own split."""
 
     held_out: str | None = None
@@ -37,10 +37,10 @@ class DataConfig(Section):
     kitti_truth: Literal["road", "um_lane"] = "road"
     """What is looked for: `road` in all frames, or `um_lane`, the own lane, in those of um; only for `kitti_road`."""
 
-    images: str = "images"
+    images: Annotated[str, MAY_CHANGE] = "images"
     """Folder of the images in `data.root`; this and all down to `split_seed` only for `folder`."""
 
-    masks: str = "masks"
+    masks: Annotated[str, MAY_CHANGE] = "masks"
     """Folder of the masks in `data.root`: a PNG with the image's name and size for each image."""
 
     class_names: tuple[str, ...] = ()
@@ -79,10 +79,10 @@ class DataConfig(Section):
     synthetic_seed: Annotated[int, at_least(0)] = 0
     """Seed of the drawn frames: another seed, other roads; only for `synthetic`."""
 
-    cache_megabytes: Annotated[int, at_least(0)] = 2048
+    cache_megabytes: Annotated[int, at_least(0), MAY_CHANGE] = 2048
     """Decoded frames of a split are kept in memory up to this many megabytes; 0 decodes each frame every time."""
 
-    max_megapixels: Annotated[int, at_least(1)] = 128
+    max_megapixels: Annotated[int, at_least(1), MAY_CHANGE] = 128
     """Images of more than this many million pixels are refused, also by inference; decoding takes 10 bytes a pixel."""
 
     def conflicts(self) -> dict[str, str]:
@@ -92,4 +92,4 @@ class DataConfig(Section):
             problems["held_out"] = f"is not read where data.kind is {self.kind}; leave it out"
         if self.kind != "synthetic" and self.root is None:
             problems["root"] = f"is not set; `{self.kind}` is read from a folder: set data.root to it"
-        return {f"{self.key}.{name}": text for name, text in problems.items()}
+        return problems

@@ -1,10 +1,12 @@
-"""What the sections of the config are made of: typed fields, their rules and their documentation."""
+"""Sections of the config: typed fields with rules. One function decides what fits a type, for YAML and for Python."""
 
 from __future__ import annotations
 
 import ast
+import difflib
 import inspect
 import math
+import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -15,110 +17,229 @@ from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_
 
 from fcn.errors import ConfigError
 
+INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,99})")  # of any size that int() takes; fit says what is too large
+NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+MAX_INTEGER = 2**32 - 1
+MAX_ITEMS = 256  # of a list: as many as an 8-bit mask has values
+MAX_SHOWN = 60  # characters of a wrong value in a message
+NULLS = {"", "~", "null", "Null", "NULL"}
+
+
+class Scalar(str):
+    """Text of a value in a YAML file. The field that it is for decides what it means, not YAML.
+
+    So `1e-3` is a number where a number is needed, `no` is a word where a word is needed, and `12:30` is never 750.
+
+    Attributes:
+        quoted: Whether the text stands in quotes.
+    """
+
+    quoted: bool
+
+    def __new__(cls, text: str, quoted: bool = False) -> Scalar:
+        """Keeps the quotes next to the text."""
+        scalar = super().__new__(cls, text)
+        scalar.quoted = quoted
+        return scalar
+
 
 @dataclass(frozen=True)
 class Rule:
-    """A condition on a value and the sentence that states it with the mend."""
+    """A condition on a value, and the sentence that states it with the fix."""
 
     holds: Callable[[Any], bool]
     text: str
 
 
 def at_least(low: float) -> Rule:
-    """`low` or more; for a tuple, each of its numbers, also those of tuples in it."""
-    return Rule(lambda value: all(v >= low for v in _numbers(value)), f"must be at least {low}")
+    """`low` or more; of a tuple every number, also in the tuples inside."""
+    return Rule(lambda value: all(number >= low for number in _numbers(value)), f"must be at least {low}")
 
 
 def above(low: float) -> Rule:
-    """More than `low`; for a tuple, each of its numbers."""
-    return Rule(lambda value: all(v > low for v in _numbers(value)), f"must be above {low}")
+    """More than `low`; of a tuple every number."""
+    return Rule(lambda value: all(number > low for number in _numbers(value)), f"must be above {low}")
 
 
 def below(high: float) -> Rule:
-    """Less than `high`; for a tuple, each of its numbers."""
-    return Rule(lambda value: all(v < high for v in _numbers(value)), f"must be below {high}")
+    """Less than `high`; of a tuple every number."""
+    return Rule(lambda value: all(number < high for number in _numbers(value)), f"must be below {high}")
 
 
 def _numbers(value: Any) -> list[float]:
-    """The numbers in a value; a word has none."""
     if isinstance(value, tuple):
-        return [number for one in value for number in _numbers(one)]
+        return [number for item in value for number in _numbers(item)]
     return [value] if isinstance(value, int | float) else []
 
 
-MAX_ITEMS = 256  # of a list: as many as an 8-bit mask has values
+MAY_CHANGE = "may change in a continued run"  # mark of a field: no weight or score depends on it, but for rounding
 
-STORABLE = (  # rules of every setting, so that a file can hold it: configvalue takes whole numbers of up to ten digits
-    below(math.inf),
-    Rule(lambda value: all(v < 2**32 for v in _numbers(value) if isinstance(v, int)), f"must be below {2**32}"),
-    Rule(lambda value: not isinstance(value, tuple) or len(value) <= MAX_ITEMS, f"must have {MAX_ITEMS} items at most"),
-)
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a section: its type, the rules on its value, and whether it may change in a continued run."""
+
+    type: Any
+    rules: tuple[Rule, ...]
+    may_change: bool
 
 
 class Section:
-    """What all sections share: a name in the YAML file and the check of every field's rules."""
+    """A part of the config. Types and rules are checked when it is made, from a file or in Python.
+
+    Raises:
+        ConfigError: Values do not fit their types or break rules; all of them are named.
+    """
 
     key: ClassVar[str]
 
     def __post_init__(self) -> None:
         problems: dict[str, str] = {}
-        for name, rules in field_rules(type(self)).items():
-            value, kind = getattr(self, name), field_types(type(self))[name]
-            if not _fits(value, kind):
-                problems[f"{self.key}.{name}"] = f"{value!r} is not of the type {inspect.formatannotation(kind)}"
-            elif broken := [rule.text for rule in (*rules, *STORABLE) if not rule.holds(value)]:
+        for name, field in fields_of(type(self)).items():
+            try:
+                value = fit(getattr(self, name), field.type)
+            except ValueError as error:
+                problems[f"{self.key}.{name}"] = str(error)
+                continue
+            object.__setattr__(self, name, value)  # what was text in a file has its type now
+            broken = [rule.text for rule in field.rules if not rule.holds(value)]
+            if broken:
                 problems[f"{self.key}.{name}"] = f"{_shown(value)} is not allowed; it {broken[0]}"
-        if problems := problems or self.conflicts():
+        if not problems:
+            problems = {f"{self.key}.{name}": text for name, text in self.conflicts().items()}
+        if problems:
             raise ConfigError(problems)
 
     def conflicts(self) -> dict[str, str]:
-        """Dotted key -> text for fields that are legal alone and wrong together."""
+        """Field name -> problem, for values that are valid alone and wrong together."""
         return {}
 
 
-def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of a field's type; a whole number may stand for a float."""
-    if get_origin(kind) is Literal:
-        return value in get_args(kind)
-    if get_origin(kind) is tuple:
-        members = get_args(kind)
-        if isinstance(value, tuple) and members[-1] is Ellipsis:
-            members = members[:1] * len(value)
-        return isinstance(value, tuple) and len(value) == len(members) and all(map(_fits, value, members))
+def fit(value: Any, kind: Any) -> Any:
+    """The value as the type has it.
+
+    Args:
+        value: A Python value, or what a YAML file holds: a Scalar, a tuple of these, or a dict.
+        kind: bool, int, float, str, a Literal of words or numbers, a tuple of these of fixed or of any length, or one
+            of them or None.
+
+    Raises:
+        ValueError: The value is not of the type; the message says what is.
+    """
     if get_origin(kind) is UnionType:
-        return any(_fits(value, member) for member in get_args(kind))
-    return type(value) is kind or (kind is float and type(value) is int)
+        is_null = value is None or (isinstance(value, Scalar) and value in NULLS and not value.quoted)
+        return None if is_null else fit(value, get_args(kind)[0])
+    if get_origin(kind) is tuple:
+        return _fit_tuple(value, get_args(kind), kind)
+    if isinstance(value, tuple | list | dict):
+        raise ValueError(f"{_shown(value)} is not a single value")
+    if isinstance(value, Scalar) and value.quoted and not _takes_text(kind):
+        raise ValueError(f"{_shown(value)} is quoted text; write it without quotes")
+    if get_origin(kind) is Literal:
+        return _fit_choice(value, get_args(kind))
+    if kind is bool:
+        return _fit_bool(value)
+    if kind is str:
+        if isinstance(value, str):
+            return str(value)
+        raise ValueError(f"{_shown(value)} is not text")
+    return _fit_number(value, kind)
+
+
+def _fit_tuple(value: Any, members: tuple[Any, ...], kind: Any) -> tuple[Any, ...]:
+    any_length = members[-1] is Ellipsis
+    if not isinstance(value, tuple | list) or not (any_length or len(value) == len(members)):
+        length = "" if any_length else f" of {len(members)} numbers"
+        raise ValueError(f"{_shown(value)} is not a list{length}, such as {_example(kind)}")
+    if len(value) > MAX_ITEMS:
+        raise ValueError(f"{_shown(value)} is too long; at most {MAX_ITEMS} items are allowed")
+    kinds = members[:1] * len(value) if any_length else members
+    return tuple(fit(item, member) for item, member in zip(value, kinds, strict=True))
+
+
+def _takes_text(kind: Any) -> bool:
+    return kind is str or (get_origin(kind) is Literal and isinstance(get_args(kind)[0], str))
+
+
+def _fit_choice(value: Any, choices: tuple[Any, ...]) -> Any:
+    for choice in choices:
+        if value == choice and not isinstance(value, bool):
+            return choice
+        if isinstance(value, Scalar) and value == str(choice):
+            return choice
+    words = [str(choice) for choice in choices]
+    close = difflib.get_close_matches(str(value), words)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    raise ValueError(f"{_shown(value)} is not one of {', '.join(words)}{hint}")
+
+
+def _fit_bool(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, Scalar) and value in ("true", "false"):
+        return value == "true"
+    raise ValueError(f"{_shown(value)} is neither true nor false; write one of these two words")
+
+
+def _fit_number(value: Any, kind: type) -> float:
+    number: Any = value
+    if isinstance(value, Scalar):
+        if kind is int and INTEGER.fullmatch(value):
+            number = int(value)
+        if kind is float and NUMBER.fullmatch(value):
+            number = float(value)
+    if kind is int and type(number) is int:
+        if abs(number) > MAX_INTEGER:
+            raise ValueError(f"{_shown(value)} is too large; at most {MAX_INTEGER} is allowed")
+        return number
+    if kind is float and type(number) in (int, float) and math.isfinite(number):
+        return float(number) if isinstance(value, Scalar) else number
+    rule = "a whole number, such as 100" if kind is int else "a finite number, such as 0.1 or 1e-3"
+    raise ValueError(f"{_shown(value)} is not {rule}")
 
 
 def _shown(value: Any) -> str:
-    if not isinstance(value, tuple):
-        return str(value)
-    return f"[{', '.join(map(_shown, value))}]" if len(value) <= MAX_ITEMS else f"a list of {len(value)}"
+    """A wrong value in a message: a list as YAML has it, text in quotes, what is long by its begin or its length."""
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, tuple | list):
+        items = [str(item) if isinstance(item, str) else _shown(item) for item in value[:MAX_ITEMS]]
+        text = f"[{', '.join(items)}]"
+        return text if len(text) <= MAX_SHOWN else f"a list of {len(value)}"
+    text = repr(str(value)) if isinstance(value, str) else str(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
-def field_types(section: type[Section]) -> dict[str, Any]:
-    """Field name -> its type without the rules, in the order of definition."""
-    hints = _hints(section)  # type: ignore[arg-type] # mypy takes a class for unhashable
-    return {name: get_args(hint)[0] if get_origin(hint) is Annotated else hint for name, hint in hints.items()}
+def _example(kind: Any) -> str:
+    if get_origin(kind) is tuple:
+        first, *others = get_args(kind)
+        members = [first, *(first if other is Ellipsis else other for other in others)]
+        return f"[{', '.join(_example(member) for member in members)}]"
+    return {int: "100", float: "0.5"}.get(kind, "road")
 
 
-def field_rules(section: type[Section]) -> dict[str, tuple[Rule, ...]]:
-    """Field name -> its rules, in the order of definition."""
-    hints = _hints(section)  # type: ignore[arg-type] # mypy takes a class for unhashable
-    return {name: get_args(hint)[1:] if get_origin(hint) is Annotated else () for name, hint in hints.items()}
+def fields_of(section: type[Section]) -> dict[str, Field]:
+    """Field name -> field, in the order of definition."""
+    return _fields_of(section)  # type: ignore[arg-type] # mypy takes a class for unhashable
 
 
 @cache
-def _hints(section: Any) -> dict[str, Any]:
+def _fields_of(section: Any) -> dict[str, Field]:
     hints = get_type_hints(section, include_extras=True)
-    return {one.name: hints[one.name] for one in fields(section)}
+    result: dict[str, Field] = {}
+    for field in fields(section):
+        hint = hints[field.name]
+        kind, *marks = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+        rules = tuple(mark for mark in marks if isinstance(mark, Rule))
+        result[field.name] = Field(kind, rules, may_change=MAY_CHANGE in marks)
+    return result
 
 
 def field_docs(section: type[Section]) -> dict[str, str]:
-    """Field name -> the text that stands under it in this file."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(section))).body[0].body  # type: ignore[attr-defined]
-    docs = {}
-    for lines in pairwise(body):
+    """Field name -> the text under it in its source file."""
+    definition: Any = ast.parse(textwrap.dedent(inspect.getsource(section))).body[0]
+    docs: dict[str, str] = {}
+    for lines in pairwise(definition.body):
         match lines:
             case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):
                 docs[name] = inspect.cleandoc(text)

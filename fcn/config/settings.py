@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Literal
 
 from fcn.config.data_settings import DataConfig
-from fcn.config.fields import Rule, Section, above, at_least, below
+from fcn.config.fields import MAY_CHANGE, Rule, Section, above, at_least, below
 
 ODD_WINDOW = Rule(
     lambda value: value in (1, 3, 5, 7),
@@ -112,7 +112,7 @@ class ModelConfig(Section):
         """Nothing is larger than the published fc6: a stranger's config is not to take all memory."""
         if self.head_window**2 * self.width * self.head_units > 7**2 * 1.0 * 4096:
             text = "makes fc6 larger than as published (window 7, 4096 units, width 1); lower it or model.head_window"
-            return {f"{self.key}.head_units": text}
+            return {"head_units": text}
         return {}
 
 
@@ -181,28 +181,28 @@ class TrainConfig(Section):
     deterministic: bool = True
     """Only ops whose result is the same in each run on the same machine; False may be faster on a GPU."""
 
-    intra_op_threads: Annotated[int | None, at_least(1), below(2**10)] = None
+    intra_op_threads: Annotated[int | None, at_least(1), below(2**10), MAY_CHANGE] = None
     """Threads that share the work of one op; null: the cores that the process may use. The last bits depend on it."""
 
-    inter_op_threads: Annotated[int | None, at_least(1), below(2**10)] = None
+    inter_op_threads: Annotated[int | None, at_least(1), below(2**10), MAY_CHANGE] = None
     """Threads that run ops beside each other; null: the cores that the process may use."""
 
-    log_steps: Annotated[int, at_least(1)] = 20
+    log_steps: Annotated[int, at_least(1), MAY_CHANGE] = 20
     """Steps between two rows of loss, learning rate and speed in metrics.jsonl."""
 
     evaluate_steps: Annotated[int, at_least(1)] = 100
     """Steps between two evaluations on the whole split val, at native resolution."""
 
-    checkpoint_steps: Annotated[int, at_least(1)] = 100
+    checkpoint_steps: Annotated[int, at_least(1), MAY_CHANGE] = 100
     """Steps between two checkpoints to resume from."""
 
-    checkpoint_minutes: Annotated[float, above(0.0)] = 10.0
+    checkpoint_minutes: Annotated[float, above(0.0), MAY_CHANGE] = 10.0
     """A step is also saved where the last checkpoint is older than this."""
 
-    keep_checkpoints: Annotated[int, at_least(1)] = 2
+    keep_checkpoints: Annotated[int, at_least(1), MAY_CHANGE] = 2
     """Newest checkpoints that are kept."""
 
-    pictures: Annotated[int, at_least(0)] = 4
+    pictures: Annotated[int, at_least(0), MAY_CHANGE] = 4
     """Frames of val that are drawn as image | truth | prediction when the score is the best so far; 0: none."""
 
     def conflicts(self) -> dict[str, str]:
@@ -213,7 +213,7 @@ class TrainConfig(Section):
             text = f"is not read where train.class_weights is {self.class_weights}; set that to given, or leave it out"
         else:
             return {}
-        return {f"{self.key}.given_class_weights": text}
+        return {"given_class_weights": text}
 
 
 @dataclass(frozen=True, kw_only=True)

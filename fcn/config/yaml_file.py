@@ -1,105 +1,111 @@
-"""YAML text -> Config, every mistake with its position; Config -> YAML text.
+"""YAML text -> Config, every mistake with its line and column; Config -> YAML text.
 
-YAML is only asked for the shape of the text; `configvalue` decides what a value means.
+YAML is asked only for the shape of the text; the field that a value is for decides what it means (`fields.fit`).
 """
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from fcn.config.fields import Section, field_docs, field_types
+from fcn.config.fields import NULLS, Scalar, Section, field_docs, fields_of
 from fcn.config.settings import SECTIONS, Config
-from fcn.config.values import convert, is_null
 from fcn.errors import ConfigError, UserError
 
 MAX_BYTES = 64 * 1024  # a hundred times the longest sensible file
-RENAMED = {  # key of version 0.1 -> key and, where they have other names, values of today
-    "data.view": ("data.labels", {"full": "all"}),
-    "data.class_colours": ("data.class_colors", {}),
-    "data.ignore_colours": ("data.ignore_colors", {}),
-    "data.mask_kind": ("data.mask_kind", {"colour": "color"}),
-    "early.share": ("progressive.share", {}),
-    "early.batch_size": ("progressive.batch_size", {}),
-    "early.crop_size": ("progressive.crop_size", {}),
-    "early.scale": ("progressive.scale", {}),
-    "train.average_decay": ("train.ema_decay", {}),
+MAX_DEPTH = 5  # sections, settings, lists, lists in lists; one more, so that it is reported where it stands
+NOT_PLAIN = "is not plain YAML; write `key: value` lines and lists, without anchors, aliases, tags or deep nesting"
+PACKAGE = Path(__file__).parents[1]
+
+RENAMED = {  # key of version 0.1 -> key
+    "data.view": "data.labels",
+    "data.class_colours": "data.class_colors",
+    "data.ignore_colours": "data.ignore_colors",
+    "early.share": "progressive.share",
+    "early.batch_size": "progressive.batch_size",
+    "early.crop_size": "progressive.crop_size",
+    "early.scale": "progressive.scale",
+    "train.average_decay": "train.ema_decay",
 }
-MAX_DEPTH = 5  # sections, their fields, lists in one, lists in these; one more, so that it is reported where it stands
+RENAMED_VALUES = {("data.labels", "full"): "all", ("data.mask_kind", "colour"): "color"}  # (key, word of 0.1) -> word
+SYNONYMS = {  # words that people type -> key
+    "amp": "train.precision",
+    "backbone": "model.encoder",
+    "classes": "data.class_names",
+    "data_dir": "data.root",
+    "dataset": "data.kind",
+    "dtype": "train.precision",
+    "epochs": "train.steps",
+    "image_size": "augment.crop_size",
+    "input_size": "augment.crop_size",
+    "ignore_index": "data.ignore_values",
+    "lr": "train.learning_rate",
+    "max_iters": "train.steps",
+    "num_classes": "data.class_names",
+    "num_workers": "train.inter_op_threads",
+    "output_stride": "model.stride",
+    "path": "data.root",
+}
+
+Place = tuple[int, int]  # line and column from 0; behind every line of a file for an override
+AFTER_THE_FILE = (MAX_BYTES, 0)
 
 
-@dataclass(frozen=True)
-class Mistake:
-    """One line of the report; sorted by where it stands."""
-
-    where: str
-    position: tuple[int, int]
-    text: str
-
-
-@dataclass
-class _Reading:
-    """What has been read so far: field values by dotted key, where each stands, and the mistakes."""
-
-    values: dict[str, Any]
-    places: dict[str, tuple[str, tuple[int, int]]]  # of fields, and of a section the last of its fields
-    mistakes: list[Mistake]
-    stored: bool = False
-
-    def note(self, source: str, mark: Any, text: str) -> None:
-        self.mistakes.append(Mistake(*_place(source, mark), text))
+def find_config(name: str) -> Path:
+    """The file of a config that comes with fcn, such as `camvid`; else the path that the name is."""
+    for folder in (PACKAGE.parent / "configs", PACKAGE / "configs"):  # in a checkout; in an installed package
+        if (folder / f"{name}.yaml").is_file() and not Path(name).exists():
+            return folder / f"{name}.yaml"
+    return Path(name)
 
 
 def load_config(path: Path | None, overrides: Sequence[str] = (), stored: bool = False) -> Config:
-    """Reads a YAML file and lays the overrides over it.
+    """Reads a YAML file and applies the overrides.
 
     Args:
-        path: the file; None for the defaults.
-        overrides: texts `KEY=VALUE`, the key dotted, the value parsed as it would be in the file; the last one wins.
-        stored: the config of a run, which may be of version 0.1 and have names of that; a user's file may not.
+        path: The file; None for the defaults.
+        overrides: Texts `KEY=VALUE` with a dotted key; the value is parsed as in the file. The last one wins.
+        stored: The file is the config of a run, which may have the names of version 0.1.
 
     Raises:
-        UserError: all mistakes at once, a line each: `file:line:column: key: value, rule, mend`.
+        UserError: All mistakes at once, one line each: `file:line:column: key: value; rule; fix`.
     """
-    reading = _Reading({}, {}, [], stored)
+    reader = _Reader(stored)
     if path is not None:
-        source = str(path)
-        root = _compose(_text(path), source, reading)
-        if root is not None:
-            _read_sections(root, source, reading)
+        reader.read_file(path)
     for override in overrides:
-        key, equals, text = override.partition("=")
-        source = f"--set {override}"
-        if not equals:
-            raise UserError(f"{source}: has no '='; write --set KEY=VALUE, such as --set train.steps=100")
-        node = _compose(text, source, reading)
-        if node is not None:
-            _read_field(key.strip(), node, source, node.start_mark, reading)
-    config = _build(reading)
-    if reading.mistakes:
-        ordered = sorted(reading.mistakes, key=lambda mistake: mistake.position)
-        raise UserError(*(f"{mistake.where}: {mistake.text}" for mistake in ordered))
+        reader.read_override(override)
+    config = reader.build()
+    if reader.mistakes:
+        raise UserError(*(text for _, text in sorted(reader.mistakes, key=lambda mistake: mistake[0])))
     return config
 
 
 def dump_config(config: Config) -> str:
-    """The whole config as YAML that `load_config` reads back to an equal one, each field under its documentation."""
-    lines = []
+    """The whole config as YAML that `load_config` reads back, every setting under its documentation."""
+    lines: list[str] = []
     for key, section in SECTIONS.items():
         lines.append(f"{key}:")
         docs = field_docs(section)
-        for name in field_types(section):
-            value = getattr(getattr(config, key), name)
+        for name in fields_of(section):
             lines += [f"  # {line}" for line in docs[name].splitlines()]
-            lines.append(f"  {name}: {_dump_value(value)}")
+            value = _without_tuples(getattr(getattr(config, key), name))
+            text = yaml.safe_dump(value, default_flow_style=True, width=math.inf)
+            text = text.removesuffix("\n").removesuffix("\n...")
+            lines.append(f"  {name}: {text}")
         lines.append("")
     return "\n".join(lines)
+
+
+def _without_tuples(value: Any) -> Any:
+    """Tuples as lists, each one a list of its own: PyYAML would write one that occurs twice as an alias."""
+    return [_without_tuples(item) for item in value] if isinstance(value, tuple) else value
 
 
 def changed_keys(one: Config, other: Config) -> list[str]:
@@ -107,164 +113,180 @@ def changed_keys(one: Config, other: Config) -> list[str]:
     return [
         f"{key}.{name}"
         for key, section in SECTIONS.items()
-        for name in field_types(section)
+        for name in fields_of(section)
         if getattr(getattr(one, key), name) != getattr(getattr(other, key), name)
     ]
 
 
 def require_setting(key: str, source: str) -> None:
-    """Raises UserError, which names `source`, where a dotted key is no setting."""
-    section, _, name = key.partition(".")
-    if section not in SECTIONS or name not in field_types(SECTIONS[section]):
-        raise UserError(f"{source} {key}: is no setting; {_hint(key)}")
+    """Raises UserError, which begins with `source`, if a dotted key is not a setting."""
+    if key not in _settings():
+        raise UserError(f"{source} {key}: is not a setting; {_hint(key)}")
 
 
-def _dump_value(value: Any) -> str:
-    text = yaml.safe_dump(_lists(value), default_flow_style=True, width=math.inf)
-    return text.removesuffix("\n").removesuffix("\n...")
+@cache
+def _settings() -> dict[str, type[Section]]:
+    """Dotted key -> its section."""
+    return {f"{key}.{name}": section for key, section in SECTIONS.items() for name in fields_of(section)}
 
 
-def _lists(value: Any) -> Any:
-    """A tuple as a list, and each in it as one of its own: PyYAML would write one that stands twice as an alias."""
-    return list(map(_lists, value)) if isinstance(value, tuple) else value
+def _hint(key: str) -> str:
+    """What to write instead of a wrong key: the setting that was meant, or the names on its level."""
+    section, _, name = key.rpartition(".")
+    settings = list(_settings())
+    if key in settings:
+        return f"write `{name}:` in a line under `{section}:`"
+    if key in RENAMED:
+        return f"it is called {RENAMED[key]} now"
+    if key in SECTIONS:
+        return f"it is a section; name a setting of it, such as {key}.{next(iter(fields_of(SECTIONS[key])))}"
+    if name in SYNONYMS:
+        return f"use {SYNONYMS[name]}"
+    close = [setting for setting in settings if setting.endswith(f".{name}")]
+    if section in SECTIONS:
+        level = list(fields_of(SECTIONS[section]))
+        close += [f"{section}.{match}" for match in difflib.get_close_matches(name, level)]
+    else:
+        level = list(SECTIONS)
+        close += difflib.get_close_matches(key, [*level, *settings])
+    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(level)}"
 
 
-def _text(path: Path) -> str:
+class _Reader:
+    """Settings read so far: values by dotted key, where each stands, and the mistakes as (place, line)."""
+
+    def __init__(self, stored: bool):
+        self.stored = stored
+        self.source = ""
+        self.values: dict[str, Any] = {}
+        self.places: dict[str, tuple[Place, str]] = {}  # of a setting; of a section that of its last setting
+        self.mistakes: list[tuple[Place, str]] = []
+
+    def read_file(self, path: Path) -> None:
+        """Reads sections of settings."""
+        self.source = str(path)
+        for section, mark, node in self._items(self._compose(_text_of(path)), "the file"):
+            if section not in SECTIONS and not any(key.startswith(f"{section}.") for key in RENAMED):
+                self._note(mark, f"{section}: is not a section; {_hint(section)}")
+                continue
+            for name, name_mark, value in self._items(node, section):
+                self._read_setting(f"{section}.{name}", name_mark, value)
+
+    def read_override(self, override: str) -> None:
+        """Reads a text KEY=VALUE."""
+        key, equals, text = override.partition("=")
+        self.source = f"--set {override}"
+        if not equals:
+            raise UserError(f"{self.source}: has no '='; write --set KEY=VALUE, such as --set train.steps=100")
+        node = self._compose(text)
+        if node is not None:
+            self._read_setting(key.strip(), node.start_mark, node)
+
+    def build(self) -> Config:
+        """The config of the values read. A section with a mistake keeps its defaults."""
+        sections: dict[str, Section] = {}
+        for key, section in SECTIONS.items():
+            dotted = {name: f"{key}.{name}" for name in fields_of(section)}
+            values = {name: self.values[setting] for name, setting in dotted.items() if setting in self.values}
+            try:
+                sections[key] = section(**values)
+            except ConfigError as error:
+                for setting, problem in error.problems.items():
+                    place, prefix = self.places.get(setting) or self.places[key]
+                    self.mistakes.append((place, f"{prefix}: {setting}: {problem}"))
+        return Config(**sections)  # type: ignore[arg-type]
+
+    def _read_setting(self, key: str, mark: yaml.Mark, node: yaml.Node) -> None:
+        if self.stored:
+            key = RENAMED.get(key, key)
+        section = key.partition(".")[0]
+        if key not in _settings():
+            self._note(mark, f"{key}: is not a setting; {_hint(key)}")
+            return
+        value = _value_of(node)
+        renamed = RENAMED_VALUES.get((key, value)) if isinstance(value, Scalar) else None
+        if renamed is not None and not self.stored:
+            self._note(node.start_mark, f"{key}: {str(value)!r} is called {renamed} now")
+            return
+        self.values[key] = value if renamed is None else Scalar(renamed)
+        self.places[key] = self._place(node.start_mark)
+        self.places[section] = self.places[key]
+
+    def _items(self, node: yaml.Node | None, what: str) -> Iterator[tuple[str, yaml.Mark, yaml.Node]]:
+        """Key, its position and value in a mapping, without duplicates. Nothing, or null, is an empty mapping."""
+        if node is None or (isinstance(node, yaml.ScalarNode) and node.style is None and node.value in NULLS):
+            return
+        if not isinstance(node, yaml.MappingNode):
+            self._note(node.start_mark, f"{what}: must be `key: value` lines")
+            return
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self._note(key.start_mark, f"{what}: a key must be a plain word")
+            elif key.value in lines:
+                first = lines[key.value]
+                self._note(key.start_mark, f"{what}: {key.value} occurs twice, first in line {first}; keep one")
+            else:
+                lines[key.value] = key.start_mark.line + 1
+                yield key.value, key.start_mark, value
+
+    def _compose(self, text: str) -> yaml.Node | None:
+        """The tree of a text; None, with the mistake noted, if it is not plain YAML."""
+        depth = 0
+        event: Any = None
+        try:
+            for event in yaml.parse(text, Loader=yaml.SafeLoader):
+                depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+                marked = getattr(event, "anchor", None) is not None or getattr(event, "tag", None) is not None
+                if marked or isinstance(event, yaml.AliasEvent) or depth > MAX_DEPTH:
+                    self._note(event.start_mark, NOT_PLAIN)
+                    return None
+            return yaml.compose(text, Loader=yaml.SafeLoader) or yaml.ScalarNode(
+                "", ""
+            )  # an empty text, an empty value
+        except yaml.MarkedYAMLError as error:
+            self._note(error.problem_mark, f"is not YAML: {error.problem}")
+        except yaml.reader.ReaderError as error:
+            before = text[: error.position].split("\n")
+            mark = yaml.Mark(self.source, error.position, len(before) - 1, len(before[-1]), None, 0)
+            self._note(mark, f"{error.reason}; remove them")
+        except (
+            ValueError,
+            OverflowError,
+        ):  # escapes and version numbers that PyYAML passes to chr() and int() unchecked
+            self._note(event.end_mark, NOT_PLAIN)
+        return None
+
+    def _note(self, mark: Any, text: str) -> None:
+        place, prefix = self._place(mark)
+        self.mistakes.append((place, f"{prefix}: {text}"))
+
+    def _place(self, mark: Any) -> tuple[Place, str]:
+        """Where something stands, to sort by and in words; line and column are counted from 1."""
+        if self.source.startswith("--set"):
+            return AFTER_THE_FILE, self.source
+        return (mark.line, mark.column), f"{self.source}:{mark.line + 1}:{mark.column + 1}"
+
+
+def _value_of(node: yaml.Node) -> Any:
+    if isinstance(node, yaml.ScalarNode):
+        return Scalar(node.value, quoted=node.style is not None)
+    if isinstance(node, yaml.SequenceNode):
+        return tuple(_value_of(item) for item in node.value)
+    return {}
+
+
+def _text_of(path: Path) -> str:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     if len(data) > MAX_BYTES:
-        raise UserError(
-            f"{path}: is larger than {MAX_BYTES // 1024} KB; a config holds only what differs from the defaults"
-        )
+        limit = MAX_BYTES // 1024
+        raise UserError(f"{path}: is larger than {limit} KB; a config holds only what differs from the defaults")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise UserError(f"{path}:{line}: is not UTF-8; save the file as UTF-8 text") from error
-
-
-def _compose(text: str, source: str, reading: _Reading) -> yaml.Node | None:
-    """The tree of a YAML text without aliases, tags and deep nesting; None with a mistake noted where it is none."""
-    depth = 0
-    event: Any
-    try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-                reading.note(source, event.start_mark, "anchors and aliases are not allowed; write the value out")
-                return None
-            if getattr(event, "tag", None) is not None:
-                reading.note(source, event.start_mark, f"the tag {event.tag} is not allowed; write the plain value")
-                return None
-            if depth > MAX_DEPTH:
-                reading.note(source, event.start_mark, "is nested too deeply; a config is sections of fields")
-                return None
-        node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        reading.note(source, error.problem_mark, f"is not YAML: {error.problem}")
-        return None
-    except yaml.reader.ReaderError as error:
-        before = text[: error.position].split("\n")
-        mark = yaml.Mark(source, error.position, len(before) - 1, len(before[-1]), None, 0)
-        reading.note(source, mark, f"{error.reason}; remove them")
-        return None
-    except (ValueError, OverflowError):  # PyYAML passes these on to chr() and int() unchecked
-        reading.note(source, event.end_mark, "is not YAML: an escape or a version number is out of range")
-        return None
-    return node or yaml.ScalarNode("", "")  # an empty text is an empty value
-
-
-def _read_sections(root: yaml.Node, source: str, reading: _Reading) -> None:
-    """Notes every field of a file's tree: a mapping of sections, each a mapping of fields."""
-    for key, key_mark, node in _items(root, source, "the file", reading):
-        if key not in SECTIONS and key != "early":
-            reading.note(source, key_mark, f"{key}: is no section; {_hint(key)}")
-            continue
-        for name, name_mark, value in _items(node, source, key, reading):
-            _read_field(f"{key}.{name}", value, source, name_mark, reading)
-
-
-def _items(node: yaml.Node, source: str, what: str, reading: _Reading) -> list[tuple[str, yaml.Mark, yaml.Node]]:
-    """Key, its position, value: of a mapping, without duplicates. Empty is an empty mapping."""
-    if is_null(node):
-        return []
-    if not isinstance(node, yaml.MappingNode):
-        reading.note(source, node.start_mark, f"{what}: must be `key: value` lines")
-        return []
-    items: dict[str, tuple[str, yaml.Mark, yaml.Node]] = {}
-    for key, value in node.value:
-        if not isinstance(key, yaml.ScalarNode):
-            reading.note(source, key.start_mark, f"{what}: a key must be a plain word")
-        elif key.value in items:
-            first = items[key.value][1].line + 1
-            reading.note(source, key.start_mark, f"{what}: {key.value} stands twice, first in line {first}; keep one")
-        else:
-            items[key.value] = (key.value, key.start_mark, value)
-    return list(items.values())
-
-
-def _read_field(key: str, node: yaml.Node, source: str, key_mark: yaml.Mark, reading: _Reading) -> None:
-    if key in RENAMED:
-        new, values = RENAMED[key]
-        if not reading.stored and new != key:
-            reading.note(source, key_mark, f"{key}: is now called {new}; rename it")
-            return
-        key = new
-        if reading.stored and isinstance(node, yaml.ScalarNode):
-            node.value = values.get(node.value, node.value)
-    section, _, name = key.partition(".")
-    types_of = field_types(SECTIONS[section]) if section in SECTIONS else {}
-    if name not in types_of:
-        reading.note(source, key_mark, f"{key}: is no setting; {_hint(key)}")
-        return
-    reading.places[key] = reading.places[section] = _place(source, node.start_mark)
-    try:
-        reading.values[key] = convert(node, types_of[name])
-    except ValueError as error:
-        reading.values.pop(key, None)
-        reading.note(source, node.start_mark, f"{key}: {error}")
-
-
-def _build(reading: _Reading) -> Config:
-    """The config of the values read. A broken rule is noted at the field's place; the section keeps its defaults."""
-    sections: dict[str, Section] = {}
-    for key, section in SECTIONS.items():
-        values = {
-            name: reading.values[f"{key}.{name}"] for name in field_types(section) if f"{key}.{name}" in reading.values
-        }
-        try:
-            sections[key] = section(**values)
-        except ConfigError as error:
-            for dotted, text in error.problems.items():
-                if dotted not in reading.places or dotted in reading.values:  # else it was refused already
-                    where, position = reading.places.get(dotted, reading.places[key])
-                    reading.mistakes.append(Mistake(where, position, f"{dotted}: {text}"))
-    return Config(**sections)  # type: ignore[arg-type]
-
-
-def _hint(key: str) -> str:
-    """The nearest valid name, or all of the level."""
-    section, _, name = key.rpartition(".")
-    dotted = [f"{other}.{field}" for other in SECTIONS for field in field_types(SECTIONS[other])]
-    if key in dotted:
-        return f"write `{name}:` in a line under `{section}:`"
-    if key in SECTIONS:
-        return f"it is a section; name a setting of it, such as {key}.{next(iter(field_types(SECTIONS[key])))}"
-    close = [one for one in dotted if one.endswith(f".{name}")]
-    if section in SECTIONS:
-        level = list(field_types(SECTIONS[section]))
-        close += [f"{section}.{one}" for one in difflib.get_close_matches(name, level)]
-    else:
-        level = list(SECTIONS)
-        close += difflib.get_close_matches(key, [*level, *dotted])
-    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(level)}"
-
-
-def _place(source: str, mark: yaml.Mark) -> tuple[str, tuple[int, int]]:
-    """`file:line:column`, counted from 1; of an override only the override, which has one line."""
-    if source.startswith("--set"):
-        return source, (MAX_BYTES, 0)  # behind every line of a file
-    return f"{source}:{mark.line + 1}:{mark.column + 1}", (mark.line, mark.column)
