@@ -11,11 +11,24 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from fcn.config.settings import Config
+from fcn.config.yaml_file import dump_config
+from fcn.runs.paths import RunPaths
+
 ROOT = Path(__file__).parents[1]
 
 # the same examples in every run, so that a failure is seen again; tests on busy machines have no deadline
 settings.register_profile("fcn", max_examples=50, deadline=None, derandomize=True, database=None)
 settings.load_profile("fcn")
+
+
+def make_run(directory: Path, config: Config | None = None) -> RunPaths:
+    """A run that has nothing but its config."""
+    run = RunPaths.of(directory)
+    directory.mkdir(parents=True)
+    run.config.write_text(dump_config(config or Config()))
+    return run
+
 
 Script = Callable[..., subprocess.CompletedProcess[str]]
 

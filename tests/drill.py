@@ -59,7 +59,7 @@ STATUS = {  # of a process that was broken off; SIGTERM that comes before the fi
     "interrupt": {130},
     "full disk": {3},
 }
-RECORDS = ("metrics.jsonl", "best.json", "best.weights.h5", "best.raw.json", "best.raw.weights.h5")
+RECORDS = ("metrics.jsonl", "best.json", "best.weights.h5")
 
 
 def start(folder: Path, largest: int = resource.RLIM_INFINITY) -> subprocess.Popen[bytes]:
@@ -129,7 +129,7 @@ def fingerprint(folder: Path) -> str:
     files = json.loads((newest / "manifest.json").read_text())["files"]
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     timeless = [{k: v for k, v in row.items() if not k.endswith(("_seconds", "_per_second"))} for row in rows]
-    best = [json.loads((folder / name).read_text()) for name in ("best.json", "best.raw.json")]  # with the SHA-256
+    best = json.loads((folder / "best.json").read_text())  # with the SHA-256 of the weights
     tensors = [value["sha256"] for name, value in files.items() if ".data-" in name]
     return hashlib.sha256(json.dumps([newest.name, tensors, timeless, best]).encode()).hexdigest()
 

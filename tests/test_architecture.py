@@ -39,7 +39,7 @@ WITHOUT_TENSORFLOW = (
     "runs.paths",
     "runs.trained",
     "runs.environment",
-    "runs.manifest",
+    "runs.checkpoint",
     "datasets.class_weights",
     "evaluation.metrics",
     "evaluation.evaluate",

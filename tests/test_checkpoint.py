@@ -1,55 +1,82 @@
-"""A checkpoint is saved whole or not at all, and gives back every number."""
+"""A checkpoint is saved whole or not at all, counts only if it equals its manifest, and gives back every number."""
 
 from __future__ import annotations
 
 import gc
+import json
 import resource
 import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fcn.config.settings import Config, ModelConfig, TrainConfig
-from fcn.config.yaml_file import load_config
+from fcn.config.data_settings import DataConfig
+from fcn.config.fields import fields_of
+from fcn.config.settings import SECTIONS, Config, ModelConfig, TrainConfig
+from fcn.config.yaml_file import dump_config, load_config
 from fcn.errors import RunStoppedError, UserError
 from fcn.model.fcn import build_fcn
-from fcn.runs.checkpoint import STATE, Checkpoints, RunState, restore
-from fcn.runs.manifest import checkpoints, find_damage, newest_whole, read_manifest
-from fcn.runs.paths import RunFolder
-from fcn.runs.resume import CONFIG
+from fcn.runs.checkpoint import (
+    CONFIG,
+    STATE,
+    Checkpoint,
+    find_checkpoint,
+    find_damage,
+    list_checkpoints,
+    restore_checkpoint,
+    save_checkpoint,
+    write_manifest,
+)
+from fcn.runs.paths import RunPaths
 from fcn.training.optimizer import build_optimizer
+from fcn.training.step import TrainState
 
 ENVIRONMENT = {"python": "3"}
 
 
-def network(
-    step: int = 0, score: float = -1.0, units: int = 4, averaged: bool = False, optimizer: str = "adamw"
-) -> RunState:
+def network(units: int = 4, averaged: bool = False, optimizer: str = "adamw") -> TrainState:
     model = build_fcn(ModelConfig(encoder="vgg11", width=1 / 64, head_units=units, stride=32), 2)
-    recipe = TrainConfig(optimizer=optimizer)
-    state = RunState.start(model, build_optimizer(recipe, model.trainable_variables), averaged)
-    state.step.assign(step)
-    state.best_score.assign(score)
-    return state
+    built = build_optimizer(TrainConfig(optimizer=optimizer), model.trainable_variables)
+    return TrainState.create(model, built, averaged=averaged)
 
 
 @pytest.fixture(scope="module")
-def state() -> Iterator[Callable[..., RunState]]:
-    """Two networks of one kind, whose steps and scores are set anew: building one takes half a second."""
-    made = network(), network()
+def networks() -> tuple[TrainState, TrainState]:
+    """Two networks of one kind: building one takes half a second."""
+    return network(), network()
 
-    def at(step: int, score: float = 0.5, other: bool = False) -> RunState:
-        one = made[other]
+
+@pytest.fixture
+def state(networks: tuple[TrainState, TrainState]) -> Callable[..., TrainState]:
+    def at(step: int, evaluated: int = 0, score: float = 0.5, other: bool = False) -> TrainState:
+        one = networks[other]
         one.step.assign(step)
+        one.evaluated.assign(evaluated)
         one.best_score.assign(score)
         return one
 
     return at
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunPaths:
+    made = RunPaths.of(tmp_path)
+    made.checkpoints.mkdir()
+    made.config.write_text(dump_config(Config()))
+    return made
+
+
+def save(run: RunPaths, state: TrainState, config: Config | None = None) -> Path:
+    step = int(state.step)
+    evaluated = 0 < step == int(state.evaluated)
+    save_checkpoint(run, config or Config(), ENVIRONMENT, state.variables(), step=step, evaluated=evaluated)
+    return run.checkpoints / f"step-{step:010d}{'-evaluated' if evaluated else ''}"
 
 
 @contextmanager
@@ -65,25 +92,17 @@ def file_size_limit(size: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, previous)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> RunFolder:
-    made = RunFolder(tmp_path)
-    made.checkpoints.mkdir()
-    return made
-
-
-def test_newest_ones_are_kept_and_every_number_comes_back(state: Callable[..., RunState], folder: RunFolder) -> None:
+def test_newest_ones_are_kept_and_every_number_comes_back(state: Callable[..., TrainState], run: RunPaths) -> None:
     config = Config(train=TrainConfig(keep_checkpoints=2))
-    saved = Checkpoints(folder, config, ENVIRONMENT)
-    (folder.checkpoints / ".part-step-0000000001").mkdir()  # what a killed save leaves
+    (run.checkpoints / ".part-step-0000000001").mkdir()  # what a killed save leaves
     for step in (2, 9, 10):
-        saved.save(state(step, step / 100))
-    assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["step-0000000009", "step-0000000010"]
-    path = newest_whole(folder.checkpoints)
-    assert load_config(path / CONFIG) == config
-    assert (read_manifest(path)["step"], read_manifest(path)["environment"]) == (10, ENVIRONMENT)
-    first, second = state(10, 0.1), state(0, -1.0, other=True)
-    restore(second, path)
+        save(run, state(step, score=step / 100), config)
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["step-0000000009", "step-0000000010"]
+    found = find_checkpoint(run, config)
+    assert found == Checkpoint(run.checkpoints / "step-0000000010", 10, ENVIRONMENT)
+    assert load_config(found.path / CONFIG) == config
+    first, second = state(10, score=0.1), state(0, score=-1.0, other=True)
+    restore_checkpoint(found, run, second.variables())
     assert (int(second.step), float(second.best_score)) == (10, 0.1)
     pairs = [*zip(first.model.weights, second.model.weights, strict=True)]
     pairs += zip(first.optimizer.variables, second.optimizer.variables, strict=True)
@@ -92,73 +111,243 @@ def test_newest_ones_are_kept_and_every_number_comes_back(state: Callable[..., R
         np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
+def test_rows_and_best_weights_become_those_of_the_checkpoint(state: Callable[..., TrainState], run: RunPaths) -> None:
+    run.metrics.write_text("row 1\n")
+    early = save(run, state(1))
+    run.metrics.write_text("row 1\nrow 2\n")
+    run.best_weights.write_bytes(b"weights")
+    run.best_record.write_text("{}")
+    late = save(run, state(2))
+    for damaged in (run.metrics, run.best_weights, run.best_record):
+        damaged.write_bytes(b"?")
+    restore_checkpoint(Checkpoint(late, 2, ENVIRONMENT), run, state(0).variables())
+    assert (run.metrics.read_text(), run.best_weights.read_bytes()) == ("row 1\nrow 2\n", b"weights")
+    restore_checkpoint(Checkpoint(early, 1, ENVIRONMENT), run, state(0).variables())
+    assert run.metrics.read_text() == "row 1\n"
+    assert not run.best_record.exists()
+    assert not run.best_weights.exists()
+
+
 def test_states_before_and_after_an_evaluation_are_two_checkpoints(
-    state: Callable[..., RunState], folder: RunFolder
+    state: Callable[..., TrainState], run: RunPaths
 ) -> None:
-    saved = Checkpoints(folder, Config(), ENVIRONMENT)
-    saved.save(state(3))
-    done = state(3)
-    done.evaluated.assign(3)
-    saved.save(done)
-    assert [path.name for path in checkpoints(folder.checkpoints)] == ["step-0000000003", "step-0000000003-evaluated"]
+    save(run, state(3))
+    save(run, state(3, evaluated=3))
+    assert [path.name for path in list_checkpoints(run.checkpoints)] == ["step-0000000003", "step-0000000003-evaluated"]
     restored = state(0, other=True)
-    restore(restored, newest_whole(folder.checkpoints))
+    restore_checkpoint(find_checkpoint(run, Config()), run, restored.variables())
     assert int(restored.evaluated) == 3
-    done.evaluated.assign(0)
 
 
-def test_whole_checkpoint_of_a_state_stays_and_a_damaged_one_is_replaced(
-    state: Callable[..., RunState], folder: RunFolder
+def test_valid_checkpoint_of_a_state_stays_and_a_damaged_one_is_replaced(
+    state: Callable[..., TrainState], run: RunPaths
 ) -> None:
-    saved, path = Checkpoints(folder, Config(), ENVIRONMENT), folder.checkpoints / "step-0000000003"
-    saved.save(state(3))
+    path = save(run, state(3))
     before = {file.name: file.stat().st_mtime_ns for file in path.iterdir()}
-    saved.save(state(3))
+    save(run, state(3))
     assert {file.name: file.stat().st_mtime_ns for file in path.iterdir()} == before
     (path / CONFIG).write_text("x")
-    saved.save(state(3))
+    save(run, state(3))
     assert find_damage(path) is None
 
 
 @pytest.mark.parametrize("size", [0, 1000, 900_000])  # at the first byte, in the numbers, in the rows after them
 def test_full_disk_keeps_the_earlier_checkpoint_and_leaves_no_torn_one(
-    size: int, state: Callable[..., RunState], folder: RunFolder
+    size: int, state: Callable[..., TrainState], run: RunPaths
 ) -> None:
-    saved = Checkpoints(folder, Config(train=TrainConfig(keep_checkpoints=1)), ENVIRONMENT)
-    folder.metrics_file.write_text("#" * 10**6)
-    saved.save(state(1))
-    earlier = folder.checkpoints / "step-0000000001"
+    config = Config(train=TrainConfig(keep_checkpoints=1))
+    run.metrics.write_text("#" * 10**6)
+    earlier = save(run, state(1), config)
     assert sum(file.stat().st_size for file in earlier.glob("state*")) < 900_000
-    with file_size_limit(size), pytest.raises(RunStoppedError, match="File too large; mend that and resume"):
-        saved.save(state(2))
-    assert list(folder.checkpoints.iterdir()) == [earlier]
+    with file_size_limit(size), pytest.raises(RunStoppedError, match="File too large; fix that and resume"):
+        save(run, state(2), config)
+    assert list(run.checkpoints.iterdir()) == [earlier]
     assert find_damage(earlier) is None
 
 
-def test_what_blocks_a_save_stops_the_run_with_its_reason(state: Callable[..., RunState], folder: RunFolder) -> None:
-    (folder.checkpoints / ".part-x").touch()
-    with pytest.raises(RunStoppedError, match="step-0000000001: cannot be written: Not a directory; mend that"):
-        Checkpoints(folder, Config(), ENVIRONMENT).save(state(1))
+def test_what_blocks_a_save_stops_the_run_with_its_reason(state: Callable[..., TrainState], run: RunPaths) -> None:
+    (run.checkpoints / ".part-x").touch()
+    with pytest.raises(RunStoppedError, match="step-0000000001: cannot be written: Not a directory; fix that"):
+        save(run, state(1))
 
 
 @pytest.mark.parametrize("other", [{"units": 5}, {"averaged": True}, {"optimizer": "sgd"}])
 def test_state_of_another_network_is_refused_in_one_line(
-    other: dict[str, Any], state: Callable[..., RunState], folder: RunFolder, caplog: pytest.LogCaptureFixture
+    other: dict[str, Any], state: Callable[..., TrainState], run: RunPaths, caplog: pytest.LogCaptureFixture
 ) -> None:
     one, another = state(0), network(**other)
     for saved, continued in ((one, another), (another, one)):
-        Checkpoints(folder, Config(), ENVIRONMENT).save(saved)
+        path = save(run, saved)
         with pytest.raises(UserError, match="holds the state of another network, optimizer or average than the config"):
-            restore(continued, newest_whole(folder.checkpoints))
-        shutil.rmtree(newest_whole(folder.checkpoints))
-    gc.collect()  # where TensorFlow would tell of it
+            restore_checkpoint(find_checkpoint(run, Config()), run, continued.variables())
+        shutil.rmtree(path)
+    gc.collect()  # TensorFlow would warn now
     assert not caplog.records
 
 
-def test_state_of_another_version_is_refused_in_one_line(state: Callable[..., RunState], folder: RunFolder) -> None:
-    Checkpoints(folder, Config(), ENVIRONMENT).save(state(0))
-    path = newest_whole(folder.checkpoints)
+def test_state_of_another_version_is_refused_in_one_line(state: Callable[..., TrainState], run: RunPaths) -> None:
+    path = save(run, state(0))
     for file in path.glob(f"{STATE}.*"):
         file.rename(file.with_name(file.name.replace(STATE, f"{STATE}-1")))
-    with pytest.raises(UserError, match="is of another version of fcn; continue with that, or start a new run"):
-        restore(state(0), path)
+    with pytest.raises(UserError, match="was saved by another version of fcn; use that, or start a new run"):
+        restore_checkpoint(Checkpoint(path, 0, ENVIRONMENT), run, state(0).variables())
+
+
+def test_other_config_is_refused_with_its_keys_unless_they_are_allowed(
+    state: Callable[..., TrainState], run: RunPaths
+) -> None:
+    now = Config(train=TrainConfig(steps=8, seed=1, log_steps=3))
+    with pytest.raises(UserError, match=r"config.yaml: was made with another train\.steps, train\.seed; change that"):
+        find_checkpoint(run, now)
+    assert find_checkpoint(run, now, ["train.seed", "train.steps"]) is None
+    path = save(run, state(2))
+    with pytest.raises(UserError, match=rf"{path}: .* train\.seed; .* continue with --allow-changed train\.seed$"):
+        find_checkpoint(run, now, ["train.steps"])
+    assert find_checkpoint(run, now, ["train.seed", "train.steps"]).path == path
+
+
+def test_settings_that_no_score_depends_on_may_change(run: RunPaths) -> None:
+    quiet = replace(TrainConfig(), log_steps=7, checkpoint_steps=7, checkpoint_minutes=7, keep_checkpoints=7)
+    quiet = replace(quiet, pictures=7, intra_op_threads=7, inter_op_threads=7)
+    moved = replace(DataConfig(), root="elsewhere", cache_megabytes=7, max_megapixels=7)
+    moved = replace(moved, images="i", masks="m", split_lists="s")
+    assert find_checkpoint(run, Config(train=quiet, data=moved)) is None
+    marked = {name for section in SECTIONS.values() for name, field in fields_of(section).items() if field.may_change}
+    assert marked == {
+        *("log_steps", "checkpoint_steps", "checkpoint_minutes", "keep_checkpoints", "pictures"),
+        *("intra_op_threads", "inter_op_threads"),
+        *("root", "cache_megabytes", "max_megapixels", "images", "masks", "split_lists"),
+    }
+
+
+def test_fewer_steps_than_were_done_are_refused(state: Callable[..., TrainState], run: RunPaths) -> None:
+    save(run, state(2))
+    with pytest.raises(UserError, match=r"train.steps: 1 is below the 2 of .*step-0000000002; raise it"):
+        find_checkpoint(run, Config(train=TrainConfig(steps=1)), ["train.steps"])
+
+
+def test_run_that_lost_its_checkpoints_never_starts_again(run: RunPaths) -> None:
+    assert find_checkpoint(run, Config()) is None
+    run.metrics.touch()
+    with pytest.raises(RunStoppedError, match="checkpoints: the checkpoints are gone; start a new run"):
+        find_checkpoint(run, Config())
+
+
+@pytest.fixture
+def make(run: RunPaths) -> Callable[[int], Path]:
+    """Saves a checkpoint without tensors."""
+
+    def make(step: int) -> Path:
+        path = run.checkpoints / f"step-{step:010d}"
+        path.mkdir()
+        (path / "a.data").write_bytes(b"numbers")
+        (path / CONFIG).write_text("")
+        write_manifest(path, {"name": path.name, "step": step, "environment": ENVIRONMENT})
+        return path
+
+    return make
+
+
+def test_manifest_holds_the_record_and_the_digest_of_every_file(make: Callable[[int], Path]) -> None:
+    manifest = json.loads((make(3) / "manifest.json").read_text())
+    assert len(manifest.pop("sha256")) == 64
+    assert manifest == {
+        "name": "step-0000000003",
+        "step": 3,
+        "environment": ENVIRONMENT,
+        "files": {  # of `printf numbers | sha256sum`, and of nothing
+            "a.data": {
+                "bytes": 7,
+                "sha256": "f3c7807d475073ba009bf4801b2d934e9f0126cb96dd19a27dbffcae23a7f5a3",
+            },
+            "config.yaml": {
+                "bytes": 0,
+                "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            },
+        },
+    }
+
+
+def damage(path: Path, kind: str) -> None:
+    data, manifest = path / "a.data", path / "manifest.json"
+    record = json.loads(manifest.read_bytes())
+    if kind == "missing":
+        data.unlink()
+    elif kind == "added":
+        (path / "c").touch()
+    elif kind == "no manifest":
+        manifest.unlink()
+    elif kind == "deep manifest":
+        manifest.write_text("[" * 100_000)
+    elif kind == "edited manifest":
+        manifest.write_text(json.dumps({**record, "step": 2}))
+    else:
+        data.write_bytes({"flipped": b"nvmbers", "longer": b"numbers\0", "empty": b""}[kind])
+
+
+DAMAGES = {
+    "flipped": "a.data is not what was saved",
+    "longer": "a.data is not what was saved",
+    "empty": "a.data is not what was saved",
+    "missing": "a.data is missing or was added",
+    "added": "c is missing or was added",
+    "no manifest": "its manifest or one of its files cannot be read",
+    "deep manifest": "its manifest or one of its files cannot be read",
+    "edited manifest": "manifest.json is not what was saved",
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_damage_is_found_and_named(kind: str, make: Callable[[int], Path]) -> None:
+    path = make(1)
+    assert find_damage(path) is None
+    damage(path, kind)
+    assert find_damage(path).startswith(DAMAGES[kind])
+
+
+def test_renamed_checkpoint_does_not_count(make: Callable[[int], Path]) -> None:
+    renamed = make(1).rename(make(3).with_name("step-0000000002"))
+    assert find_damage(renamed) == "it was saved as step-0000000001"
+
+
+@pytest.mark.parametrize("text", ["", "{]", "[]", "3", "null", "{}", '{"sha256": 3}'])
+def test_garbage_for_a_manifest_is_damage(text: str, make: Callable[[int], Path]) -> None:
+    path = make(1)
+    (path / "manifest.json").write_text(text)
+    assert find_damage(path) is not None
+
+
+def test_newest_valid_one_is_found_and_the_damaged_before_it_set_aside(
+    make: Callable[[int], Path], run: RunPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, third, fourth = (make(step) for step in (9, 10, 100, 1000))
+    (run.checkpoints / "bad-step-0000001000" / "state").mkdir(parents=True)  # of an earlier accident with this step
+    damage(third, "flipped")
+    damage(fourth, "no manifest")
+    assert find_checkpoint(run, Config()).path == second
+    assert list_checkpoints(run.checkpoints) == [first, second]
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith(f"{fourth}: its manifest or one of its files cannot be read (")
+    assert lines[0].endswith("; set aside as bad-step-0000001000")
+    assert lines[1:] == [f"{third}: a.data is not what was saved; set aside as bad-step-0000000100"]
+    assert find_damage(run.checkpoints / "bad-step-0000000100") is not None  # as it was, to be looked at
+
+
+def test_no_valid_checkpoint_is_an_error_each_time_never_a_fresh_start(
+    make: Callable[[int], Path], run: RunPaths
+) -> None:
+    (run.checkpoints / ".part-step-0000000005").mkdir()  # a first save that was interrupted
+    assert find_checkpoint(run, Config()) is None
+    for step in (1, 2):
+        damage(make(step), "empty")
+    for _ in range(2):
+        with pytest.raises(RunStoppedError, match="no checkpoint is valid; start a new run"):
+            find_checkpoint(run, Config())
+
+
+def test_names_sort_by_age_and_others_do_not_count(tmp_path: Path) -> None:
+    names = [f"step-{step}" for step in ("0000000001", "0000000009-evaluated", "0000000010", "0000000010-evaluated")]
+    others = ["step-0000000010.bak", "step-10", "step-0000000010-evaluated2", ".part-step-0000000011"]
+    for name in [*reversed(names), *others]:
+        (tmp_path / name).mkdir()
+    assert [path.name for path in list_checkpoints(tmp_path)] == names

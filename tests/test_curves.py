@@ -7,23 +7,22 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Script
+from conftest import Script, make_run
 
 from fcn.config.settings import Config
 from fcn.errors import UserError
 from fcn.images import read_image
 from fcn.report.curves import curve_table, draw_curves, read_curve
-from fcn.runs.paths import RunFolder
+from fcn.runs.paths import RunPaths
 
 
-def run(path: Path, scores: dict[int, float]) -> RunFolder:
-    folder = RunFolder(path)
-    folder.create(Config())
+def run(path: Path, scores: dict[int, float]) -> RunPaths:
+    folder = make_run(path, Config())
     rows = [
         {"step": step, "miou": miou, "iou": {"sky": miou / 2, "sea": None}, "run_seconds": 30.0 * step}
         for step, miou in scores.items()
     ]
-    folder.metrics_file.write_text("".join(json.dumps(row) + "\n" for row in [{"step": 1, "loss": 2.0}, *rows]))
+    folder.metrics.write_text("".join(json.dumps(row) + "\n" for row in [{"step": 1, "loss": 2.0}, *rows]))
     return folder
 
 
@@ -56,24 +55,24 @@ def test_each_run_is_a_line_in_the_picture(tmp_path: Path, monkeypatch: pytest.M
 
 def test_rows_that_were_cut_off_are_left_out_and_damaged_ones_told(tmp_path: Path) -> None:
     folder = run(tmp_path / "run", {2: 0.2})
-    with folder.metrics_file.open("a") as file:
+    with folder.metrics.open("a") as file:
         file.write('{"step": 5, "mi')  # by a full disk
     assert list(read_curve(folder)) == [2]
     for damaged in ("[1]", '{"miou": 1}', '{"step": null}', '{"step": 1e999}', "[" * 100_000):
-        folder.metrics_file.write_text(damaged + "\n")
+        folder.metrics.write_text(damaged + "\n")
         with pytest.raises(UserError, match=r"metrics\.jsonl: is damaged .*; resume or repeat the run"):
             read_curve(folder)
     for untimed in ("", '{"step": 2, "miou": 0.2, "iou": {}}\n'):
-        folder.metrics_file.write_text(untimed)
+        folder.metrics.write_text(untimed)
         with pytest.raises(UserError, match="has no timed evaluation; train until the first one"):
             read_curve(folder)
 
 
 def test_script_prints_the_table_and_draws_into_a_png_only(tmp_path: Path, script: Script) -> None:
-    path = run(tmp_path / "run", {2: 0.2}).path
+    path = run(tmp_path / "run", {2: 0.2}).directory
     done = script("plot_runs", path, "--out", tmp_path / "curves.png")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == curve_table({"": read_curve(RunFolder(path))}) + f"\ncurves: {tmp_path / 'curves.png'}\n"
+    assert done.stdout == curve_table({"": read_curve(RunPaths.of(path))}) + f"\ncurves: {tmp_path / 'curves.png'}\n"
     assert (tmp_path / "curves.png").is_file()
     done = script("plot_runs", path, "--out", tmp_path / "curves.gif")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,19 @@ def test_changes_are_named_but_not_those_without_effect_on_the_bits(monkeypatch:
     now = {**before, "data_fingerprint": "abd", "numpy": "1", "threads": [1, 2], "cores": 64, "system": "another"}
     assert changed_environment(before, now) == ["numpy", "threads", "data_fingerprint"]
     assert changed_environment({}, {"python": "3"}) == ["python"]
+
+
+def test_only_named_switches_are_recorded_and_no_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_VAR_db_password", "secret")  # Terraform's prefix; TensorFlow does not read it
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "1")
+    before = describe_environment([], (), "")
+    assert not {"TF_VAR_db_password", "TF_CPP_MIN_LOG_LEVEL"} & before["switches"].keys()
+    old = {**before, "switches": {**before["switches"], "TF_CPP_MIN_LOG_LEVEL": "3"}}  # as version 0.1 recorded them
+    assert changed_environment(old, before) == []
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/home/me")
+    now = describe_environment([], (), "")
+    assert "/" not in json.dumps(now["switches"])
+    assert changed_environment(before, now) == ["switches"]
 
 
 @pytest.mark.parametrize(

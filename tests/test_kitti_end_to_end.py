@@ -14,7 +14,7 @@ from test_loop import train
 from fcn.commands import build_parser
 from fcn.config.yaml_file import load_config
 from fcn.images import read_label
-from fcn.runs.paths import RunFolder
+from fcn.runs.paths import RunPaths
 
 REAL = ROOT / "data" / "kitti_road"
 LISTS = {
@@ -59,7 +59,7 @@ def test_what_is_inferred_of_real_frames_is_what_is_scored_and_submitted(
     run, out, archive = tmp_path / "run", tmp_path / "out", tmp_path / "submission.zip"
     # not by the script, which sets TensorFlow's threads: too late in this process
     places = [f"data.root={tree}", f"data.split_lists={tmp_path}"]
-    train(load_config(ROOT / "configs/kitti_road.yaml", [*SETTINGS, *places]), RunFolder(run))
+    train(load_config(ROOT / "configs/kitti_road.yaml", [*SETTINGS, *places]), RunPaths.of(run))
 
     script("evaluate", "--run", run, "--json", tmp_path / "scores.json")
     record = json.loads((tmp_path / "scores.json").read_text())

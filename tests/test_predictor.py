@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from conftest import make_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -25,7 +26,7 @@ from fcn.inference.segment import infer
 from fcn.inference.sources import sources_of_frames
 from fcn.model.fcn import build_fcn
 from fcn.model.weights import save_weights
-from fcn.runs.paths import RunFolder, write_record
+from fcn.runs.trained import write_record
 
 RANDOM = np.random.default_rng(0)
 
@@ -99,15 +100,14 @@ def test_run_of_a_folder_is_scored_and_infers_with_the_classes_of_its_config(tmp
         data=DataConfig(kind="folder", root=str(tmp_path), labels="all", **classes),
         model=ModelConfig(encoder="vgg11", width=1 / 32, head_units=4),
     )
-    folder = RunFolder(tmp_path / "run")
-    folder.create(config)
+    folder = make_run(tmp_path / "run", config)
     save_weights(build_fcn(config.model, 2), folder.best_weights)
-    write_record(folder.best_file, folder.best_weights, {"step": 0})
+    write_record(folder.best_record, folder.best_weights, {"step": 0})
 
     predictor = load_predictor(tmp_path / "run")
-    scores = evaluate(open_split(folder.config().data, "val"), predictor.labels)
+    scores = evaluate(open_split(folder.load_config().data, "val"), predictor.labels)
     assert scores["iou"] == {"sea": 1.0, "ice": None}  # the scorers begin as zeros: the first class everywhere
-    infer(predictor, sources_of_frames(open_split(folder.config().data, "val"), 1), tmp_path / "out")
+    infer(predictor, sources_of_frames(open_split(folder.load_config().data, "val"), 1), tmp_path / "out")
     (mask,) = (tmp_path / "out").glob("*_mask.png")
     assert (read_image(mask) == (1, 2, 3)).all()
 

@@ -13,7 +13,7 @@ from conftest import ROOT, Script
 from PIL import Image
 
 from fcn.config.yaml_file import load_config
-from fcn.runs.paths import RunFolder
+from fcn.runs.paths import RunPaths, locked
 
 SCRIPTS = ("train", "evaluate", "infer", "explain_layers", "submit_kitti", "fetch_data", "check_data", "plot_runs")
 
@@ -44,7 +44,7 @@ def test_config_mistakes_are_told_without_tensorflow(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = [line for line in done.stderr.splitlines() if not line.startswith("import time")]
     assert done.returncode == 2
-    assert lines[0] == f"{config}:2:3: train.step: is no setting; did you mean train.steps?"
+    assert lines[0] == f"{config}:2:3: train.step: is not a setting; did you mean train.steps?"
     assert lines[1].startswith(f"{config}:4:16: model.head_window: 4 is not allowed; it must be 1, 3, 5 or 7;")
     assert len(lines) == 2
     assert "tensorflow" not in done.stderr
@@ -62,14 +62,14 @@ def test_print_config_can_be_read_back(script: Script, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["train", "--resume"], "--resume: needs the folder to continue"),
+        (["train", "--resume"], "--resume: needs the run to continue"),
         (["train", "--config", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
         (["train", "--allow-changed", "train.seed"], "--allow-changed: a new run has no settings yet; add --resume"),
         (
             ["train", "--resume", "--run-dir", "x", "--allow-changed", "train.stepps"],
-            "--allow-changed train.stepps: is no setting; did you mean train.steps?",
+            "--allow-changed train.stepps: is not a setting; did you mean train.steps?",
         ),
-        (["evaluate", "--run", "nowhere"], "nowhere: is no run folder"),
+        (["evaluate", "--run", "nowhere"], "nowhere: is not a run"),
         (["infer", "--weights", "x"], "x: is no file NAME.weights.h5"),
         (["submit_kitti", "--out", "x.zip"], "runs/: holds no trained run; start one with"),
     ],
@@ -99,12 +99,12 @@ def test_resuming_with_another_config_names_the_keys(smoke_run: Path, script: Sc
     assert done.returncode == 2
     assert done.stderr == (
         f"{checkpoint}: was made with another model.dropout, train.steps; change that back, start a new run, or "
-        "continue all the same with --allow-changed model.dropout --allow-changed train.steps\n"
+        "continue with --allow-changed model.dropout --allow-changed train.steps\n"
     )
 
 
 def test_second_process_is_refused_within_a_second(smoke_run: Path, script: Script) -> None:
-    with RunFolder(smoke_run).locked():
+    with locked(RunPaths.of(smoke_run)):
         started = time.perf_counter()
         done = script("train", "--resume", "--run-dir", smoke_run)
         seconds = time.perf_counter() - started

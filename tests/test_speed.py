@@ -16,23 +16,22 @@ from fcn.config.yaml_file import load_config
 from fcn.datasets import open_split
 from fcn.datasets.dataset import check_frames
 from fcn.model.fcn import build_fcn
-from fcn.runs.checkpoint import RunState
 from fcn.training.optimizer import build_optimizer
 from fcn.training.pipeline import plan_phases, training_batches
-from fcn.training.start import prepare_tensorflow, with_precision
-from fcn.training.step import compile_train_step
+from fcn.training.setup import configure_tensorflow, resolve_precision
+from fcn.training.step import TrainState, compile_train_step
 
 ROUNDS, BATCHES, FRAMES = 3, 1, 40
 
 
 def speeds(config: Config) -> tuple[list[float], list[float]]:
     """Images a second of the pipeline and of the step, each alone, in turn."""
-    prepare_tensorflow(config.train.seed, config.train.deterministic, None, None)
+    configure_tensorflow(config.train)
     dataset = open_split(config.data, "train")
     dataset = replace(dataset, names=dataset.names[:FRAMES])
     check_frames([dataset])  # keeps them in memory, as training does
-    model = build_fcn(config.model, len(dataset.classes), with_precision(config).train.precision)
-    state = RunState.start(model, build_optimizer(config.train, model.trainable_variables))
+    model = build_fcn(config.model, len(dataset.classes), resolve_precision(config.train).precision)
+    state = TrainState.create(model, build_optimizer(config.train, model.trainable_variables))
     step = compile_train_step(state, 5.0, 0, [1.0] * len(dataset.classes), 0.0)
     pipeline, training = [], []
     phases = plan_phases(config.progressive, config.augment, config.train.batch_size, 10**6)

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tqdm import tqdm
 
 from fcn.config.data_settings import DataConfig
-from fcn.config.settings import ModelConfig, TrainConfig
+from fcn.config.settings import Config, ModelConfig, TrainConfig
 from fcn.datasets import open_for_training
 from fcn.images import IGNORE
 from fcn.model.fcn import build_fcn
-from fcn.runs.checkpoint import RunState
-from fcn.runs.paths import RunFolder
 from fcn.training.optimizer import build_optimizer
-from fcn.training.step import Step, compile_train_step, move_averages
-from fcn.training.validation import Scoring
+from fcn.training.step import TrainState, TrainStep, compile_train_step, update_averages
+from fcn.training.validation import Validation
 
 MODEL = ModelConfig(encoder="vgg11", width=1 / 16, head_units=16, dropout=0.5)
-Compiled = tuple[RunState, Step, list[np.ndarray]]
+Compiled = tuple[TrainState, TrainStep, list[np.ndarray]]
 
 
 def test_averages_forget_slower_and_slower_up_to_their_decay() -> None:
     weight, average, expected = keras.Variable(0.0), tf.Variable(0.0), 0.0
     for step, value in enumerate([3.0, -1.0, 5.0, 2.0]):
         weight.assign(value)
-        move_averages([average], [weight], 0.25, tf.constant(step, tf.int64))
+        update_averages([average], [weight], 0.25, tf.constant(step, tf.int64))
         kept = min(0.25, (1 + step) / (10 + step))
         expected = kept * expected + (1 - kept) * value
         assert float(average) == pytest.approx(expected, rel=1e-6)
@@ -40,7 +35,7 @@ def compiled() -> Compiled:
     """A state, the compiled step that trains it, and the weights it begins with."""
     model = build_fcn(MODEL, 2)
     optimizer = build_optimizer(TrainConfig(warmup=0.0), model.trainable_variables)
-    state = RunState.start(model, optimizer, averaged=True)
+    state = TrainState.create(model, optimizer, averaged=True)
     return state, compile_train_step(state, 5.0, 0, (1.0, 3.0), 0.25), model.get_weights()
 
 
@@ -96,14 +91,14 @@ def test_classes_count_in_the_loss_by_their_weights(compiled: Compiled) -> None:
     assert loss == pytest.approx((1 * 24 * wrong + 3 * 8 * right) / (1 * 24 + 3 * 8), rel=1e-6)
 
 
-def test_evaluating_between_steps_changes_no_bit_of_the_next(compiled: Compiled, tmp_path: Path) -> None:
+def test_evaluating_between_steps_changes_no_bit_of_the_next(compiled: Compiled) -> None:
     training, validation, _ = open_for_training(DataConfig(synthetic_frames=(3, 1, 1), synthetic_size=(32, 64)))
-    scoring = Scoring.start(MODEL, training, 3, validation, 0, RunFolder(tmp_path))
+    scoring = Validation.create(Config(model=MODEL, train=TrainConfig(statistics_frames=3)), training, validation)
     state, _, _ = compiled
     expected = one_step(compiled)[1]
     variables = [*state.model.weights, *state.averages, *state.optimizer.variables]
     before = [variable.numpy() for variable in variables]
-    scoring.evaluate(state, tqdm(disable=True), lambda: None)
+    scoring.evaluate_weights(state.averages, lambda: None)
     for variable, value in zip(variables, before, strict=True):
         np.testing.assert_array_equal(variable, value)
     for path, value in one_step(compiled)[1].items():
@@ -125,7 +120,7 @@ def test_dropout_is_a_function_of_the_step() -> None:
     score = model.get_layer("score_fr")
     score.set_weights([np.random.default_rng(0).normal(size=weight.shape) for weight in score.get_weights()])
     optimizer = build_optimizer(TrainConfig(learning_rate=1e-30, warmup=0.0), model.trainable_variables)
-    step = compile_train_step(RunState.start(model, optimizer), 5.0, 0, (1.0, 1.0), 0.0)
+    step = compile_train_step(TrainState.create(model, optimizer), 5.0, 0, (1.0, 1.0), 0.0)
     images = tf.constant(np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8))
     labels = tf.zeros((1, 64, 64), tf.uint8)
     losses = [float(step(images, labels, tf.constant(t, tf.int64))[0]) for t in (0, 1, 0, 1)]
@@ -142,7 +137,7 @@ def test_gradients_are_clipped_to_the_norm() -> None:
         optimizer.build(model.trainable_variables)
         before = [v.numpy() for v in model.trainable_variables]
         images = tf.constant(np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8))
-        step = compile_train_step(RunState.start(model, optimizer), clip_norm, 0, (1.0, 1.0), 0.0)
+        step = compile_train_step(TrainState.create(model, optimizer), clip_norm, 0, (1.0, 1.0), 0.0)
         step(images, tf.zeros((1, 64, 64), tf.uint8), tf.constant(0, tf.int64))
         change = [v.numpy() - old for v, old in zip(model.trainable_variables, before, strict=True)]
         moved.append(float(np.sqrt(sum((one**2).sum() for one in change))))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fcn.errors import UserError
 from fcn.report.curves import curve_table, draw_curves, read_curve
-from fcn.runs.paths import RunFolder
+from fcn.runs.paths import existing_run
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(
             f"--out {arguments.out}: is no place for a picture; name a file NAME.png in a folder that is there"
         )
-    curves = {str(path): read_curve(RunFolder.open(path)) for path in arguments.runs}
+    curves = {str(path): read_curve(existing_run(path)) for path in arguments.runs}
     print(curve_table(curves))
     if arguments.out:
         draw_curves(curves, arguments.out)

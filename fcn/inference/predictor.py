@@ -94,7 +94,7 @@ class FlipPredictor(Predictor):
         return np.dstack([probabilities.argmax(axis=-1), np.rint(255 * probabilities[..., index])]).astype(np.uint8)
 
 
-def use_gpu_memory_as_needed() -> None:
+def allow_memory_growth() -> None:
     """Lets TensorFlow take memory on a GPU as it needs it, not all of it: another run may be on it."""
     for gpu in tf.config.list_physical_devices("GPU"):
         if not tf.config.experimental.get_memory_growth(gpu):
@@ -115,7 +115,7 @@ def load_predictor(source: str | Path | TrainedModel, config: Config | None = No
     if not isinstance(source, TrainedModel):
         path = Path(source)
         source = TrainedModel.of_weights(path) if path.name.endswith(ENDING) else TrainedModel.of_run(path)
-    use_gpu_memory_as_needed()
+    allow_memory_growth()
     config = config or source.config()
     classes = classes_of(config.data)
     model = build_fcn(config.model, len(classes))

@@ -11,16 +11,17 @@ import numpy as np
 
 from fcn.errors import UserError
 from fcn.files import write_file
-from fcn.runs.paths import RunFolder
+from fcn.runs.log import read_rows
+from fcn.runs.paths import RunPaths
 
 Curve = dict[int, dict[str, Any]]
 
 
-def read_curve(folder: RunFolder) -> Curve:
+def read_curve(run: RunPaths) -> Curve:
     """Step -> the row of its evaluation. Raises UserError where there is none, or the rows are damaged."""
-    curve = {row["step"]: row for row in folder.rows() if {"miou", "iou", "run_seconds"} <= row.keys()}
+    curve = {row["step"]: row for row in read_rows(run.metrics) if {"miou", "iou", "run_seconds"} <= row.keys()}
     if not curve:
-        raise UserError(f"{folder.path}: has no timed evaluation; train until the first one (train.evaluate_steps)")
+        raise UserError(f"{run.directory}: has no timed evaluation; train until the first one (train.evaluate_steps)")
     return curve
 
 

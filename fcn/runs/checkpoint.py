@@ -1,115 +1,224 @@
-"""All the state of a run: saved as a whole, restored as a whole.
+"""Checkpoints: found and verified, saved whole, restored whole.
 
-A checkpoint is a folder with TensorFlow's files, the run's rows and best weights so far, its config and a manifest, and
-only what the manifest vouches for is restored. There is no iterator and no generator to save: what a step sees and
-draws is a function of (seed, step).
+A checkpoint is a directory step-NNNNNNNNNN with TensorFlow's files of all variables, the rows and best weights of the
+run so far, its config, and a manifest, written last, with the size and SHA-256 of every file. Only a checkpoint that
+equals its manifest is restored. There is no iterator or random generator to save: what a step sees is a function of
+(seed, step).
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
-import tensorflow as tf
+from fcn.config.fields import fields_of
+from fcn.config.settings import SECTIONS, Config
+from fcn.config.yaml_file import changed_keys, dump_config, load_config
+from fcn.errors import RunStoppedError, UserError, print_error
+from fcn.files import PART, flush, sha256, write_file
+from fcn.runs.paths import RunPaths
 
-from fcn.config.settings import Config
-from fcn.config.yaml_file import dump_config
-from fcn.errors import RunStoppedError, UserError
-from fcn.files import PART, flush, write_file
-from fcn.runs.paths import RunFolder
-from fcn.runs.manifest import checkpoint_name, checkpoints, find_damage, write_manifest
-from fcn.runs.resume import CONFIG
+if TYPE_CHECKING:  # a checkpoint is found before TensorFlow is imported, so that mistakes are reported at once
+    import tensorflow as tf
 
-STATE = "state"  # what TensorFlow's files are called
-
-
-@dataclass
-class RunState:
-    """What a run has come to.
-
-    Attributes:
-        model: weights and batch-normalization statistics.
-        optimizer: its slots and its step.
-        averages: moving averages of the model's weights, float32; empty where the run keeps none.
-        step: int64 (), steps done.
-        evaluated: int64 (), the step of the last evaluation, 0 before the first.
-        best_score: float64 (), best mean IoU of an evaluation so far; -1 before the first.
-    """
-
-    model: keras.Model
-    optimizer: keras.optimizers.Optimizer
-    averages: list[tf.Variable]
-    step: tf.Variable
-    evaluated: tf.Variable
-    best_score: tf.Variable
-
-    @classmethod
-    def start(cls, model: keras.Model, optimizer: keras.optimizers.Optimizer, averaged: bool = False) -> RunState:
-        """The state before the first step, with or without averages."""
-        averages = [tf.Variable(weight.value) for weight in model.weights if averaged]
-        step, evaluated = (tf.Variable(0, dtype=tf.int64) for _ in range(2))
-        return cls(model, optimizer, averages, step, evaluated, tf.Variable(-1.0, dtype=tf.float64))
-
-    def checkpoint(self) -> tf.train.Checkpoint:
-        """The record of all of it."""
-        return tf.train.Checkpoint(**vars(self))
+NAME = re.compile(r"step-[0-9]{10}(-evaluated)?")  # sorts by age
+BAD = "bad-"
+MANIFEST = "manifest.json"
+CONFIG = "config.yaml"
+STATE = "state"  # prefix of TensorFlow's files
 
 
 @dataclass(frozen=True)
-class Checkpoints:
-    """The checkpoints of a run.
+class Checkpoint:
+    """A checkpoint that was verified.
 
     Attributes:
-        run: whose rows and best weights are saved with the state.
-        config: of the run, likewise.
-        environment: what the bits of a run depend on beside its config; in the manifest of each.
+        path: Directory of the checkpoint.
+        step: Steps done.
+        environment: What the bits depended on when it was saved, as `describe_environment` returns it.
     """
 
-    run: RunFolder
-    config: Config
+    path: Path
+    step: int
     environment: dict[str, Any]
 
-    def save(self, state: RunState) -> None:
-        """Saves the state, unless a whole checkpoint of it is there, and removes the oldest ones.
 
-        Raises:
-            RunStoppedError: the disk does not take it; the earlier checkpoints are as they were.
-        """
-        folder, step = self.run.checkpoints, int(state.step)
-        path = folder / checkpoint_name(step, evaluated=0 < step == int(state.evaluated))
-        if find_damage(path) is None:
-            return
-        temporary = path.with_name(f"{PART}{path.name}")
-        try:
-            for torn in folder.glob(f"{PART}*"):
-                shutil.rmtree(torn)
-            temporary.mkdir()
-            state.checkpoint().write(str(temporary / STATE))
-            self.run.copy_records(temporary)
-            write_file(temporary / CONFIG, dump_config(self.config))
-            write_manifest(temporary, {"name": path.name, "step": step, "environment": self.environment})
-            shutil.rmtree(path, ignore_errors=True)
-            temporary.rename(path)
-            flush(folder)
-        except (OSError, tf.errors.OpError) as error:
-            shutil.rmtree(temporary, ignore_errors=True)
-            # TensorFlow's text names a temporary file first, the operation last
-            reason = getattr(error, "strerror", None) or str(error).rpartition("; ")[2].partition(" [Op:")[0]
-            raise RunStoppedError(f"{path}: cannot be written: {reason}; mend that and resume") from error
-        for old in checkpoints(folder)[: -self.config.train.keep_checkpoints]:
-            shutil.rmtree(old)
+def find_checkpoint(run: RunPaths, config: Config, allow_changed: Sequence[str] = ()) -> Checkpoint | None:
+    """The newest valid checkpoint of a run; damaged ones are set aside, with a line on stderr each.
+
+    Args:
+        run: Run to continue.
+        config: Config to continue it with.
+        allow_changed: Dotted keys that may differ from the checkpoint's, apart from those that always may.
+
+    Returns:
+        None if the run has not begun.
+
+    Raises:
+        RunStoppedError: There were checkpoints, and none of them is valid.
+        UserError: The checkpoint was saved with another config, or after more steps than the config has.
+    """
+    path = _newest_valid(run.checkpoints)
+    if path is None:
+        if run.metrics.exists():  # the first checkpoint is saved before the first row
+            raise RunStoppedError(f"{run.checkpoints}: the checkpoints are gone; start a new run")
+        _require_unchanged(run.config, run.load_config(), config, allow_changed)
+        return None
+    _require_unchanged(path, load_config(path / CONFIG, stored=True), config, allow_changed)
+    manifest = json.loads((path / MANIFEST).read_bytes())
+    if manifest["step"] > config.train.steps:
+        raise UserError(f"train.steps: {config.train.steps} is below the {manifest['step']} of {path}; raise it")
+    return Checkpoint(path, manifest["step"], manifest["environment"])
 
 
-def restore(state: RunState, path: Path) -> None:
-    """Brings `state` to a whole checkpoint. Raises UserError where it is of another network or version."""
+def _newest_valid(directory: Path) -> Path | None:
+    for path in reversed(list_checkpoints(directory)):
+        damage = find_damage(path)
+        if damage is None:
+            return path
+        aside = path.with_name(f"{BAD}{path.name}")
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+        print_error(f"{path}: {damage}; set aside as {aside.name}")
+    if any(directory.glob(f"{BAD}*")):
+        raise RunStoppedError(f"{directory}: no checkpoint is valid; start a new run")
+    return None
+
+
+def list_checkpoints(directory: Path) -> list[Path]:
+    """Saved checkpoints, oldest first."""
+    return sorted(path for path in directory.glob("step-*") if NAME.fullmatch(path.name))
+
+
+def _require_unchanged(source: Path, before: Config, now: Config, allow_changed: Sequence[str]) -> None:
+    keys = [key for key in changed_keys(before, now) if key not in allow_changed and not _may_change(key)]
+    if keys:
+        options = " ".join(f"--allow-changed {key}" for key in keys)
+        raise UserError(
+            f"{source}: was made with another {', '.join(keys)}; change that back, start a new run, or continue with "
+            f"{options}"
+        )
+
+
+def _may_change(key: str) -> bool:
+    section, _, name = key.partition(".")
+    return fields_of(SECTIONS[section])[name].may_change
+
+
+def find_damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint according to its manifest; None if it is valid."""
     try:
-        state.checkpoint().read(str(path / STATE)).expect_partial().assert_consumed()
+        manifest = json.loads((path / MANIFEST).read_bytes())
+        if _digest(manifest) != manifest["sha256"]:
+            return f"{MANIFEST} is not what was saved"
+        files = manifest["files"]
+        if manifest["name"] != path.name:
+            return f"it was saved as {manifest['name']}"
+        names = {file.name for file in path.iterdir()} - {MANIFEST}
+        if names != set(files):
+            return f"{min(names ^ set(files))} is missing or was added"
+        for name in sorted(files):
+            if _describe(path / name) != files[name]:
+                return f"{name} is not what was saved"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return f"its manifest or one of its files cannot be read ({error})"
+    return None
+
+
+def _describe(file: Path) -> dict[str, Any]:
+    return {"bytes": file.stat().st_size, "sha256": sha256(file)}
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    """Hexadecimal SHA-256 of the manifest's entries except the digest itself."""
+    rest = {key: value for key, value in manifest.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest).encode()).hexdigest()
+
+
+def write_manifest(path: Path, record: dict[str, Any]) -> None:
+    """Waits until the files in `path` are on the disk, then writes the manifest with the record and their digests."""
+    files = sorted(path.iterdir())
+    for file in files:
+        flush(file)
+    manifest = {**record, "files": {file.name: _describe(file) for file in files}}
+    write_file(path / MANIFEST, json.dumps({**manifest, "sha256": _digest(manifest)}, indent=2) + "\n")
+
+
+def save_checkpoint(
+    run: RunPaths,
+    config: Config,
+    environment: dict[str, Any],
+    variables: tf.train.Checkpoint,
+    step: int,
+    evaluated: bool,
+) -> None:
+    """Saves a checkpoint, unless a valid one of this state exists, and removes the oldest ones.
+
+    Args:
+        run: Run whose rows and best weights are saved too.
+        config: Config of the run.
+        environment: As `describe_environment` returns it.
+        variables: All variables of the run.
+        step: Steps done.
+        evaluated: Whether this step was evaluated already.
+
+    Raises:
+        RunStoppedError: The disk is full or fails; earlier checkpoints are untouched.
+    """
+    import tensorflow as tf
+
+    path = run.checkpoints / f"step-{step:010d}{'-evaluated' if evaluated else ''}"
+    if find_damage(path) is None:
+        return
+    temporary = path.with_name(f"{PART}{path.name}")
+    try:
+        for part in run.checkpoints.glob(f"{PART}*"):
+            shutil.rmtree(part)
+        temporary.mkdir()
+        variables.write(str(temporary / STATE))
+        for file in (run.metrics, run.best_weights, run.best_record):
+            if file.is_file():
+                shutil.copyfile(file, temporary / file.name)
+        write_file(temporary / CONFIG, dump_config(config))
+        write_manifest(temporary, {"name": path.name, "step": step, "environment": environment})
+        shutil.rmtree(path, ignore_errors=True)
+        temporary.rename(path)
+        flush(run.checkpoints)
+    except (OSError, tf.errors.OpError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        # TensorFlow's text begins with a temporary file and ends with the operation
+        reason = getattr(error, "strerror", None) or str(error).rpartition("; ")[2].partition(" [Op:")[0]
+        raise RunStoppedError(f"{path}: cannot be written: {reason}; fix that and resume") from error
+    for old in list_checkpoints(run.checkpoints)[: -config.train.keep_checkpoints]:
+        shutil.rmtree(old)
+
+
+def restore_checkpoint(checkpoint: Checkpoint, run: RunPaths, variables: tf.train.Checkpoint) -> None:
+    """Sets the variables, the rows and the best weights to those of a checkpoint.
+
+    Raises:
+        UserError: The checkpoint is of another network or of another version of fcn.
+    """
+    import tensorflow as tf
+
+    path = checkpoint.path
+    try:
+        variables.read(str(path / STATE)).expect_partial().assert_consumed()
     except tf.errors.NotFoundError as error:
-        raise UserError(f"{path}: is of another version of fcn; continue with that, or start a new run") from error
+        raise UserError(f"{path}: was saved by another version of fcn; use that, or start a new run") from error
     except (AssertionError, ValueError, tf.errors.OpError) as error:
         raise UserError(
             f"{path}: holds the state of another network, optimizer or average than the config's; start a new run"
         ) from error
+    for file in (run.metrics, run.best_weights, run.best_record):
+        saved = path / file.name
+        if saved.is_file():
+            write_file(file, saved.read_bytes())
+        else:
+            file.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What the bits of a run depend on beside its config: versions, processor, threads, data, code."""
+"""What the bits of a run depend on besides its config: versions, processor, threads, data, code."""
 
 from __future__ import annotations
 
@@ -11,60 +11,81 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("tensorflow", "keras", "numpy", "pillow")
-SWITCHES = ("TF_", "XLA_", "ONEDNN_", "DNNL_", "MKL_", "OMP_")  # begin the names of variables that choose kernels
 PACKAGE = Path(__file__).parents[1]
+PACKAGES = ("tensorflow", "keras", "numpy", "pillow")
 CPUINFO = Path("/proc/cpuinfo")
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
-NOT_COMPARED = {"cores", "system", "commit"}  # told, and without effect on the bits
+NOT_COMPARED = {"cores", "system", "commit"}  # recorded, without effect on the bits
+
+SWITCHES = (
+    "DNNL_MAX_CPU_ISA",
+    "MKL_NUM_THREADS",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_NUM_THREADS",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "ONEDNN_MAX_CPU_ISA",
+    "TF_CUDNN_DETERMINISTIC",
+    "TF_CUDNN_USE_AUTOTUNE",
+    "TF_DETERMINISTIC_OPS",
+    "TF_ENABLE_AUTO_MIXED_PRECISION",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_NUM_INTEROP_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_XLA_FLAGS",
+    "XLA_FLAGS",
+)
+"""Environment variables that choose kernels. Only these names are recorded: others may hold passwords or paths."""
 
 
 def describe_environment(devices: Sequence[str], threads: Sequence[int], data_fingerprint: str) -> dict[str, Any]:
-    """What the bits of a run depend on beside its config.
+    """What the bits of a run depend on besides its config.
 
     Args:
-        devices: names of those that TensorFlow sees.
-        threads: inside an op and between ops, as TensorFlow has them; 0 is its own choice.
-        data_fingerprint: of the frames, as `datasets.open_for_training` gives it.
+        devices: Names of TensorFlow's devices.
+        threads: Threads within an op and between ops as TensorFlow reports them; 0 is its own choice.
+        data_fingerprint: Fingerprint of the frames, as `datasets.open_for_training` returns it.
     """
     return {
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in PACKAGES},
-        "processor": _processor(),
+        "processor": _cpuinfo("model name") or platform.machine(),  # oneDNN chooses its kernels by it
         "system": platform.platform(),
         "cores": len(os.sched_getaffinity(0)),
         "threads": list(threads),
         "devices": list(devices),
         "data_fingerprint": data_fingerprint,
-        "switches": {name: os.environ[name] for name in sorted(os.environ) if name.startswith(SWITCHES)},
-        "code": _code(),
+        "switches": {name: _without_paths(os.environ[name]) for name in SWITCHES if name in os.environ},
+        "code": _code_digest(),
         "commit": _commit(),
     }
 
 
 def changed_environment(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Names of what a straight run would have had the same of."""
+    """Names of the entries that differ and that the bits depend on."""
+    switches = before.get("switches", {})
+    # version 0.1 recorded variables without effect too
+    before = {**before, "switches": {name: switches[name] for name in SWITCHES if name in switches}}
     return [name for name in now if name not in NOT_COMPARED and before.get(name) != now[name]]
 
 
 def processor_has_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 numbers itself; else they only cost time."""
-    flags = f"{_cpuinfo('flags')} {_cpuinfo('Features')}".split()  # as x86 and as ARM call them
+    """Whether the processor multiplies bfloat16 numbers in hardware; without that they only cost time."""
+    flags = f"{_cpuinfo('flags')} {_cpuinfo('Features')}".split()  # the names on x86 and on ARM
     return not BFLOAT16_FLAGS.isdisjoint(flags)
 
 
-def _processor() -> str:
-    """Model name of the processor; oneDNN chooses its kernels, and so the last bits, by it."""
-    return _cpuinfo("model name") or platform.machine()
-
-
 def _cpuinfo(name: str) -> str:
-    """The first line of that name in what the kernel says of the processor; empty where there is none."""
+    """The first line of this name in the kernel's description of the processor; empty if there is none."""
     lines = CPUINFO.read_text(encoding="utf-8").splitlines() if CPUINFO.is_file() else []
     return next((line.partition(":")[2].strip() for line in lines if line.partition("\t")[0] == name), "")
 
 
-def _code() -> str:
+def _without_paths(value: str) -> str:
+    """The value; a digest instead of one that may hold a path, as XLA_FLAGS=--xla_dump_to=DIR does."""
+    return hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest() if "/" in value else value
+
+
+def _code_digest() -> str:
     """Hexadecimal SHA-256 over the modules of fcn."""
     digest = hashlib.sha256()
     for file in sorted(PACKAGE.rglob("*.py")):
@@ -73,7 +94,7 @@ def _code() -> str:
 
 
 def _commit() -> str | None:
-    """Commit of the checkout that this file lies in, None outside of one."""
+    """Commit of the checkout that this file is in; None outside of a checkout of fcn."""
     git = ("git", "rev-parse", "HEAD")
     try:
         done = subprocess.run(git, cwd=PACKAGE, capture_output=True, text=True, check=True)  # noqa: S603

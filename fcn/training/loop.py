@@ -1,122 +1,215 @@
-"""The training loop: read it from top to bottom and you have read a whole run."""
+"""The training loop. Read it from top to bottom and you have read a whole run."""
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
 from fcn.config.settings import Config
+from fcn.config.yaml_file import changed_keys, dump_config
 from fcn.datasets.dataset import Dataset
-from fcn.errors import RunInterruptedError, RunStoppedError, UserError
-from fcn.images import write_image
+from fcn.errors import RunInterruptedError, RunStoppedError, UserError, print_error
+from fcn.evaluation.evaluate import shown
+from fcn.files import write_file
+from fcn.images import Array, write_image
 from fcn.model.fcn import build_fcn
 from fcn.pictures import comparison
-from fcn.runs.checkpoint import RunState
-from fcn.runs.paths import RunFolder
+from fcn.runs.checkpoint import Checkpoint, restore_checkpoint, save_checkpoint
+from fcn.runs.environment import changed_environment
+from fcn.runs.log import MetricsLog
+from fcn.runs.paths import RunPaths
 from fcn.runs.signals import polled_signals
 from fcn.training.optimizer import build_optimizer
 from fcn.training.pipeline import frames_of_step, plan_phases, training_batches
-from fcn.training.start import prepare_tensorflow, start_or_continue
-from fcn.training.step import compile_train_step
-from fcn.training.validation import Scoring, report
+from fcn.training.setup import configure_tensorflow, describe_process, resolve_precision
+from fcn.training.step import TrainState, compile_train_step
+from fcn.training.validation import Validation, describe_network, keep_best
 
 
 def train(
     config: Config,
-    folder: RunFolder,
+    run: RunPaths,
     training: Dataset,
     validation: Dataset,
     class_weights: Sequence[float],
     data_fingerprint: str,
-    allow_changed: Sequence[str] = (),
+    checkpoint: Checkpoint | None = None,
 ) -> None:
-    """Trains a network and leaves weights, scores and pictures in the run's folder.
+    """Trains a network and leaves config, weights, scores and pictures in the run's directory.
 
     Args:
-        config: of the run, its precision as `with_precision` leaves it.
-        folder: of the run, with its config; a checkpoint in it is continued.
-        training: frames to learn from, known to be sound.
-        validation: frames to score, known to be sound.
-        class_weights: what a pixel of each class counts in the loss.
-        data_fingerprint: of both, to see that a continued run has the data it was started with.
-        allow_changed: keys of the config that may be others than the checkpoint's.
+        config: Config of the run.
+        run: Its directory, locked by this process.
+        training: Frames to learn from; every one was read before and is valid.
+        validation: Frames to score; likewise.
+        class_weights: Weight of a pixel of each class in the loss.
+        data_fingerprint: Fingerprint of both data sets.
+        checkpoint: Checkpoint to continue from, as `find_checkpoint` returns it; None starts at step 0.
 
     Raises:
-        UserError: the checkpoint is of another config; or a frame could not be read any more, and the state is saved.
-        RunStoppedError: the loss or a gradient was not finite, and no weight was touched; or the disk is full.
-        RunInterruptedError: a signal to stop came; the state is saved.
+        UserError: The checkpoint does not fit the config; or a frame can no longer be read, and the state is saved.
+        RunStoppedError: The loss or a gradient was not finite, and no weight was touched; or the disk is full.
+        RunInterruptedError: A signal to stop came; the state is saved.
     """
-    recipe = config.train
-    prepare_tensorflow(recipe.seed, recipe.deterministic, recipe.intra_op_threads, recipe.inter_op_threads)
-    model = build_fcn(config.model, len(training.classes), recipe.precision)
-    state = RunState.start(model, build_optimizer(recipe, model.trainable_variables), averaged=recipe.ema_decay > 0)
-    save = start_or_continue(state, config, folder, data_fingerprint, allow_changed)
-    scoring = Scoring.start(config.model, training, recipe.statistics_frames, validation, recipe.pictures, folder)
-    train_step = compile_train_step(state, recipe.clip_norm, recipe.seed, class_weights, recipe.ema_decay)
-    phases = plan_phases(config.progressive, config.augment, recipe.batch_size, recipe.steps)
-    batches = training_batches(training.read, len(training), phases, recipe.seed, start := int(state.step))
+    # seed, threads, determinism: before the first op
+    recipe = resolve_precision(config.train)
+    config = replace(config, train=recipe)
+    configure_tensorflow(recipe)
+    environment = describe_process(data_fingerprint)
 
-    def due(every: int) -> bool:
-        step = int(state.step)
+    # the state of the run: network, optimizer, averages, counts; from the start or from the checkpoint
+    model = build_fcn(config.model, len(training.classes), recipe.precision)
+    optimizer = build_optimizer(recipe, model.trainable_variables)
+    state = TrainState.create(model, optimizer, averaged=recipe.ema_decay > 0)
+    if checkpoint is None:
+        start_run(run, config, environment, state)
+    else:
+        continue_run(run, config, environment, state, checkpoint)
+    first_step = int(state.step)
+
+    # what a step and an evaluation need
+    train_step = compile_train_step(
+        state,
+        clip_norm=recipe.clip_norm,
+        seed=recipe.seed,
+        class_weights=class_weights,
+        ema_decay=recipe.ema_decay,
+    )
+    phases = plan_phases(config.progressive, config.augment, recipe.batch_size, recipe.steps)
+    batches = training_batches(training.read, len(training), phases, seed=recipe.seed, start=first_step)
+    scorer = Validation.create(config, training, validation)
+    network = describe_network(model, training, validation)
+    log = MetricsLog(run.metrics)
+    progress = tqdm(total=recipe.steps, initial=first_step, desc="train", unit="step", disable=None)
+
+    def due(step: int, every: int) -> bool:
         return step > 0 and (step % every == 0 or step == recipe.steps)
 
-    bar = tqdm(total=recipe.steps, initial=start, desc="train", unit="step", disable=None)
-    seen, clock = 0, (saved := time.perf_counter())  # images since then
-    with bar as progress, polled_signals() as poll:
-        while True:
-            step = int(state.step)
-            try:
-                if due(recipe.evaluate_steps) and int(state.evaluated) < step:
-                    scoring.evaluate(state, progress, poll)
-                    seen, clock = 0, time.perf_counter()
+    def evaluate() -> None:
+        started = time.perf_counter()
+        scores = scorer.evaluate_weights(state.averages or model.weights, poll)
+        seconds = time.perf_counter() - started
+        step = int(state.step)
+        if (scores["miou"] or 0.0) > float(state.best_score):
+            state.best_score.assign(scores["miou"] or 0.0)
+            keep_best(run, scorer, record={"step": step, **network, **scores}, pictures=recipe.pictures)
+        state.evaluated.assign(step)
+        baseline = network["color_table"]["miou"]
+        report(log, progress, step=step, **scores, color_table_miou=baseline, evaluate_seconds=seconds)
+
+    with progress, polled_signals() as poll:
+        try:
+            # an interrupted run may have stopped between a step and its evaluation
+            if due(first_step, recipe.evaluate_steps) and int(state.evaluated) < first_step:
+                evaluate()
+                save_state(run, config, environment, state)
+
+            saved_at = clock = time.perf_counter()
+            images_seen = 0
+            for step, (images, labels) in enumerate(batches, start=first_step + 1):
+                # train
+                learning_rate = float(optimizer.learning_rate)
+                loss, finite = train_step(images, labels, state.step)
+                if not finite:
+                    indices = frames_of_step(phases, step - 1, len(training), recipe.seed)
+                    names = [training.names[index] for index in indices]
+                    pairs = zip(images.numpy(), labels.numpy(), strict=True)
+                    rows = [comparison(image, label, label, training.classes) for image, label in pairs]
+                    picture = write_picture(run.pictures / f"not_finite_step_{step}.png", np.concatenate(rows))
+                    raise RunStoppedError(
+                        f"step {step}: the loss ({float(loss)}) or a gradient is not finite at rate "
+                        f"{learning_rate:.3g}, frames {', '.join(names)} ({picture}); no weight was touched: lower "
+                        "train.learning_rate in a new run"
+                    )
+                state.step.assign(step)
+                images_seen += len(images)
+                progress.update()
+
+                # log
+                if due(step, recipe.log_steps):
+                    speed = images_seen / (time.perf_counter() - clock)
+                    row = {"loss": float(loss), "learning_rate": learning_rate, "images_per_second": speed}
+                    report(log, progress, step=step, **row)
+                    clock = time.perf_counter()
+                    images_seen = 0
+
+                # evaluate, then save; neither counts as time of training
+                evaluate_now = due(step, recipe.evaluate_steps)
+                if evaluate_now:
+                    evaluate()
                 poll()
-                batch = next(batches, None)
-            except (RunInterruptedError, UserError):
-                save()
-                raise
-            if due(recipe.checkpoint_steps) or time.perf_counter() > saved + 60 * recipe.checkpoint_minutes:
-                save()
-                seen, clock = 0, (saved := time.perf_counter())
-            if batch is None:
-                return
-            rate = float(state.optimizer.learning_rate)
-            loss, finite = train_step(*batch, state.step)
-            if not finite:
-                frames = frames_of_step(phases, step, len(training), recipe.seed)
-                raise not_finite(step, float(loss), rate, frames, batch, training, folder)
-            state.step.assign_add(1)
-            seen += len(batch[0])
-            progress.update()
-            if due(recipe.log_steps):
-                speed = seen / (time.perf_counter() - clock)
-                report(folder, progress, step=step + 1, loss=float(loss), learning_rate=rate, images_per_second=speed)
-                seen, clock = 0, time.perf_counter()
+                save_now = due(step, recipe.checkpoint_steps)
+                if save_now or time.perf_counter() > saved_at + 60 * recipe.checkpoint_minutes:
+                    save_state(run, config, environment, state)
+                    saved_at = time.perf_counter()
+                if evaluate_now or save_now:
+                    clock = time.perf_counter()
+                    images_seen = 0
+        except (RunInterruptedError, UserError):
+            save_state(run, config, environment, state)
+            raise
 
 
-def not_finite(
-    step: int,
-    loss: float,
-    rate: float,
-    frames: Sequence[int],
-    batch: tuple[tf.Tensor, tf.Tensor],
-    dataset: Dataset,
-    folder: RunFolder,
-) -> RunStoppedError:
-    """What there is to say of a step, counted from 0, that would have spoiled the weights; draws image beside label."""
-    names = ", ".join(dataset.names[frame] for frame in frames)
-    pairs = zip(*(one.numpy() for one in batch), strict=True)
-    rows = [comparison(image, label, label, dataset.classes) for image, label in pairs]
-    picture = folder.pictures / f"not_finite_step_{step + 1}.png"
-    shown = str(picture)
+def start_run(run: RunPaths, config: Config, environment: dict[str, Any], state: TrainState) -> None:
+    """Writes config and environment of a new run, and its first checkpoint."""
+    write_file(run.config, dump_config(config))
+    write_file(run.environment, json.dumps(environment, indent=2) + "\n")
+    run.checkpoints.mkdir(exist_ok=True)
+    run.pictures.mkdir(exist_ok=True)
+    save_state(run, config, environment, state)
+
+
+def continue_run(
+    run: RunPaths, config: Config, environment: dict[str, Any], state: TrainState, checkpoint: Checkpoint
+) -> None:
+    """Sets state, rows and best weights to those of the checkpoint; says what else has changed since."""
+    for name in changed_environment(checkpoint.environment, environment):
+        print_error(f"{checkpoint.path}: continued with another {name}; results may differ in the last bits")
+    restore_checkpoint(checkpoint, run, state.variables())
+    run.pictures.mkdir(exist_ok=True)
+    if changed_keys(run.load_config(), config):
+        write_file(run.config, dump_config(config))
+
+
+def save_state(run: RunPaths, config: Config, environment: dict[str, Any], state: TrainState) -> None:
+    """Saves a checkpoint of the state."""
+    step = int(state.step)
+    evaluated = 0 < step == int(state.evaluated)
+    save_checkpoint(run, config, environment, state.variables(), step=step, evaluated=evaluated)
+
+
+def write_picture(path: Path, picture: Array) -> str:
+    """Writes a picture that is not worth stopping for; returns the path, or why there is none."""
     try:
-        write_image(picture, np.concatenate(rows))
+        write_image(path, picture)
     except OSError as error:
-        shown = f"no picture: {error.strerror}"
-    return RunStoppedError(
-        f"step {step + 1}: the loss ({loss}) or a gradient is not finite at rate {rate:.3g}, frames {names} "
-        f"({shown}); no weight was touched: lower train.learning_rate in a new run"
-    )
+        return f"no picture: {error.strerror}"
+    return str(path)
+
+
+def report(log: MetricsLog, progress: tqdm[Any], **row: Any) -> None:
+    """Adds a row to metrics.jsonl and prints it: next to the bar on a terminal, else as a line on stderr."""
+    log.append(row)
+    if "loss" in row:
+        text = f"loss {row['loss']:.4f}, rate {row['learning_rate']:.2e}, {row['images_per_second']:.1f} images/s"
+    else:
+        known = {name: value for name, value in row["iou"].items() if value is not None}
+        lowest = min(known, key=known.__getitem__, default="-")
+        text = (
+            f"{row['split']} mIoU {shown(row['miou'])} (color table {shown(row['color_table_miou'])}), "
+            f"lowest {lowest} {shown(known.get(lowest))}, {row['evaluate_seconds']:.1f} s"
+        )
+    if progress.disable:
+        print_error(f"step {row['step']}/{progress.total}: {text}")
+    elif "loss" in row:
+        progress.set_postfix_str(text)
+    else:
+        progress.write(f"step {row['step']}: {text}", file=sys.stderr)

@@ -1,33 +1,70 @@
-"""The training step, compiled: forward, loss, backward, clipping, update, all or nothing."""
+"""The training step, compiled: forward, loss, backward, clipping, update; all of it or nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
 
-from fcn.runs.checkpoint import RunState
 from fcn.training.loss import pixel_loss
 
-Step = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+TrainStep = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+
+@dataclass
+class TrainState:
+    """All variables of a run.
+
+    Attributes:
+        model: Weights and batch-normalization statistics.
+        optimizer: Its slots and its step count.
+        averages: Exponential moving averages of the model's weights, float32; empty if the run keeps none.
+        step: int64 (), steps done.
+        evaluated: int64 (), step of the last evaluation; 0 before the first.
+        best_score: float64 (), best mean IoU of an evaluation so far; -1 before the first.
+    """
+
+    model: keras.Model
+    optimizer: keras.optimizers.Optimizer
+    averages: list[tf.Variable]
+    step: tf.Variable
+    evaluated: tf.Variable
+    best_score: tf.Variable
+
+    @classmethod
+    def create(cls, model: keras.Model, optimizer: keras.optimizers.Optimizer, averaged: bool = False) -> TrainState:
+        """The state before the first step, with averages or without."""
+        return cls(
+            model=model,
+            optimizer=optimizer,
+            averages=[tf.Variable(weight.value) for weight in model.weights] if averaged else [],
+            step=tf.Variable(0, dtype=tf.int64),
+            evaluated=tf.Variable(0, dtype=tf.int64),
+            best_score=tf.Variable(-1.0, dtype=tf.float64),
+        )
+
+    def variables(self) -> tf.train.Checkpoint:
+        """All variables, to be saved and restored."""
+        return tf.train.Checkpoint(**vars(self))
 
 
 def compile_train_step(
-    state: RunState, clip_norm: float, seed: int, class_weights: Sequence[float], ema_decay: float
-) -> Step:
-    """One step as one compiled function, which trains the state's model and moves its averages, if it has any.
+    state: TrainState, clip_norm: float, seed: int, class_weights: Sequence[float], ema_decay: float
+) -> TrainStep:
+    """Compiles one step, which trains the state's model and moves its averages, if it has any.
 
     Args:
-        state: what is trained; its counts stay as they are.
-        clip_norm: largest global norm of the gradients.
-        seed: of dropout.
-        class_weights: as `pixel_loss` takes them.
-        ema_decay: as `move_averages` takes it.
+        state: What is trained; `step`, `evaluated` and `best_score` stay as they are.
+        clip_norm: Largest global norm of the gradients.
+        seed: Seed of dropout.
+        class_weights: Weight of a pixel of each class in the loss.
+        ema_decay: Largest decay of the averages.
 
     Returns:
         (images uint8 (N, H, W, 3), labels uint8 (N, H, W), step int64 ()) -> weighted mean loss over the valid pixels,
-        float32 (), 0 where there is none; whether it and the gradients were finite, bool (). Where not, no weight, no
+        float32 (), 0 if there are none; and whether loss and gradients were finite, bool (). If not, no weight, no
         statistic and no average has changed.
     """
     model = state.model
@@ -36,40 +73,46 @@ def compile_train_step(
 
     @tf.function(autograph=False)
     def train_step(images: tf.Tensor, labels: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # checkpoints do not hold a Dropout's generator: its state is made a function of (seed, step, layer) instead
+        # checkpoints do not hold the generator of Dropout: make its state a function of (seed, step, layer)
         for number, layer in enumerate(dropouts):
             draw = tf.stack([tf.constant(seed, tf.int64), step * len(dropouts) + number])
             layer.seed_generator.state.assign(tf.cast(draw, layer.seed_generator.state.dtype))
-        before = [tf.identity(statistic) for statistic in statistics]  # the forward pass moves them
+
+        # forward and backward; the forward pass moves the statistics
+        before = [tf.identity(statistic) for statistic in statistics]
         with tf.GradientTape() as tape:
-            total, count = pixel_loss(model(images, training=True), labels, class_weights)
-            loss = tf.math.divide_no_nan(total, count)
-        gradients, norm = tf.clip_by_global_norm(tape.gradient(loss, model.trainable_variables), clip_norm)
+            total, weight = pixel_loss(model(images, training=True), labels, class_weights)
+            loss = tf.math.divide_no_nan(total, weight)
+        gradients = tape.gradient(loss, model.trainable_variables)
+
+        # clip, then update everything, or nothing if a number is not finite
+        gradients, norm = tf.clip_by_global_norm(gradients, clip_norm)
         finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
 
-        def learn() -> None:
+        def update() -> None:
             state.optimizer.apply(gradients, model.trainable_variables)
             if state.averages:
-                move_averages(state.averages, model.weights, ema_decay, step)
+                update_averages(state.averages, model.weights, ema_decay, step)
 
         def undo() -> None:
             for statistic, value in zip(statistics, before, strict=True):
                 statistic.assign(value)
 
-        tf.cond(finite, learn, undo)
+        tf.cond(finite, update, undo)
         return loss, finite
 
     return train_step
 
 
-def move_averages(
+def update_averages(
     averages: Sequence[tf.Variable], weights: Sequence[keras.Variable], decay: float, step: tf.Tensor
 ) -> None:
-    """Moves exponential averages towards the weights after the step t, int64 () counted from 0; both are float32.
+    """Moves the averages towards the weights after step t, int64 () counted from 0; both are float32.
 
-    At first their memory is short: the decay is (1 + t) / (10 + t) until that reaches `decay`.
+    The decay is (1 + t) / (10 + t) until that reaches `decay`, as in TensorFlow's ExponentialMovingAverage: the first
+    averages forget the initial weights soon.
     """
     t = tf.cast(step, tf.float32)
-    kept = tf.minimum(decay, (1 + t) / (10 + t))
+    decay_now = tf.minimum(decay, (1 + t) / (10 + t))
     for average, weight in zip(averages, weights, strict=True):
-        average.assign_add((1 - kept) * (weight - average))
+        average.assign_add((1 - decay_now) * (weight - average))

@@ -1,0 +1,12 @@
+"""What TensorFlow is told about the devices before the first op."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def allow_memory_growth() -> None:
+    """Lets TensorFlow take memory on a GPU as it needs it, not all of it: another process may use the GPU too."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        if not tf.config.experimental.get_memory_growth(gpu):
+            tf.config.experimental.set_memory_growth(gpu, True)

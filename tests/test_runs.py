@@ -1,0 +1,173 @@
+"""The directory of a run: one writer, never overwritten, rows and best weights accounted for; runs of version 0.1."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, Script, make_run
+
+from fcn.config.settings import Config, TrainConfig
+from fcn.errors import RunStoppedError, UserError
+from fcn.inference.predictor import load_predictor
+from fcn.runs.log import MetricsLog, read_rows
+from fcn.runs.paths import RunPaths, existing_run, locked, require_new, trained_runs
+from fcn.runs.trained import read_best, write_record
+
+BAD_STEP = '{"bytes": 7, "sha256": "0", "step": 1e999}'
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunPaths:
+    return make_run(tmp_path / "runs" / "one", Config(train=TrainConfig(steps=7)))
+
+
+def test_config_is_read_back(run: RunPaths) -> None:
+    assert existing_run(run.directory).load_config() == Config(train=TrainConfig(steps=7))
+
+
+def test_directory_is_new_only_if_nothing_of_a_user_is_in_it(run: RunPaths, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="exists; continue it with --resume"):
+        require_new(run)
+    (tmp_path / "empty").mkdir()
+    for left in ("lock", ".part-1"):  # a process was killed while it made the run
+        (tmp_path / "empty" / left).touch()
+    for new in ("empty", "nothing"):
+        require_new(RunPaths.of(tmp_path / new))
+    (tmp_path / "photos" / "a").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    for taken in ("photos", "file"):
+        with pytest.raises(UserError, match=r"exists and is not a run \(it has no config.yaml\)"):
+            require_new(RunPaths.of(tmp_path / taken))
+
+
+def test_rows_carry_the_time_of_the_whole_run_and_a_torn_last_one_is_left_out(run: RunPaths) -> None:
+    log = MetricsLog(run.metrics)
+    for step in (1, 2):
+        log.append({"step": step})
+    before = read_rows(run.metrics)[-1]["run_seconds"]
+    run.metrics.write_bytes(run.metrics.read_bytes() + b'{"step": 3')
+    assert [row["step"] for row in read_rows(run.metrics)] == [1, 2]
+    run.metrics.write_bytes(run.metrics.read_bytes().rpartition(b"\n")[0] + b"\n")
+    MetricsLog(run.metrics).append({"step": 3})
+    assert read_rows(run.metrics)[-1]["run_seconds"] >= before
+    run.metrics.write_text("[1]\n")
+    with pytest.raises(UserError, match=r"metrics.jsonl: is damaged .*; resume or repeat the run"):
+        read_rows(run.metrics)
+
+
+def test_full_disk_stops_a_run_at_its_row(run: RunPaths) -> None:
+    log = MetricsLog(run.metrics)
+    log.append({"step": 1})
+    size = run.metrics.stat().st_size
+    for limit in (size + 5, size):  # room for a part of the row, and for none
+        previous = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, previous[1]))
+        try:
+            with pytest.raises(RunStoppedError, match=r"metrics.jsonl: cannot be written: .*; fix that and resume"):
+                log.append({"step": 2})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, previous)
+
+
+def test_trained_runs_are_those_with_weights_the_last_started_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for age, name in enumerate(("a", "c", "b", "untrained")):
+        made = make_run(Path("runs") / name)
+        os.utime(made.config, ns=(age, age))
+        if name != "untrained":
+            made.best_weights.touch()
+    assert [made.directory.name for made in trained_runs()] == ["b", "c", "a"]
+
+
+def test_second_writer_is_refused_and_a_killed_first_leaves_no_lock(run: RunPaths) -> None:
+    hold = "import sys, time; from fcn.runs.paths import RunPaths, locked; from pathlib import Path\n"
+    hold += "with locked(RunPaths.of(Path(sys.argv[1]))): print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", hold, run.directory], stdout=subprocess.PIPE) as first:
+        assert first.stdout.readline() == b"held\n"
+        with pytest.raises(UserError, match="another process trains in it"), locked(run):
+            pass
+        first.kill()
+    with locked(run):
+        pass
+
+
+def test_directory_that_gets_no_config_is_removed_and_so_is_what_a_kill_left_in_it(tmp_path: Path) -> None:
+    run = RunPaths.of(tmp_path / "run")
+    with pytest.raises(UserError, match="no such frame"), locked(run):
+        raise UserError("no such frame")
+    assert list(tmp_path.iterdir()) == []
+    with locked(run):
+        run.config.touch()
+        run.pictures.mkdir()
+    for part in (run.directory / ".part-1", run.pictures / ".part-2"):
+        part.touch()
+    with locked(run):
+        pass
+    assert sorted(path.name for path in run.directory.iterdir()) == ["config.yaml", "lock", "pictures"]
+    assert list(run.pictures.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"), [("file/run", "cannot be made: Not a directory"), ("caf\udce9", "is not UTF-8")]
+)
+def test_directory_that_cannot_hold_a_run_is_refused(name: str, rule: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=rf"{rule}.*; name another --run-dir"), locked(RunPaths.of(tmp_path / name)):
+        pass
+
+
+def test_weights_that_are_not_those_recorded_are_refused(run: RunPaths) -> None:
+    with pytest.raises(UserError, match="has no weights yet"):
+        read_best(run)
+    run.best_weights.write_bytes(b"weights")
+    write_record(run.best_record, run.best_weights, {"step": 3, "miou": 0.5})
+    assert read_best(run)["step"] == 3
+    for damaged in ('{"step": 3', "{}", "[]", "", "[" * 100_000, '{"bytes": 7, "sha256": "0"}', BAD_STEP):
+        run.best_record.write_text(damaged)
+        with pytest.raises(UserError, match=r"best.json: is damaged"):
+            read_best(run)
+    write_record(run.best_record, run.best_weights, {"step": 3, "miou": 0.5})
+    run.best_weights.write_bytes(b"weightz")
+    with pytest.raises(UserError, match="is damaged"):
+        read_best(run)
+
+
+@pytest.fixture(scope="module")
+def old_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that version 0.1 made: 4 steps, with the names that settings had then."""
+    folder = tmp_path_factory.mktemp("old")
+    shutil.unpack_archive(ROOT / "tests" / "data" / "run-0.1.zip", folder)
+    return folder / "run-0.1"
+
+
+def test_run_of_version_0_1_predicts_as_it_did(old_run: Path) -> None:
+    image = np.random.RandomState(0).randint(0, 256, (40, 70, 3)).astype("uint8")
+    labels = load_predictor(old_run).labels(image)
+    assert np.bincount(labels.ravel()).tolist() == [0, 1043, 0, 0, 0, 1757]
+    expected = "54375007bbcc508a38505c5b3c152bf056e86574abc192cc3cd58fabc40ec42e"  # by version 0.1 itself
+    assert hashlib.sha256(labels.tobytes()).hexdigest() == expected
+
+
+def test_run_of_version_0_1_is_evaluated_and_continued(old_run: Path, script: Script, tmp_path: Path) -> None:
+    done = script("evaluate", "--run", old_run)
+    assert done.returncode == 0, done.stderr
+    copy = shutil.copytree(old_run, tmp_path / "run")
+    steps = ("--set", "train.steps=6", "--allow-changed", "train.steps")
+    done = script("train", "--run-dir", copy, "--resume", *steps)
+    assert done.returncode == 0, done.stderr
+    assert "continued with another code" in done.stderr
+    rows = read_rows(copy / "metrics.jsonl")
+    assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4, 5, 6]
+    config = (copy / "config.yaml").read_text()
+    assert "  labels: all\n" in config
+    assert "  ema_decay: 0.9\n" in config
