@@ -1,8 +1,6 @@
 # `make demo` and `make test` do all their set-up. They need Python 3.11 to 3.13 with venv, and git.
 PYTHON ?= python3
 BIN := .venv/bin
-# what TensorFlow says of the machine would hide what matters
-export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: demo test drill fuzz lint clean
 

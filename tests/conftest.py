@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -39,8 +38,7 @@ def script() -> Script:
 
     def run(name: str, *arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, ROOT / "scripts" / f"{name}.py", *map(str, arguments)]
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, check=False)
+        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
     return run
 

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from fcn.commands.arguments import add_set_argument
+from fcn.commands.tensorflow_import import import_tensorflow
 from fcn.config.settings import resolved
 from fcn.config.yaml_file import dump_config, find_config, load_config, require_setting
 from fcn.datasets import open_for_training
@@ -76,6 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
             pairs = zip(training.classes, weights, strict=True)
             print_error("class weights: " + ", ".join(f"{one.name} {weight:.3g}" for one, weight in pairs))
 
+        import_tensorflow()
         from fcn.training.loop import train
 
         train(config, paths, training, validation, weights, fingerprint, checkpoint=checkpoint)

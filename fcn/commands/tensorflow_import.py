@@ -1,0 +1,40 @@
+"""Imports TensorFlow without the lines that it prints at the start, which would hide what the command says."""
+
+from __future__ import annotations
+
+import os
+
+SUCCESS = b"\0"  # ends what is captured if the import succeeded
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow. What it prints on stderr meanwhile is shown only if the import fails or ends the process.
+
+    Later on only its fatal errors are printed. With the variable TF_CPP_MIN_LOG_LEVEL set, nothing is held back.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        import tensorflow
+
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:  # lives on if a native crash ends this process
+        os.close(writing)
+        with os.fdopen(reading, "rb") as pipe:
+            captured = pipe.read()
+        if not captured.endswith(SUCCESS):
+            os.write(2, captured)
+        os._exit(0)
+    os.close(reading)
+    stderr = os.dup(2)
+    os.dup2(writing, 2)
+    try:
+        import tensorflow  # noqa: F401
+
+        os.write(writing, SUCCESS)
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(writing)
+        os.waitpid(child, 0)
