@@ -1,4 +1,4 @@
-"""Variation of training frames: (image, label) -> (image, label). What is drawn is drawn once and used on both."""
+"""Augmentation of training frames: (image, label) -> (image, label). Random numbers are sampled once for both."""
 
 from __future__ import annotations
 
@@ -10,63 +10,72 @@ import tensorflow as tf
 from fcn.config.settings import AugmentConfig
 from fcn.images import IGNORE
 
-YIQ = ((0.3, 0.59, 0.11), (0.599, -0.2773, -0.3217), (0.213, -0.5251, 0.3121))  # from red, green, blue; as in colorsys
+YIQ = (
+    (0.3, 0.59, 0.11),
+    (0.599, -0.2773, -0.3217),
+    (0.213, -0.5251, 0.3121),
+)  # from red, green, blue; the constants of colorsys
 
 
 def augment_frame(
     image: tf.Tensor, label: tf.Tensor, config: AugmentConfig, seed: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Scales, crops, mirrors and recolors a frame as `seed` has it.
+    """Scales, crops, recolors and mirrors a frame at random.
 
     The crop is cut before it is resized, so that no pixel is resized in vain.
 
     Args:
         image: uint8 (H, W, 3).
         label: uint8 (H, W).
-        config: ranges and the size of the result.
+        config: Ranges, and the size of the result.
         seed: int64 (2,); the same seed gives the same frame.
 
     Returns:
-        image uint8 (crop height, crop width, 3), 0 where it was padded; label uint8 (crop height, crop width), IGNORE
-        there.
+        image uint8 (crop height, crop width, 3), 0 in the padding; label uint8 (crop height, crop width), IGNORE there.
     """
-    factor, down, right, mirror, widen, *colors = tf.unstack(tf.random.stateless_uniform([10], seed))
-    low, high = config.scale
-    scale = low + (high - low) * factor
-    scale = tf.stack([scale, scale * (1 + config.aspect * (2 * widen - 1))])  # of height and width
+    draws = tf.unstack(tf.random.stateless_uniform([10], seed))
+    scale_draw, top_draw, left_draw, mirror_draw, aspect_draw, *color_draws = draws
+
+    # the crop in pixels of the frame
+    lowest, highest = config.scale
+    scale = lowest + (highest - lowest) * scale_draw
+    scale = tf.stack([scale, scale * (1 + config.aspect * (2 * aspect_draw - 1))])  # of height and width
     window = tf.cast(tf.round(tf.constant(config.crop_size, tf.float32) / scale), tf.int32)
-    image, label = crop(image, label, tf.maximum(window, 1), tf.stack([down, right]))
-    # where the frame is smaller than the window, its own pixels keep the scale and the rest is padded
+    image, label = crop(image, label, tf.maximum(window, 1), tf.stack([top_draw, left_draw]))
+
+    # to crop_size; a frame smaller than the window keeps the scale and is padded
     scaled = tf.cast(tf.round(tf.cast(tf.shape(label), tf.float32) * scale), tf.int32)
     scaled = tf.where(tf.shape(label) == window, config.crop_size, tf.clip_by_value(scaled, 1, config.crop_size))
     image, label = resize(image, label, scaled)
-    image = recolor(image, config, colors)
+    image = recolor(image, config, color_draws)
     image, label = pad(image, label, config.crop_size)
+
     if config.flip:
-        image, label = tf.cond(mirror < 0.5, lambda: (image[:, ::-1], label[:, ::-1]), lambda: (image, label))
+        image, label = tf.cond(mirror_draw < 0.5, lambda: (image[:, ::-1], label[:, ::-1]), lambda: (image, label))
     return image, label
 
 
 def recolor(image: tf.Tensor, config: AugmentConfig, draws: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Changes hue and saturation, then contrast and brightness, then gamma; what leaves the range is cut off.
+    """Changes hue and saturation, then contrast and brightness, then gamma; clips to the range.
 
-    In YIQ, the colors of analogue television, the two last numbers are the plane of hues, with gray at 0: to change
-    the saturation is to scale it, to change the hue to turn it. A matrix does both in a fifth of the time that the way
-    through HSV takes, on the processor that also trains.
+    In YIQ, the color space of analog television, the last two channels span the plane of hues around gray: saturation
+    scales it, hue rotates it. One matrix does both in a fifth of the time of a conversion to HSV, on the processor that
+    also trains.
 
     Args:
         image: uint8 (H, W, 3).
-        config: how far each change goes.
-        draws: five numbers in [0, 1), float32 (), for brightness, contrast, saturation, hue, gamma.
+        config: Largest change of each kind.
+        draws: Five numbers in [0, 1), float32 (), for brightness, contrast, saturation, hue, gamma.
 
     Returns:
         uint8 (H, W, 3).
     """
-    reach = [config.brightness, config.contrast, config.saturation, config.hue, config.gamma]
-    if not any(reach):
+    largest = [config.brightness, config.contrast, config.saturation, config.hue, config.gamma]
+    if not any(largest):
         return image
-    brightness, contrast, saturation, hue, gamma = tf.unstack(tf.constant(reach) * (2 * tf.stack(draws) - 1))
-    cos, sin = ((1 + saturation) * turn(2 * math.pi * hue) for turn in (tf.cos, tf.sin))
+    brightness, contrast, saturation, hue, gamma = tf.unstack(tf.constant(largest) * (2 * tf.stack(draws) - 1))
+    cos = (1 + saturation) * tf.cos(2 * math.pi * hue)
+    sin = (1 + saturation) * tf.sin(2 * math.pi * hue)
     change = tf.stack([tf.constant([1.0, 0.0, 0.0]), tf.stack([0.0, cos, -sin]), tf.stack([0.0, sin, cos])])
     to_yiq = tf.constant(YIQ)
     matrix = tf.linalg.inv(to_yiq) @ change @ to_yiq
@@ -78,13 +87,13 @@ def recolor(image: tf.Tensor, config: AugmentConfig, draws: Sequence[tf.Tensor])
 
 
 def crop(image: tf.Tensor, label: tf.Tensor, window: tf.Tensor, place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Cuts out a window, or as much of one as the frame has.
+    """Cuts out a window, or as much of it as the frame has.
 
     Args:
         image: uint8 (H, W, 3).
         label: uint8 (H, W).
-        window: int32 (2,), (height, width) of the result at most.
-        place: float32 (2,) in [0, 1): where the window lies between the top and the bottom, the left and the right.
+        window: int32 (2,), largest (height, width) of the result.
+        place: float32 (2,) in [0, 1): position of the window between top and bottom, and between left and right.
     """
     size = tf.shape(label)
     room = tf.maximum(size - window, 0)
@@ -102,7 +111,7 @@ def pad(image: tf.Tensor, label: tf.Tensor, size: tuple[int, int]) -> tuple[tf.T
 
 
 def resize(image: tf.Tensor, label: tf.Tensor, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Resizes the image bilinearly and the label to the nearest pixel, so that no value is made up.
+    """Resizes the image bilinearly and the label by nearest neighbor, so that no label is invented.
 
     Args:
         image: uint8 (H, W, 3).

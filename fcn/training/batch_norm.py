@@ -1,7 +1,8 @@
-"""Batch normalization's statistics of given weights, taken anew over frames that are not varied."""
+"""Batch-normalization statistics of given weights, recomputed over frames without augmentation."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import keras
@@ -10,48 +11,52 @@ import tensorflow as tf
 
 from fcn.datasets.dataset import Dataset, evenly_spaced
 
-BATCH = 4  # frames that are normalized together, as many as in a step by default
-SIDE = 1024  # pixels of a frame's height and width that are looked at, so that memory is bounded
+BATCH = 4  # frames that are normalized together: train.batch_size by default
+SIDE = 1024  # pixels; larger frames are cropped to this height and width, so that memory is bounded
 
 
 def recompute_batch_norm_statistics(
     model: keras.Model, dataset: Dataset, frames: int, poll: Callable[[], None]
 ) -> None:
-    """Puts the statistics over the frames in place of the running ones ("precise": Wu and Johnson 2021, section 3).
+    """Replaces the running statistics by those over the frames ("precise BN": Wu and Johnson 2021, section 3).
 
-    Batches count alike: of their means m and variances v they are mean(m) and mean(v + m^2) - mean(m)^2.
+    All batches have the same weight: from their means m and variances v follow mean(m) and
+    mean(v + m^2) - mean(m)^2.
 
     Args:
-        model: whose statistics are taken; it is called as in training, so it may have no dropout.
-        dataset: the frames; those of a batch are cut to the middle that all have.
-        frames: how many, spread evenly over the split.
-        poll: called before each batch.
+        model: A model without dropout, as it is called in training mode.
+        dataset: Frames; those of a batch are cropped to the center that all have.
+        frames: Number of frames, evenly spaced over the split; 0 changes nothing.
+        poll: Called before each batch; may raise to stop.
     """
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     indices = evenly_spaced(len(dataset), frames if norms else 0)
     if not indices:
         return
-    momenta, count, found = [layer.momentum for layer in norms], -(-len(indices) // BATCH), []
+    momenta = [layer.momentum for layer in norms]
+    batches = math.ceil(len(indices) / BATCH)
+    found = []
     try:
         for layer in norms:
-            layer.momentum = 0.0  # a batch's statistics take the place of those before
-        for number in range(count):
+            layer.momentum = 0.0  # the statistics of a batch replace those before
+        for number in range(batches):
             poll()
-            images = [dataset.read(index)[0] for index in indices[number::count]]  # far apart, not neighbors
-            size = np.min([image.shape[:2] for image in images] + [(SIDE, SIDE)], axis=0)
-            model(tf.stack([middle(image, *size) for image in images]), training=True)
+            images = [dataset.read(index)[0] for index in indices[number::batches]]  # far apart, not neighbors
+            height, width = np.min([image.shape[:2] for image in images] + [(SIDE, SIDE)], axis=0)
+            model(tf.stack([center_crop(image, height, width) for image in images]), training=True)
             found.append([(layer.moving_mean.numpy(), layer.moving_variance.numpy()) for layer in norms])
     finally:
         for layer, momentum in zip(norms, momenta, strict=True):
             layer.momentum = momentum
-    for layer, batches in zip(norms, zip(*found, strict=True), strict=True):
-        means, variances = np.array(batches, np.float64).swapaxes(0, 1)
+    for layer, of_batches in zip(norms, zip(*found, strict=True), strict=True):
+        means, variances = np.array(of_batches, np.float64).swapaxes(0, 1)
         mean = means.mean(axis=0)
         layer.moving_mean.assign(mean)
         layer.moving_variance.assign((variances + means**2).mean(axis=0) - mean**2)
 
 
-def middle(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The middle of an image (H, W, 3): (height, width, 3)."""
-    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+def center_crop(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The center of an image (H, W, 3): (height, width, 3)."""
+    top = (image.shape[0] - height) // 2
+    left = (image.shape[1] - width) // 2
     return image[top : top + height, left : left + width]

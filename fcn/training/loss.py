@@ -10,18 +10,18 @@ from fcn.images import IGNORE
 
 
 def pixel_loss(logits: tf.Tensor, labels: tf.Tensor, class_weights: Sequence[float]) -> tuple[tf.Tensor, tf.Tensor]:
-    """Softmax cross-entropy, weighted and summed; divided by the sum of weights it is the mean over valid pixels.
+    """Weighted sum of the softmax cross-entropy, and the sum of the weights; their quotient is the mean loss.
 
-    The two are apart because the parts of a batch on several devices may hold different valid pixels: sums add up,
-    means do not. The mean is that of `sum(w l) / sum(w)`: weights that are all twice as large change nothing.
+    Both are returned because the parts of a batch on several devices may have different numbers of valid pixels: sums
+    add up, means do not. In sum(w l) / sum(w) weights that are all twice as large change nothing.
 
     Args:
         logits: float32 (N, H, W, C).
-        labels: uint8 (N, H, W), class indices and IGNORE; ignored pixels add nothing to either number.
-        class_weights: w of a pixel of each class; at least 0.
+        labels: uint8 (N, H, W), class indices and IGNORE; ignored pixels add nothing to either sum.
+        class_weights: Weight w of a pixel of each class; at least 0.
 
     Returns:
-        Sum of the weighted losses in nats and of the weights, both float32 ().
+        Sum of the weighted losses in nats, and of the weights; both float32 ().
     """
     valid = labels != IGNORE
     # the op gives NaN for a label beyond C, and NaN times zero is NaN: ignored pixels get class 0 first

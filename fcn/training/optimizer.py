@@ -9,20 +9,22 @@ from fcn.config.settings import TrainConfig
 
 
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
-    """Rises linearly to `peak` over the warm-up, then falls as `decay`, a schedule of the steps after it, has it."""
+    """Rises linearly to `peak` over the warm-up, then follows `decay`, a schedule of the steps after the warm-up."""
 
     def __init__(self, peak: float, warmup_steps: int, decay: keras.optimizers.schedules.LearningRateSchedule):
-        self.peak, self.warmup_steps, self.decay = peak, warmup_steps, decay
+        self.peak = peak
+        self.warmup_steps = warmup_steps
+        self.decay = decay
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
-        """The rate of a step counted from 0: never 0 at the first one, so every step learns."""
+        """Learning rate of a step counted from 0; not 0 at the first step, so that every step learns."""
         step = tf.cast(step, tf.float32)
         rising = self.peak * (step + 1) / (self.warmup_steps + 1)
         return tf.where(step < self.warmup_steps, rising, self.decay(tf.maximum(step - self.warmup_steps, 0.0)))
 
 
 def build_schedule(config: TrainConfig) -> WarmUp:
-    """The learning rate over the steps of a run; it is 0 after the last one, but for a decay power of 0."""
+    """Learning rate over the steps of a run; 0 after the last step, unless the decay power is 0."""
     warmup_steps = round(config.steps * config.warmup)
     falling = max(1, config.steps - warmup_steps)
     if config.schedule == "cosine":
@@ -33,12 +35,12 @@ def build_schedule(config: TrainConfig) -> WarmUp:
 
 
 def build_optimizer(config: TrainConfig, variables: list[keras.Variable]) -> keras.optimizers.Optimizer:
-    """The optimizer with its slots made for `variables`; biases and normalization are exempt from the decay."""
+    """Optimizer with slots for `variables`. Biases and batch normalization are exempt from weight decay."""
     schedule = build_schedule(config)
     if config.optimizer == "sgd":
         optimizer = keras.optimizers.SGD(schedule, config.momentum, weight_decay=config.weight_decay)
     else:
         optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])  # ignored once the slots are made
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])  # has no effect after build
     optimizer.build(variables)
     return optimizer

@@ -1,7 +1,7 @@
-"""Frames -> batches of tensors for training. What is in a batch depends on (seed, step) alone: no iterator has a state.
+"""Frames -> batches of tensors for training. A batch is a function of (seed, step): no iterator has a state to save.
 
-Slots are numbered over all steps of a run: slot j of step t, both from 0, is t x batch_size + j, and the count goes on
-where another phase takes other batches. They run through the frames in epochs, each in an order of its own.
+Slots are numbered over all steps of a run. They run through the frames in epochs, each in an order of its own; the
+count continues where another phase has batches of another size.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fcn.errors import UserError
 from fcn.images import Array
 from fcn.training.augment import augment_frame
 
-PREFETCHED_BATCHES = 2  # one being made while one waits; more would only cost memory
+PREFETCHED_BATCHES = 2  # one is made while one waits; more would only cost memory
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Phase:
     """Steps with batches of one kind.
 
     Attributes:
-        steps: of the run, counted from 0.
-        first_slot: of the first step.
-        batch_size: slots a step, N.
-        augment: crop and variation.
+        steps: Steps of the run, counted from 0.
+        first_slot: First slot of the first step.
+        batch_size: Slots a step, N.
+        augment: Crop size and augmentation.
     """
 
     steps: range
@@ -44,81 +44,81 @@ class Phase:
 
 
 def plan_phases(config: ProgressiveConfig, augment: AugmentConfig, batch_size: int, steps: int) -> list[Phase]:
-    """The phases of a run of so many steps: an early one, where there is one, and the main one."""
+    """The phases of a run: small crops first, if `progressive.share` is above 0, then the main phase."""
     switch = round(config.share * steps)
     small = replace(augment, crop_size=config.crop_size, scale=config.scale)
     phases = [
-        Phase(range(switch), 0, config.batch_size, small),
-        Phase(range(switch, steps), switch * config.batch_size, batch_size, augment),
+        Phase(range(switch), first_slot=0, batch_size=config.batch_size, augment=small),
+        Phase(range(switch, steps), first_slot=switch * config.batch_size, batch_size=batch_size, augment=augment),
     ]
     return [phase for phase in phases if phase.steps]
 
 
-def frames_of_step(phases: Sequence[Phase], step: int, count: int, seed: int) -> list[int]:
-    """The frames (0 to count - 1) in the slots of a step."""
+def frames_of_step(phases: Sequence[Phase], step: int, frame_count: int, seed: int) -> list[int]:
+    """The frames (0 to frame_count - 1) in the slots of a step."""
     (phase,) = (phase for phase in phases if step in phase.steps)
-    return [frame_of_slot(slot, count, seed) for slot in phase.slots(range(step, step + 1))]
+    return [frame_of_slot(slot, frame_count, seed) for slot in phase.slots(range(step, step + 1))]
 
 
-def frame_of_slot(slot: int, count: int, seed: int) -> int:
-    """The frame (0 to count - 1) in a slot; `count` slots in a row from a multiple of `count` hold each frame once."""
-    epoch, place = divmod(slot, count)
-    return int(_permutation(count, seed, epoch)[place])
+def frame_of_slot(slot: int, frame_count: int, seed: int) -> int:
+    """The frame (0 to frame_count - 1) in a slot. Every frame occurs once in each epoch of `frame_count` slots."""
+    epoch, place = divmod(slot, frame_count)
+    return int(_permutation(frame_count, seed, epoch)[place])
 
 
 @lru_cache(maxsize=4)  # neighboring slots share an epoch
-def _permutation(count: int, seed: int, epoch: int) -> Array:
-    # sorting Philox' raw numbers cannot change between versions of NumPy, as its Generator's methods may
-    return np.argsort(np.random.Philox(key=[seed, epoch]).random_raw(count), kind="stable")
+def _permutation(frame_count: int, seed: int, epoch: int) -> Array:
+    # the order of Philox' raw numbers is fixed; NumPy may change the methods of its Generator between versions
+    return np.argsort(np.random.Philox(key=[seed, epoch]).random_raw(frame_count), kind="stable")
 
 
 def training_batches(
-    read: Callable[[int], tuple[Array, Array]],
-    count: int,
-    phases: Sequence[Phase],
-    seed: int,
-    start: int = 0,
+    read: Callable[[int], tuple[Array, Array]], frame_count: int, phases: Sequence[Phase], seed: int, start: int = 0
 ) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
     """The batches of all steps from `start` on, in order.
 
     Args:
-        read: frame index -> (image uint8 (H, W, 3), label uint8 (H, W)); called from a thread of tf.data, from several
-            where op determinism is off.
-        count: number of frames.
-        phases: of the run.
-        seed: of order and variation.
-        start: the first step, from 0.
+        read: Frame index -> (image uint8 (H, W, 3), label uint8 (H, W)); called from a thread of tf.data, from several
+            without op determinism.
+        frame_count: Number of frames.
+        phases: Phases of the run.
+        seed: Seed of order and augmentation.
+        start: First step, from 0.
 
     Yields:
-        (image uint8 (N, crop height, crop width, 3), label uint8 (N, crop height, crop width)), N slots.
+        (images uint8 (N, crop height, crop width, 3), labels uint8 (N, crop height, crop width)).
 
     Raises:
-        UserError: as `read` raised it.
+        UserError: As `read` raised it.
     """
     mistakes: list[UserError] = []
 
-    def load(slot: np.int64) -> tuple[Array, Array]:
+    def read_slot(slot: np.int64) -> tuple[Array, Array]:
         try:
-            return read(frame_of_slot(int(slot), count, seed))
+            return read(frame_of_slot(int(slot), frame_count, seed))
         except UserError as error:
             mistakes.append(error)
             raise
 
-    def prepare(augment: AugmentConfig, slot: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image, label = tf.numpy_function(load, [slot], (tf.uint8, tf.uint8))
+    def load_and_augment(slot: tf.Tensor, config: AugmentConfig) -> tuple[tf.Tensor, tf.Tensor]:
+        image, label = tf.numpy_function(read_slot, [slot], (tf.uint8, tf.uint8))
         image.set_shape((None, None, 3))
         label.set_shape((None, None))
-        return augment_frame(image, label, augment, tf.stack([tf.constant(seed, tf.int64), slot]))
+        slot_seed = tf.stack([tf.constant(seed, tf.int64), slot])
+        return augment_frame(image, label, config, slot_seed)
 
     try:
         for phase in phases:
             slots = phase.slots(range(max(start, phase.steps.start), phase.steps.stop))
-            # deterministic: one slot may not overtake another
-            frames = tf.data.Dataset.range(slots.start, slots.stop).map(
-                partial(prepare, phase.augment), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+            make_frame = partial(load_and_augment, config=phase.augment)
+            batches = (
+                tf.data.Dataset.range(slots.start, slots.stop)
+                .map(make_frame, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)  # no slot overtakes another
+                .batch(phase.batch_size, drop_remainder=True)
+                .prefetch(PREFETCHED_BATCHES)
             )
-            yield from frames.batch(phase.batch_size, drop_remainder=True).prefetch(PREFETCHED_BATCHES)
-    except tf.errors.OpError:  # tells a frame's mistake among a hundred lines
+            yield from batches
+    except tf.errors.OpError:  # reports the mistake in a frame among a hundred lines
         if mistakes:
             raise mistakes[0] from None
         raise
