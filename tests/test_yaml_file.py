@@ -178,7 +178,7 @@ def test_what_is_no_whole_number_is_refused_where_one_is_meant(text: str, tmp_pa
 @pytest.mark.parametrize("text", ["no", "off", "yes", "on", "False", "0", "'true'"])
 def test_only_true_and_false_are_truth_values(text: str, tmp_path: Path) -> None:
     (line,) = mistakes(tmp_path, f"augment: {{flip: {text}}}")
-    assert "write" in line
+    assert "is not true or false" in line or "is quoted text" in line
 
 
 @pytest.mark.parametrize("text", ["no", "yes", "12:30", "1e-3", "010", "~user", "0"])
@@ -269,12 +269,12 @@ def test_overrides_are_told_after_the_file_however_long_it_is(tmp_path: Path) ->
     [
         ("data: {kind: zebra}", "data.kind: 'zebra' is not one of synthetic, camvid, kitti_road, folder"),
         ("data: {root: {a: 1}}", "data.root: a mapping is not a single value"),
-        ("augment: {flip: 1}", "augment.flip: '1' is neither true nor false; write one of these two words"),
+        ("augment: {flip: 1}", "augment.flip: '1' is not true or false"),
         ("augment: {crop_size: 96}", "augment.crop_size: '96' is not a list of 2 numbers, such as [100, 100]"),
         ("augment: {scale: {a: 1}}", "augment.scale: a mapping is not a list of 2 numbers, such as [0.5, 0.5]"),
         ("model: {stride: '8'}", "model.stride: '8' is quoted text; write it without quotes"),
         ("train: {steps: ten}", "train.steps: 'ten' is not a whole number, such as 100"),
-        ("train: {steps: 99999999999}", "train.steps: '99999999999' is too large; at most 4294967295 is allowed"),
+        ("train: {steps: 99999999999}", "train.steps: 99999999999 is too large; at most 4294967295 is allowed"),
         ("train: {seed: 2147483648}", "train.seed: 2147483648 is not allowed; it must be below 2147483648"),
         ("train: {warmup: ten}", "train.warmup: 'ten' is not a finite number, such as 0.1 or 1e-3"),
     ],

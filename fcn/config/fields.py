@@ -23,6 +23,12 @@ MAX_INTEGER = 2**32 - 1
 MAX_ITEMS = 256  # of a list: as many as an 8-bit mask has values
 MAX_SHOWN = 60  # characters of a wrong value in a message
 NULLS = {"", "~", "null", "Null", "NULL"}
+MEANINGS = {
+    bool: "true or false",
+    int: "a whole number, such as 100",
+    float: "a finite number, such as 0.1 or 1e-3",
+    str: "text",
+}
 
 
 class Scalar(str):
@@ -116,7 +122,7 @@ class Section:
 
 
 def fit(value: Any, kind: Any) -> Any:
-    """The value as the type has it.
+    """The value in the type of its field.
 
     Args:
         value: A Python value, or what a YAML file holds: a Scalar, a tuple of these, or a dict.
@@ -126,84 +132,64 @@ def fit(value: Any, kind: Any) -> Any:
     Raises:
         ValueError: The value is not of the type; the message says what is.
     """
-    if get_origin(kind) is UnionType:
-        is_null = value is None or (isinstance(value, Scalar) and value in NULLS and not value.quoted)
-        return None if is_null else fit(value, get_args(kind)[0])
-    if get_origin(kind) is tuple:
-        return _fit_tuple(value, get_args(kind), kind)
+    origin, members = get_origin(kind), get_args(kind)
+    text = value if isinstance(value, Scalar) else None
+    if origin is UnionType:
+        is_null = value is None or (text in NULLS and not text.quoted)
+        return None if is_null else fit(value, members[0])
+    if origin is tuple:
+        return _fit_tuple(value, members, example=_example(kind))
     if isinstance(value, tuple | list | dict):
         raise ValueError(f"{_shown(value)} is not a single value")
-    if isinstance(value, Scalar) and value.quoted and not _takes_text(kind):
+    if text is not None and text.quoted and not (kind is str or isinstance((*members, 0)[0], str)):
         raise ValueError(f"{_shown(value)} is quoted text; write it without quotes")
-    if get_origin(kind) is Literal:
-        return _fit_choice(value, get_args(kind))
-    if kind is bool:
-        return _fit_bool(value)
-    if kind is str:
-        if isinstance(value, str):
-            return str(value)
-        raise ValueError(f"{_shown(value)} is not text")
-    return _fit_number(value, kind)
+    if origin is Literal:
+        for choice in members:
+            if text == str(choice) or (type(value) is type(choice) and value == choice):
+                return choice
+        words = [str(choice) for choice in members]
+        close = difflib.get_close_matches(str(value), words)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ValueError(f"{_shown(value)} is not one of {', '.join(words)}{hint}")
+    if text is not None and kind is not str:
+        value = _parse(text, kind)
+    if kind is int and type(value) is int and abs(value) > MAX_INTEGER:
+        raise ValueError(f"{_shown(value)} is too large; at most {MAX_INTEGER} is allowed")
+    if kind is float and type(value) in (int, float) and math.isfinite(value):
+        return value
+    if kind is not float and (type(value) is kind or (kind is str and isinstance(value, str))):
+        return kind(value)
+    raise ValueError(f"{_shown(value)} is not {MEANINGS[kind]}")
 
 
-def _fit_tuple(value: Any, members: tuple[Any, ...], kind: Any) -> tuple[Any, ...]:
+def _parse(text: Scalar, kind: type) -> Any:
+    """The bool, int or float that a text stands for; the text itself if it stands for none."""
+    if kind is bool and text in ("true", "false"):
+        return text == "true"
+    if kind is int and INTEGER.fullmatch(text):
+        return int(text)
+    if kind is float and NUMBER.fullmatch(text):
+        return float(text)
+    return text
+
+
+def _fit_tuple(value: Any, members: tuple[Any, ...], example: str) -> tuple[Any, ...]:
     any_length = members[-1] is Ellipsis
     if not isinstance(value, tuple | list) or not (any_length or len(value) == len(members)):
         length = "" if any_length else f" of {len(members)} numbers"
-        raise ValueError(f"{_shown(value)} is not a list{length}, such as {_example(kind)}")
+        raise ValueError(f"{_shown(value)} is not a list{length}, such as {example}")
     if len(value) > MAX_ITEMS:
         raise ValueError(f"{_shown(value)} is too long; at most {MAX_ITEMS} items are allowed")
     kinds = members[:1] * len(value) if any_length else members
     return tuple(fit(item, member) for item, member in zip(value, kinds, strict=True))
 
 
-def _takes_text(kind: Any) -> bool:
-    return kind is str or (get_origin(kind) is Literal and isinstance(get_args(kind)[0], str))
-
-
-def _fit_choice(value: Any, choices: tuple[Any, ...]) -> Any:
-    for choice in choices:
-        if value == choice and not isinstance(value, bool):
-            return choice
-        if isinstance(value, Scalar) and value == str(choice):
-            return choice
-    words = [str(choice) for choice in choices]
-    close = difflib.get_close_matches(str(value), words)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    raise ValueError(f"{_shown(value)} is not one of {', '.join(words)}{hint}")
-
-
-def _fit_bool(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, Scalar) and value in ("true", "false"):
-        return value == "true"
-    raise ValueError(f"{_shown(value)} is neither true nor false; write one of these two words")
-
-
-def _fit_number(value: Any, kind: type) -> float:
-    number: Any = value
-    if isinstance(value, Scalar):
-        if kind is int and INTEGER.fullmatch(value):
-            number = int(value)
-        if kind is float and NUMBER.fullmatch(value):
-            number = float(value)
-    if kind is int and type(number) is int:
-        if abs(number) > MAX_INTEGER:
-            raise ValueError(f"{_shown(value)} is too large; at most {MAX_INTEGER} is allowed")
-        return number
-    if kind is float and type(number) in (int, float) and math.isfinite(number):
-        return float(number) if isinstance(value, Scalar) else number
-    rule = "a whole number, such as 100" if kind is int else "a finite number, such as 0.1 or 1e-3"
-    raise ValueError(f"{_shown(value)} is not {rule}")
-
-
 def _shown(value: Any) -> str:
-    """A wrong value in a message: a list as YAML has it, text in quotes, what is long by its begin or its length."""
+    """A wrong value in a message: a list as in YAML, text in quotes; a long one shortened."""
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, tuple | list):
-        items = [str(item) if isinstance(item, str) else _shown(item) for item in value[:MAX_ITEMS]]
+        items = [str(item) if isinstance(item, str) else _shown(item) for item in value]
         text = f"[{', '.join(items)}]"
         return text if len(text) <= MAX_SHOWN else f"a list of {len(value)}"
     text = repr(str(value)) if isinstance(value, str) else str(value)
