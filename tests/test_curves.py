@@ -1,4 +1,4 @@
-"""The table and the picture of runs say what their rows say."""
+"""The table and the picture of runs show what their rows hold."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from conftest import Script, make_run
 from fcn.config.settings import Config
 from fcn.errors import UserError
 from fcn.images import read_image
-from fcn.report.curves import curve_table, draw_curves, read_curve
-from fcn.runs.paths import RunPaths
+from fcn.report.curves import curve_table, plot_curves, read_curve
+from fcn.runs.paths import RunFolder
 
 
 def run(path: Path, scores: dict[int, float]) -> RunPaths:
@@ -37,23 +37,24 @@ def test_runs_are_averaged_at_the_steps_they_share(tmp_path: Path) -> None:
         ["iou", "sea", "-"],
     ]
     assert len({len(line) for line in table.splitlines()[:-1]}) == 1  # columns
-    with pytest.raises(UserError, match=r"^one, three: share no evaluated step, or have other classes; name runs of"):
+    assert curve_table({"one": read_curve(one)}).startswith("1 run  ")
+    with pytest.raises(UserError, match=r"^one, three: share no evaluated step, or have different classes; name"):
         curve_table({"one": read_curve(one), "three": read_curve(run(tmp_path / "three", {7: 0.1}))})
 
 
 def test_each_run_is_a_line_in_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     curves = {name: read_curve(run(tmp_path / name, {2: score, 4: 0.5})) for name, score in (("a", 0.2), ("b", 0.4))}
-    draw_curves(curves, tmp_path / "both.png")
-    draw_curves({"a": curves["a"]}, tmp_path / "less.png")
+    plot_curves(curves, tmp_path / "both.png")
+    plot_curves({"a": curves["a"]}, tmp_path / "less.png")
     both, less = (read_image(tmp_path / f"{name}.png") for name in ("both", "less"))
     assert both.shape == less.shape
     assert (both != less).any(axis=-1).sum() > 100  # another line and its name
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(UserError, match="needs matplotlib; install it with"):
-        draw_curves(curves, tmp_path / "both.png")
+        plot_curves(curves, tmp_path / "both.png")
 
 
-def test_rows_that_were_cut_off_are_left_out_and_damaged_ones_told(tmp_path: Path) -> None:
+def test_rows_that_were_cut_off_are_left_out_and_damaged_ones_named(tmp_path: Path) -> None:
     folder = run(tmp_path / "run", {2: 0.2})
     with folder.metrics.open("a") as file:
         file.write('{"step": 5, "mi')  # by a full disk
@@ -68,8 +69,8 @@ def test_rows_that_were_cut_off_are_left_out_and_damaged_ones_told(tmp_path: Pat
             read_curve(folder)
 
 
-def test_script_prints_the_table_and_draws_into_a_png_only(tmp_path: Path, script: Script) -> None:
-    path = run(tmp_path / "run", {2: 0.2}).directory
+def test_script_prints_the_table_and_plots_to_a_png_only(tmp_path: Path, script: Script) -> None:
+    path = run(tmp_path / "run", {2: 0.2}).path
     done = script("plot_runs", path, "--out", tmp_path / "curves.png")
     assert done.returncode == 0, done.stderr
     assert done.stdout == curve_table({"": read_curve(RunPaths.of(path))}) + f"\ncurves: {tmp_path / 'curves.png'}\n"

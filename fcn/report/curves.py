@@ -17,49 +17,53 @@ from fcn.runs.paths import RunPaths
 Curve = dict[int, dict[str, Any]]
 
 
-def read_curve(run: RunPaths) -> Curve:
-    """Step -> the row of its evaluation. Raises UserError where there is none, or the rows are damaged."""
-    curve = {row["step"]: row for row in read_rows(run.metrics) if {"miou", "iou", "run_seconds"} <= row.keys()}
+def read_curve(folder: RunFolder) -> Curve:
+    """Step -> the row of its evaluation. Raises UserError where the run has no such row, or one is damaged."""
+    curve = {row["step"]: row for row in folder.rows() if {"miou", "iou", "run_seconds"} <= row.keys()}
     if not curve:
         raise UserError(f"{run.directory}: has no timed evaluation; train until the first one (train.evaluate_steps)")
     return curve
 
 
 def curve_table(curves: Mapping[str, Curve]) -> str:
-    """Median minutes and mean, lowest and highest score of the runs at each step that all have, then of each class at
-    the last one.
+    """Mean, lowest and highest score over the runs: mIoU at each step that all share, each class at the last of them.
 
     Raises:
-        UserError: the runs share no step, or have other classes.
+        UserError: the runs share no step, or have different classes.
     """
     steps = sorted(set.intersection(*(set(curve) for curve in curves.values())))
     classes = {tuple(row["iou"]) for curve in curves.values() for row in curve.values()}
     if not steps or len(classes) > 1:
-        raise UserError(f"{', '.join(curves)}: share no evaluated step, or have other classes; name runs of one recipe")
-    lines = [f"{f'{len(curves)} runs':<22}{'minutes':>9}    mean  lowest highest"]
+        raise UserError(
+            f"{', '.join(curves)}: share no evaluated step, or have different classes; name runs of one recipe"
+        )
+    title = "1 run" if len(curves) == 1 else f"{len(curves)} runs"
+    lines = [f"{title:<22}{'minutes':>9}    mean  lowest highest"]
     for step in steps:
         rows = [curve[step] for curve in curves.values()]
         minutes = np.median([row["run_seconds"] for row in rows]) / 60
-        lines.append(f"{f'miou, step {step}':<22}{minutes:>9.1f}{mean_and_range([row['miou'] for row in rows])}")
+        lines.append(f"{f'miou, step {step}':<22}{minutes:>9.1f}{_mean_and_range([row['miou'] for row in rows])}")
     last = [curve[steps[-1]]["iou"] for curve in curves.values()]
-    lines += [f"{f'iou {name}':<31}{mean_and_range([iou[name] for iou in last])}" for name in last[0]]
+    lines += [f"{f'iou {name}':<31}{_mean_and_range([iou[name] for iou in last])}" for name in last[0]]
     return "\n".join(lines)
 
 
-def mean_and_range(scores: list[float | None]) -> str:
+def _mean_and_range(scores: list[float | None]) -> str:
     """Mean, lowest and highest, in columns of eight; '-' where a class does not occur."""
     known = [score for score in scores if score is not None]
-    return "".join(f"{score:>8.3f}" for score in (np.mean(known), min(known), max(known))) if known else f"{'-':>8}"
+    if not known:
+        return f"{'-':>8}"
+    return f"{np.mean(known):>8.3f}{min(known):>8.3f}{max(known):>8.3f}"
 
 
-def draw_curves(curves: Mapping[str, Curve], path: Path) -> None:
-    """Writes a PNG of the mean IoU over minutes, a line a run. Raises UserError where matplotlib is missing."""
+def plot_curves(curves: Mapping[str, Curve], path: Path) -> None:
+    """Writes a PNG of the mIoU over minutes, a line for each run. Raises UserError where matplotlib is missing."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UserError(f"{path}: needs matplotlib; install it with `pip install -e '.[plot]'`") from error
     figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot(xlabel="minutes of training", ylabel="mIoU on val")
+    axes = figure.add_subplot(xlabel="minutes of training", ylabel="validation mIoU")
     for name, curve in curves.items():
         minutes = [row["run_seconds"] / 60 for row in curve.values()]
         axes.plot(minutes, [row["miou"] for row in curve.values()], label=name)
