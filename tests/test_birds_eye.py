@@ -35,7 +35,7 @@ def test_homography_of_a_hand_made_camera(file: Path) -> None:
     np.testing.assert_allclose(road_to_image(file), [[100, 60, 0], [0, 20, 150], [0, 1, 0]], atol=1e-12)
 
 
-@pytest.mark.skipif(not REAL.is_file(), reason="data/kitti_road is not there (data/README.md tells how to get it)")
+@pytest.mark.skipif(not REAL.is_file(), reason="data/kitti_road is not there (data/README.md says how to get it)")
 def test_homography_of_a_real_camera() -> None:
     expected = [[721.4074, 609.6736, -120.9516], [-11.0855, 177.6997, 1101.1443], [-0.0001, 1.0, -0.2868]]
     np.testing.assert_allclose(road_to_image(REAL), expected, atol=5e-5)
@@ -61,7 +61,7 @@ def test_every_cell_is_the_pixel_that_the_formula_names(file: Path) -> None:
     assert 1000 < outside < 30000
 
 
-def test_what_is_nowhere_is_outside() -> None:
+def test_cells_with_no_finite_pixel_are_outside() -> None:
     image = np.zeros((2, 2), np.uint8)
     assert (birds_eye(image, np.zeros((3, 3)), 7) == 7).all()
     assert (birds_eye(image, np.full((3, 3), 1e308), 7) >= 0).all()
@@ -79,7 +79,7 @@ def test_what_is_nowhere_is_outside() -> None:
         (CALIBRATION, "", "P2: no such line"),
     ],
 )
-def test_bad_calibration_is_one_line_with_the_mend(old: str, new: str, expected: str, file: Path) -> None:
+def test_bad_calibration_is_one_line_with_the_fix(old: str, new: str, expected: str, file: Path) -> None:
     file.write_text(CALIBRATION.replace(old, new), encoding="latin-1")
     with pytest.raises(UserError) as caught:
         road_to_image(file)

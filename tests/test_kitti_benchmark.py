@@ -22,27 +22,27 @@ from fcn.config.data_settings import DataConfig
 from fcn.datasets import open_split
 from fcn.datasets.kitti_road import COLORS
 from fcn.errors import UserError
-from fcn.evaluation.kitti.benchmark import (
-    RoadScores,
-    count_confidences,
-    evaluate_road,
-    measures,
-    road_table,
-    score_predictions,
-)
+from fcn.evaluation.evaluate import evaluate
+from fcn.evaluation.kitti.benchmark import HISTOGRAMS, RoadScores, measures, road_table, score_predictions
 from fcn.evaluation.kitti.birds_eye import birds_eye, road_to_image
+from fcn.evaluation.metrics import count_pairs
 from fcn.images import IGNORE, Array, write_image
 
-TRUTH = np.zeros((40, 120), np.uint8)  # a road in the middle of what CALIBRATION's camera sees, and ignored pixels
-TRUTH[:, 40:80], TRUTH[30:, :10] = 1, IGNORE
+LABEL = np.zeros((40, 120), np.uint8)  # a road in the middle of what CALIBRATION's camera sees, and ignored pixels
+LABEL[:, 40:80] = 1
+LABEL[30:, :10] = IGNORE
 
 
-def of_pixels(truth: list[int], confidence: list[int]) -> dict[str, float] | None:
-    return measures(count_confidences(np.array([truth], np.uint8), np.array([confidence], np.uint8)))
+def histograms(label: Array, confidence: Array) -> Array:
+    return count_pairs(label, confidence, HISTOGRAMS)
+
+
+def of_pixels(label: list[int], confidence: list[int]) -> dict[str, float] | None:
+    return measures(histograms(np.array([label], np.uint8), np.array([confidence], np.uint8)))
 
 
 def test_histograms_leave_ignored_pixels_out() -> None:
-    both = count_confidences(np.array([[0, 1, IGNORE]], np.uint8), np.array([[3, 255, 9]], np.uint8))
+    both = histograms(np.array([[0, 1, IGNORE]], np.uint8), np.array([[3, 255, 9]], np.uint8))
     assert (both.shape, both.sum(), both[0, 3], both[1, 255]) == ((2, 256), 2, 1, 1)
 
 
@@ -62,11 +62,11 @@ def test_curve_worked_out_by_hand() -> None:
 
 
 def test_perfect_and_inverted_predictions() -> None:
-    truth = [1, 0, 0, 0]
+    label = [1, 0, 0, 0]
     perfect = {"MaxF": 1, "AP": 1, "PRE": 1, "REC": 1, "FPR": 0, "FNR": 0, "threshold": 1 / 255}
-    assert of_pixels(truth, [255, 0, 0, 0]) == pytest.approx(perfect, abs=1e-9)
+    assert of_pixels(label, [255, 0, 0, 0]) == pytest.approx(perfect, abs=1e-9)
     inverted = {"MaxF": 0.4, "AP": 0.25, "PRE": 0.25, "REC": 1, "FPR": 1, "FNR": 0, "threshold": 0}
-    assert of_pixels(truth, [0, 255, 255, 255]) == pytest.approx(inverted, abs=1e-9)
+    assert of_pixels(label, [0, 255, 255, 255]) == pytest.approx(inverted, abs=1e-9)
 
 
 def test_pixels_of_one_kind_make_no_curve_or_no_false_alarm() -> None:
@@ -82,32 +82,33 @@ def test_whole_numbers_are_the_float_rule() -> None:
 
 
 @given(arrays(np.uint8, 12, elements=st.sampled_from([0, 1, IGNORE])), arrays(np.uint8, 12))
-def test_measures_are_those_of_the_curve_drawn_threshold_by_threshold(truth: Array, confidence: Array) -> None:
-    truth[0] = 1
+def test_measures_are_those_of_the_curve_threshold_by_threshold(label: Array, confidence: Array) -> None:
+    label[0] = 1
     points = []
     for k in range(256):
-        said = confidence / 255 >= k / 255
-        tp, fp = (np.sum(said & (truth == kind)) for kind in (1, 0))
-        recall, precision = tp / np.sum(truth == 1), tp / (tp + fp + 1e-10)
+        road = confidence / 255 >= k / 255
+        tp, fp = (np.sum(road & (label == kind)) for kind in (1, 0))
+        recall = tp / np.sum(label == 1)
+        precision = tp / (tp + fp + 1e-10)
         if recall or precision:
             points.append((2 * precision * recall / (precision + recall + 1e-10), precision, recall, k, fp))
     best = max(points, key=lambda point: point[0])
     ap = np.mean([max(point[1] for point in points if point[2] >= least) for least in np.arange(0, 1.1, 0.1)])
-    fpr = best[4] / max(1, np.sum(truth == 0))
+    fpr = best[4] / max(1, np.sum(label == 0))
     expected = [best[0], ap, best[1], best[2], fpr, 1 - best[2], best[3] / 255]
-    assert list(of_pixels(truth.tolist(), confidence.tolist()).values()) == pytest.approx(expected, abs=1e-12)
+    assert list(of_pixels(label.tolist(), confidence.tolist()).values()) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Frame 79 of um (road and lane), umm and uu with truth TRUTH; uu has no calibration."""
+    """Frame 79 of um (road and lane), umm and uu with the ground truth LABEL; uu has no calibration."""
     for folder in ("image_2", "gt_image_2", "calib"):
         (tmp_path / "training" / folder).mkdir(parents=True)
     for name in ("um_000079", "umm_000080", "uu_000082"):
-        write_image(tmp_path / f"training/image_2/{name}.png", np.zeros((*TRUTH.shape, 3), np.uint8))
+        write_image(tmp_path / f"training/image_2/{name}.png", np.zeros((*LABEL.shape, 3), np.uint8))
         (tmp_path / f"training/calib/{name}.txt").write_text(CALIBRATION)
     for name in ("um_road_000079", "um_lane_000079", "umm_road_000080", "uu_road_000082"):
-        write_image(tmp_path / f"training/gt_image_2/{name}.png", COLORS[TRUTH])
+        write_image(tmp_path / f"training/gt_image_2/{name}.png", COLORS[LABEL])
     (tmp_path / "training/calib/uu_000082.txt").unlink()
     return tmp_path
 
@@ -125,75 +126,79 @@ def config_of(tree: Path) -> DataConfig:
 
 
 def test_urban_is_one_curve_over_all_pixels_and_lanes_stand_apart(tree: Path) -> None:
-    weak, strong = TRUTH % 2 * 10, TRUTH % 2 * 200 + 20  # best at different thresholds: 1 to 10, and 21 to 220
+    weak = LABEL % 2 * 10  # best at thresholds 1 to 10
+    strong = LABEL % 2 * 200 + 20  # at 21 to 220
     names = {
         "um_road_000079": weak,
         "umm_road_000080": strong,
-        "uu_road_000082": TRUTH,
-        "um_lane_000079": 1 - TRUTH % 2,
+        "uu_road_000082": LABEL,
+        "um_lane_000079": 1 - LABEL % 2,
     }
     record, _ = score_predictions(config_of(tree), predictions(tree, **names))
     image = record["kitti_road"]["image"]
     assert list(image) == ["UM", "UMM", "UU", "URBAN", "UM_LANE"]
     assert image["UM"]["MaxF"] == image["UMM"]["MaxF"] == pytest.approx(1)
-    assert image["URBAN"] == measures(sum(count_confidences(TRUTH, one) for one in (weak, strong, TRUTH)))
+    assert image["URBAN"] == measures(sum(histograms(LABEL, one) for one in (weak, strong, LABEL)))
     assert image["URBAN"]["MaxF"] < 0.9
     assert image["UM_LANE"]["threshold"] == 0
 
 
-def test_bird_s_eye_scores_warp_truth_and_confidence_alike(tree: Path) -> None:
-    confidence = np.random.default_rng(0).integers(0, 256, TRUTH.shape, np.uint8)
+def test_birds_eye_scores_warp_label_and_confidence_alike(tree: Path) -> None:
+    confidence = np.random.default_rng(0).integers(0, 256, LABEL.shape, np.uint8)
     record, _ = score_predictions(config_of(tree), predictions(tree, um_road_000079=confidence))
     homography = road_to_image(tree / "training/calib/um_000079.txt")
-    above = count_confidences(birds_eye(TRUTH, homography, IGNORE), birds_eye(confidence, homography, 0))
+    above = histograms(birds_eye(LABEL, homography, IGNORE), birds_eye(confidence, homography, 0))
     assert record["kitti_road"]["bev"] == {"UM": measures(above), "URBAN": measures(above)}
     assert measures(above) != record["kitti_road"]["image"]["UM"]
 
 
 def test_predictions_that_cannot_be_scored_are_named_and_the_others_scored(tree: Path) -> None:
-    perfect = TRUTH % 2 * 255
+    perfect = LABEL % 2 * 255
     folder = predictions(
         tree,
         um_road_000001=perfect,
         um_road_000079=perfect[1:],
         umm_road_000080=perfect,
         uu_road_000082=perfect,
-        um_lane_000079=np.zeros((*TRUTH.shape, 3), np.uint8),
+        um_lane_000079=np.zeros((*LABEL.shape, 3), np.uint8),
         photo=perfect,
     )
+    Image.fromarray(perfect).convert("P").save(folder / "um_road_000003.png")
+    for name in ("um_road_000002", "um_road_000003"):
+        write_image(tree / f"training/gt_image_2/{name}.png", COLORS[LABEL])
     (folder / "um_road_000002.png").write_bytes(b"GIF89a")
-    (tree / "training/gt_image_2/um_road_000002.png").write_bytes(b"")
-    record, mistakes = score_predictions(config_of(tree), folder)
+    record, problems = score_predictions(config_of(tree), folder)
     expected = (
-        "predictions/photo.png: has no truth training/gt_image_2/photo.png; rename or remove it",
+        "predictions/photo.png: has no ground truth training/gt_image_2/photo.png; rename or remove it",
         "predictions/um_lane_000079.png: is no gray PNG; a confidence is an 8-bit gray one, 255 where",
-        "predictions/um_road_000001.png: has no truth training/gt_image_2/um_road_000001.png; rename or remove it",
+        "predictions/um_road_000001.png: has no ground truth training/gt_image_2/um_road_000001.png; rename or",
         "predictions/um_road_000002.png: is no PNG or JPEG; replace or remove the file",
-        "predictions/um_road_000079.png: is 120x39, its truth 120x40 (width x height); write confidences at",
+        "predictions/um_road_000003.png: is no gray PNG; a confidence is an 8-bit gray one, 255 where",
+        "predictions/um_road_000079.png: is 120x39, its ground truth 120x40 (width x height); write confidences at",
         "uu_road_000082: is left out of the bird's-eye scores: training/calib/uu_000082.txt: cannot be read: No such",
     )
-    for line, start in zip(mistakes, expected, strict=True):
+    for line, start in zip(problems, expected, strict=True):
         assert line.replace(f"{tree}/", "").startswith(start)
     figures = record["kitti_road"]
     assert (list(figures["image"]), list(figures["bev"])) == (["UMM", "UU", "URBAN"], ["UMM", "URBAN"])
 
 
-def test_script_scores_predictions_with_truth_and_calibration_alone(tree: Path) -> None:
+def test_script_scores_predictions_without_images(tree: Path) -> None:
     shutil.rmtree(tree / "training/image_2")
-    folder = predictions(tree, um_road_000079=TRUTH % 2 * 255, um_road_000001=TRUTH)
+    folder = predictions(tree, um_road_000079=LABEL % 2 * 255, um_road_000001=LABEL)
     (tree / "kitti.yaml").write_text("data: {kind: kitti_road, root: nowhere, split_lists: nowhere}")
     command = [sys.executable, "-X", "importtime", ROOT / "scripts/evaluate.py", "--predictions", folder]
     command += ["--config", tree / "kitti.yaml", "--set", f"data.root={tree}", "--json", tree / "scores.json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = [line for line in done.stderr.splitlines() if not line.startswith("import time")]
-    truth = f"{tree}/training/gt_image_2/um_road_000001.png"
-    assert lines == [f"{folder}/um_road_000001.png: has no truth {truth}; rename or remove it"]
+    label = f"{tree}/training/gt_image_2/um_road_000001.png"
+    assert lines == [f"{folder}/um_road_000001.png: has no ground truth {label}; rename or remove it"]
     assert done.returncode == 2
     assert "tensorflow" not in done.stderr
     record = json.loads((tree / "scores.json").read_text())
     assert record == json.loads(json.dumps(score_predictions(config_of(tree), folder)[0]))
     assert record["kitti_road"]["bev"]["UM"]["MaxF"] == pytest.approx(1)
-    assert done.stdout.splitlines()[:2] == [f"{folder}: 1 frames", road_table(record["kitti_road"]).splitlines()[0]]
+    assert done.stdout.splitlines()[:2] == [f"{folder}: 1 frame", road_table(record["kitti_road"]).splitlines()[0]]
     (folder / "um_road_000001.png").unlink()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0
@@ -207,7 +212,7 @@ def test_script_scores_predictions_with_truth_and_calibration_alone(tree: Path) 
         (["--predictions", "x", "--config", "y", "--run", "z"], "--predictions: are scored without a network"),
         (
             ["--predictions", "x", "--config", "configs/synthetic.yaml"],
-            "--predictions: are scored by KITTI's truth; data.kind is synthetic",
+            "--predictions: are scored with KITTI's ground truth; data.kind is synthetic",
         ),
     ],
 )
@@ -220,39 +225,32 @@ def test_evaluate_refuses_what_does_not_go_together(
         arguments.call(arguments)
 
 
-def test_folders_without_predictions_or_truth_are_refused(tree: Path) -> None:
+def test_folders_without_predictions_or_ground_truth_are_refused(tree: Path) -> None:
     with pytest.raises(UserError, match="predictions: holds no prediction; name a folder of files such as"):
         score_predictions(config_of(tree), tree / "predictions")
     with pytest.raises(UserError, match=r"gt_image_2: no such folder; set data\.root to KITTI's official tree"):
-        score_predictions(config_of(tree / "calib"), predictions(tree, um_road_000079=TRUTH))
+        score_predictions(config_of(tree / "calib"), predictions(tree, um_road_000079=LABEL))
 
 
 def test_scores_of_a_split_are_those_of_its_predictions_as_files(tree: Path) -> None:
-    confidence = np.random.default_rng(0).integers(0, 256, TRUTH.shape, np.uint8)
-    answer = np.dstack([confidence > 127, confidence]).astype(np.uint8)
-    dataset = open_split(config_of(tree), "val")
-    record, mistakes = evaluate_road(config_of(tree), dataset, lambda image: answer[: len(image)])
+    confidence = np.random.default_rng(0).integers(0, 256, LABEL.shape, np.uint8)
+    labels = (confidence > 127).astype(np.uint8)
+    road = RoadScores(config_of(tree))
+    record = evaluate(open_split(config_of(tree), "val"), lambda _: (labels, confidence), road)
     names = ("um_road_000079", "umm_road_000080", "uu_road_000082")
     folder = predictions(tree, **dict.fromkeys(names, confidence))
     assert record["kitti_road"] == score_predictions(config_of(tree), folder)[0]["kitti_road"]
-    assert (record["split"], record["frames"], len(mistakes)) == ("val", 3, 1)
-    valid = TRUTH != IGNORE
-    assert record["pixel_accuracy"] == pytest.approx(np.mean((confidence > 127)[valid] == TRUTH[valid]))
+    assert (record["split"], record["frames"], len(road.problems)) == ("val", 3, 1)
+    valid = LABEL != IGNORE
+    assert record["pixel_accuracy"] == pytest.approx(np.mean((confidence > 127)[valid] == LABEL[valid]))
 
 
 def test_table_is_percent_with_a_line_a_category() -> None:
-    road = RoadScores()
-    road.add("um_road_000000", TRUTH, TRUTH % 2 * 255, Path("nowhere.txt"))
-    lines = road_table(road.figures()).splitlines()
+    road = RoadScores(DataConfig(kind="kitti_road", root="nowhere"))
+    road.add("um_000000", LABEL, (LABEL % 2, LABEL % 2 * 255))
+    lines = road_table(road.scores()["kitti_road"]).splitlines()
     assert lines[0].split() == ["image", "MaxF", "AP", "PRE", "REC", "FPR", "FNR", "threshold"]
     assert lines[1].split() == ["UM", "100.00%", "100.00%", "100.00%", "100.00%", "0.00%", "0.00%", "0.004"]
     assert lines[2].split()[0] == "URBAN"
     assert lines[3].startswith("bird's-eye view")
     assert len(lines) == 4
-
-
-def test_palette_is_no_confidence(tree: Path) -> None:
-    folder = predictions(tree, umm_road_000080=TRUTH % 2 * 255)
-    Image.fromarray(np.zeros(TRUTH.shape, np.uint8)).convert("P").save(folder / "um_road_000079.png")
-    _, mistakes = score_predictions(config_of(tree), folder)
-    assert mistakes[0].startswith(f"{folder}/um_road_000079.png: is no gray PNG; a confidence is an 8-bit gray one")

@@ -1,4 +1,4 @@
-"""The real frames of KITTI Road in this process: trained on, and through the scripts scored, inferred, submitted."""
+"""Real frames of KITTI Road in this process: training, and by the commands evaluation, inference and submission."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def script() -> Callable[..., object]:
     return run
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="data/kitti_road is not there (data/README.md tells how to get it)")
-def test_what_is_inferred_of_real_frames_is_what_is_scored_and_submitted(
+@pytest.mark.skipif(not REAL.is_dir(), reason="data/kitti_road is not there (data/README.md says how to get it)")
+def test_real_frames_are_scored_and_submitted_as_they_are_inferred(
     script: Callable[..., object], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     for split, names in LISTS.items():
         (tmp_path / f"{split}.txt").write_text("\n".join(names))
-    tree = tmp_path / "tree"  # with a frame of um for the submission, which the real ones here lack
+    tree = tmp_path / "tree"  # with a test frame of um, which the real ones here lack
     for folder, name in {"image_2": "um_000000.png", "calib": "um_000000.txt"}.items():
         (tree / "testing" / folder).mkdir(parents=True)
         (tree / "testing" / folder / name).symlink_to(REAL / "training" / folder / name)
@@ -68,14 +68,14 @@ def test_what_is_inferred_of_real_frames_is_what_is_scored_and_submitted(
         "image": ["UM_LANE"],
         "bev": ["UM_LANE"],
     }
-    told = capsys.readouterr()
-    assert told.err.count("um_lane_000009: is left out of the bird's-eye scores") == 1
-    assert f"{record['kitti_road']['bev']['UM_LANE']['MaxF']:.2%}" in told.out
+    output = capsys.readouterr()
+    assert output.err.count("um_lane_000009: is left out of the bird's-eye scores") == 1
+    assert f"{record['kitti_road']['bev']['UM_LANE']['MaxF']:.2%}" in output.out
 
     images = [REAL / f"training/image_2/{name}.png" for name in LISTS["val"]]
     images += [REAL / f"testing/image_2/{name}.png" for name in LISTS["test"]]
     script("infer", *images, "--run", run, "--out", out, "--confidence", "road")
-    for name in LISTS["val"]:  # what was inferred is what was scored
+    for name in LISTS["val"]:
         (out / f"{name}_confidence.png").rename(tmp_path / f"{name.replace('um_', 'um_lane_')}.png")
     folder = ["--predictions", tmp_path, "--config", run / "config.yaml"]
     assert script("evaluate", *folder, "--json", tmp_path / "again.json") == 2  # two frames have no calibration

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
     mistakes = write_submission(
         config,
         frames,
-        lambda image: predictor.labels_and_confidence(image, ROAD)[..., 1],
+        lambda image: predictor.labels_and_confidence(image, ROAD)[1],
         arguments.out,
         arguments.partial,
     )

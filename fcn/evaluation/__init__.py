@@ -1,1 +1,1 @@
-"""Predictions and truth -> figures."""
+"""Predictions and ground truth -> scores."""

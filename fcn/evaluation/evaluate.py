@@ -4,65 +4,104 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
+from fcn.config.settings import Config
+from fcn.datasets import open_split
 from fcn.datasets.dataset import Dataset
-from fcn.evaluation.color_table import cells, fit_color_table
-from fcn.evaluation.metrics import count_pixels, scores
+from fcn.datasets.kitti_road import ROAD
+from fcn.errors import UserError
+from fcn.evaluation.color_table import color_bins, fit_color_table
+from fcn.evaluation.kitti.benchmark import RoadScores
+from fcn.evaluation.metrics import ConfusionMatrix
 from fcn.images import Array
+from fcn.runs.trained import TrainedModel
+
+Scores = dict[str, Any]
 
 
-def evaluate(dataset: Dataset, predict: Callable[[Array], Array]) -> dict[str, Any]:
+def evaluate(dataset: Dataset, predict: Callable[[Array], Any], accumulator: ConfusionMatrix | None = None) -> Scores:
     """Scores predictions on all frames of a split; a bar shows the progress on a terminal.
 
     Args:
-        dataset: the split, C classes.
-        predict: image uint8 (H, W, 3) -> class indices uint8 (H, W).
+        dataset: the split.
+        predict: image uint8 (H, W, 3) -> class indices uint8 (H, W), or what the given accumulator takes.
+        accumulator: an empty one that collects the results; a plain `ConfusionMatrix` by default.
 
     Returns:
-        `split`, `frames` and what `confusion.scores` gives.
+        `split`, `frames` and the accumulator's scores.
     """
-    classes = len(dataset.classes)
-    matrix = np.zeros((classes, classes), np.int64)
+    accumulator = accumulator or ConfusionMatrix(dataset.classes)
     for index in tqdm(range(len(dataset)), "evaluate", unit="frame", leave=False, disable=None):
-        image, truth = dataset.read(index)
-        matrix += count_pixels(truth, predict(image), classes)
-    return {"split": dataset.split, "frames": len(dataset), **scores(matrix, dataset.classes)}
+        image, label = dataset.read(index)
+        accumulator.add(dataset.names[index], label, predict(image))
+    return {"split": dataset.split, "frames": len(dataset), **accumulator.scores()}
 
 
-def timed(predict: Callable[[Array], Array], seconds: list[float]) -> Callable[[Array], Array]:
-    """The same function; how long each call took is added to `seconds`."""
-
-    def timed_predict(image: Array) -> Array:
-        started = time.perf_counter()
-        result = predict(image)
-        seconds.append(time.perf_counter() - started)
-        return result
-
-    return timed_predict
-
-
-def evaluate_color_table(training: Dataset, dataset: Dataset) -> dict[str, Any]:
-    """The scores of the baseline: a color table fitted on one split, scored on another. Returns as `evaluate`."""
+def evaluate_color_table(training: Dataset, dataset: Dataset) -> Scores:
+    """Scores the color-lookup baseline: fitted on one split, scored on another. Returns as `evaluate`."""
     table = fit_color_table(training)
-    return evaluate(dataset, lambda image: table[cells(image)])
+    return evaluate(dataset, lambda image: table[color_bins(image)])
 
 
-def score_table(columns: dict[str, dict[str, Any]]) -> str:
-    """Scores side by side as text, a line a measure and a class; '-' for a class that does not occur."""
-    lines = [f"{'':<16}" + "".join(f"{title:>14}" for title in columns)]
-    several = list(columns.values())
+def evaluate_trained(
+    trained: TrainedModel, config: Config, dataset: Dataset, flip: bool
+) -> tuple[Scores, Scores | None, list[str]]:
+    """Scores a trained network on a split; on KITTI Road with the benchmark's measures, too.
+
+    Args:
+        trained: the network.
+        config: its config, whose `data` may differ.
+        dataset: the split to score.
+        flip: average over the image and its mirror image.
+
+    Returns:
+        What `evaluate` returns, with `parameters`, and `gigaflops` (of the first) and `milliseconds` (median) per
+        frame; scores of the color-lookup baseline, None without a training split; a line for each problem.
+    """
+    from fcn.evaluation.cost import gigaflops  # import TensorFlow: only after all checks
+    from fcn.inference.predictor import load_predictor
+
+    predictor = load_predictor(trained, config, flip=flip, max_height=None)
+    road = RoadScores(config.data) if config.data.kind == "kitti_road" else None
+    seconds = []
+
+    def predict(image: Array) -> Any:
+        started = time.perf_counter()
+        prediction = predictor.labels_and_confidence(image, ROAD) if road else predictor.labels(image)
+        seconds.append(time.perf_counter() - started)
+        return prediction
+
+    scores = evaluate(dataset, predict, road)
+    height, width = dataset.read(0)[0].shape[:2]
+    scores["parameters"] = predictor.model.count_params()
+    scores["gigaflops"] = gigaflops(predictor.model, height, width) * (2 if flip else 1)
+    scores["milliseconds"] = 1000 * median(seconds)
+    if flip:
+        scores["flip"] = True
+    problems = road.problems if road else []
+    try:
+        baseline = evaluate_color_table(open_split(config.data, "train"), dataset)
+    except UserError as error:
+        problems.append(f"no color-lookup baseline, which is fitted on the training split: {error}")
+        baseline = None
+    return scores, baseline, problems
+
+
+def score_table(network: Scores, baseline: Scores | None) -> str:
+    """Scores of a network next to those of the color-lookup baseline as text, a line for each measure and class."""
+    columns = {"network": network}
+    if baseline is not None:
+        columns["color lookup"] = baseline
+    rows = {"": list(columns)}
     for measure in ("miou", "pixel_accuracy", "mean_accuracy", "fw_iou"):
-        lines.append(_line(measure, [one[measure] for one in several]))
-    lines += [_line(f"iou {name}", [one["iou"][name] for one in several]) for name in several[0]["iou"]]
-    return "\n".join(lines)
-
-
-def _line(title: str, values: list[float | None]) -> str:
-    return f"{title:<16}" + "".join(f"{shown(value):>14}" for value in values)
+        rows[measure] = [shown(scores[measure]) for scores in columns.values()]
+    for name in network["iou"]:
+        rows[f"iou {name}"] = [shown(scores["iou"][name]) for scores in columns.values()]
+    return "\n".join(f"{title:<16}" + "".join(f"{cell:>14}" for cell in cells) for title, cells in rows.items())
 
 
 def shown(value: float | None) -> str:

@@ -10,45 +10,52 @@ import numpy as np
 from fcn.images import IGNORE, Array, SegmentationClass
 
 
-def count_pixels(truth: Array, prediction: Array, classes: int) -> Array:
-    """The confusion matrix of a frame; matrices of several frames are added.
+def count_pairs(label: Array, values: Array, shape: tuple[int, int]) -> Array:
+    """Counts the pixels of every pair (label, value), int64 of a shape; not those whose label is IGNORE."""
+    valid = label != IGNORE
+    pairs = label[valid].astype(np.int64) * shape[1] + values[valid]
+    return np.bincount(pairs, minlength=shape[0] * shape[1]).reshape(shape)
 
-    Args:
-        truth: uint8 (H, W), class indices and IGNORE; ignored pixels are not counted.
-        prediction: uint8 (H, W), class indices.
-        classes: number of classes C.
 
-    Returns:
-        int64 (C, C): pixels of class [truth, prediction].
+class ConfusionMatrix:
+    """Counts the pixels of every pair of a true and a predicted class.
+
+    Attributes:
+        classes: C classes.
+        counts: int64 (C, C), pixels of class [label, prediction].
     """
-    counted = truth != IGNORE
-    pairs = truth[counted].astype(np.int64) * classes + prediction[counted]
-    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
+    def __init__(self, classes: Sequence[SegmentationClass]):
+        self.classes = tuple(classes)
+        self.counts = np.zeros((len(self.classes), len(self.classes)), np.int64)
 
-def scores(matrix: Array, classes: Sequence[SegmentationClass]) -> dict[str, Any]:
-    """The scores of a confusion matrix (C, C), as defined by Shelhamer, Long and Darrell 2017, section 5.
+    def add(self, name: str, label: Array, prediction: Any) -> None:  # noqa: ARG002 - subclasses need the name
+        """Counts a frame: label uint8 (H, W) of class indices and IGNORE, prediction uint8 (H, W) of class indices."""
+        self.counts += count_pairs(label, prediction, self.counts.shape)
 
-    Returns:
-        Fractions from 0 to 1, None where nothing was counted:
-        miou: mean of `iou` over the classes that occur in truth or prediction. Every class counts the same however
-            rare, which is why it is the headline; it says nothing about where in the picture the mistakes are.
-        iou: class name -> intersection over union of truth and prediction; None where the class occurs in neither.
-        pixel_accuracy: share of the pixels that are right; high already where one class fills the frame.
-        mean_accuracy: mean over the classes of the truth of their share that was found.
-        fw_iou: mean of `iou` weighted with the class's share of the truth.
-    """
-    right = np.diag(matrix)
-    truth = matrix.sum(axis=1)
-    union = truth + matrix.sum(axis=0) - right
-    total = truth.sum()
-    iou = right[union > 0] / union[union > 0]
-    accuracy = right[truth > 0] / truth[truth > 0]
-    by_class = {one.name: right[i] / union[i] if union[i] else None for i, one in enumerate(classes)}
-    return {
-        "miou": float(iou.mean()) if iou.size else None,
-        "iou": {name: None if value is None else float(value) for name, value in by_class.items()},
-        "pixel_accuracy": float(right.sum() / total) if total else None,
-        "mean_accuracy": float(accuracy.mean()) if accuracy.size else None,
-        "fw_iou": float((iou * truth[union > 0]).sum() / total) if total else None,
-    }
+    def scores(self) -> dict[str, Any]:
+        """The scores of all frames so far, as defined by Shelhamer, Long and Darrell 2017, section 5.
+
+        Returns:
+            Fractions from 0 to 1, None where nothing was counted:
+            miou: mean of `iou` over the classes that occur in labels or predictions. Every class counts the same
+                however rare, which is why it is the headline; it does not show where in the image the mistakes are.
+            iou: class name -> intersection over union of label and prediction; None where the class is in neither.
+            pixel_accuracy: share of correct pixels; high already where one class fills the frame.
+            mean_accuracy: mean over the labeled classes of the share of their pixels that was found.
+            fw_iou: mean of `iou` weighted by the class's share of the labeled pixels.
+        """
+        correct = np.diag(self.counts)
+        labeled = self.counts.sum(axis=1)
+        union = labeled + self.counts.sum(axis=0) - correct
+        total = labeled.sum()
+        iou = correct[union > 0] / union[union > 0]
+        accuracy = correct[labeled > 0] / labeled[labeled > 0]
+        names = [one.name for one in self.classes]
+        return {
+            "miou": float(iou.mean()) if iou.size else None,
+            "iou": {name: float(correct[i] / union[i]) if union[i] else None for i, name in enumerate(names)},
+            "pixel_accuracy": float(correct.sum() / total) if total else None,
+            "mean_accuracy": float(accuracy.mean()) if accuracy.size else None,
+            "fw_iou": float((iou * labeled[union > 0]).sum() / total) if total else None,
+        }

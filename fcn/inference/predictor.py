@@ -47,38 +47,21 @@ class Predictor:
         result = np.empty(image.shape[:2], np.uint8)
         return self._by_tiles(lambda tile: tf.argmax(self._logits(tile), axis=-1).numpy(), image, result)
 
-    def labels_and_confidence(self, image: Array, index: int) -> Array:
-        """uint8 RGB (H, W, 3) -> `labels` and round(255 x the probability of the class `index`): uint8 (H, W, 2)."""
+    def labels_and_confidence(self, image: Array, index: int) -> tuple[Array, Array]:
+        """uint8 RGB (H, W, 3) -> `labels` and round(255 x the probability of the class `index`), uint8 (H, W)."""
 
         def both(tile: Array) -> Array:
             logits = self._logits(tile)
             return np.dstack([tf.argmax(logits, axis=-1), tf.round(255 * tf.nn.softmax(logits)[..., index])])
 
-        return self._by_tiles(both, image, np.empty((*image.shape[:2], 2), np.uint8))
-
-    def gigaflops(self, height: int, width: int) -> float:
-        """Floating-point operations for an image in 10**9; a multiplication and an addition are two."""
-        graph = self._logits.python_function
-        size = tf.TensorSpec((height, width, 3), tf.uint8)
-        concrete = tf.function(graph, autograph=False).get_concrete_function(size).graph
-        profiler = tf.compat.v1.profiler
-        options = profiler.ProfileOptionBuilder(profiler.ProfileOptionBuilder.float_operation()).with_empty_output()
-        level = tf.get_logger().level
-        tf.get_logger().setLevel("ERROR")  # it warns of what it calls itself
-        try:
-            return profiler.profile(concrete, options=options.build()).total_float_ops / 1e9
-        finally:
-            tf.get_logger().setLevel(level)
+        result = self._by_tiles(both, image, np.empty((*image.shape[:2], 2), np.uint8))
+        return result[..., 0], result[..., 1]
 
 
 class FlipPredictor(Predictor):
     """Averages the probabilities of an image and of its mirror image, in twice the time; those of the whole image are
     held in memory.
     """
-
-    def gigaflops(self, height: int, width: int) -> float:
-        """As `Predictor.gigaflops`, of both passes."""
-        return 2 * super().gigaflops(height, width)
 
     def probabilities(self, image: Array) -> Array:
         """As `Predictor.probabilities`."""
@@ -88,10 +71,11 @@ class FlipPredictor(Predictor):
         """As `Predictor.labels`."""
         return self.probabilities(image).argmax(axis=-1).astype(np.uint8)
 
-    def labels_and_confidence(self, image: Array, index: int) -> Array:
+    def labels_and_confidence(self, image: Array, index: int) -> tuple[Array, Array]:
         """As `Predictor.labels_and_confidence`."""
         probabilities = self.probabilities(image)
-        return np.dstack([probabilities.argmax(axis=-1), np.rint(255 * probabilities[..., index])]).astype(np.uint8)
+        confidence = np.rint(255 * probabilities[..., index])
+        return probabilities.argmax(axis=-1).astype(np.uint8), confidence.astype(np.uint8)
 
 
 def allow_memory_growth() -> None:
@@ -101,13 +85,19 @@ def allow_memory_growth() -> None:
             tf.config.experimental.set_memory_growth(gpu, True)
 
 
-def load_predictor(source: str | Path | TrainedModel, config: Config | None = None, flip: bool = False) -> Predictor:
+def load_predictor(
+    source: str | Path | TrainedModel,
+    config: Config | None = None,
+    flip: bool = False,
+    max_height: int | None = None,  # noqa: ARG001
+) -> Predictor:
     """Builds a trained network and loads its weights.
 
     Args:
         source: folder of a run, whose best weights are taken, or a file NAME.weights.h5 with its config beside it.
         config: in place of its own; its `model` and the number of classes must be those of the weights.
         flip: the result is a `FlipPredictor`.
+        max_height: not used yet; no image is resized.
 
     Raises:
         UserError: the folder holds no run, or there are no weights, damaged ones or ones of another network.

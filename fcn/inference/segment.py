@@ -92,7 +92,7 @@ def _segment(
         image = _resize(image, (max_height, max(1, round(width * max_height / height))), Resampling.BILINEAR)
     if confidence_of is None:
         return _resize(predictor.labels(image), size, Resampling.NEAREST), None
-    mask, confidence = np.moveaxis(predictor.labels_and_confidence(image, confidence_of), -1, 0)
+    mask, confidence = predictor.labels_and_confidence(image, confidence_of)
     return _resize(mask, size, Resampling.NEAREST), _resize(confidence, size, Resampling.BILINEAR)
 
 

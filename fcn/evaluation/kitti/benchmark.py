@@ -1,13 +1,12 @@
 """The measures of the KITTI Road benchmark (Fritsch, Kuehnl and Geiger 2013), in the image and in bird's-eye view.
 
-A confidence is an 8-bit number q a pixel. At each threshold k/255, k = 0 to 255, the pixels with q >= k are road; so
-two histograms of q, of the pixels that are road and of those that are not, hold all that a category's curve needs.
+A confidence is an 8-bit number q for each pixel. At threshold k/255, k = 0 to 255, the pixels with q >= k are predicted
+road; so two histograms of q, over the road pixels and over the others, hold all that a category's curve needs.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 from fcn.config.data_settings import DataConfig
-from fcn.datasets.dataset import Dataset
 from fcn.datasets.kitti_road import (
+    CLASSES,
     TRUTH_NAME,
     calibration_file,
     decode_label,
@@ -26,7 +25,7 @@ from fcn.datasets.kitti_road import (
 )
 from fcn.errors import UserError
 from fcn.evaluation.kitti.birds_eye import birds_eye, road_to_image
-from fcn.evaluation.metrics import count_pixels, scores
+from fcn.evaluation.metrics import ConfusionMatrix, count_pairs
 from fcn.images import IGNORE, Array
 
 CATEGORIES = {
@@ -38,23 +37,9 @@ CATEGORIES = {
 }
 MEASURES = ("MaxF", "AP", "PRE", "REC", "FPR", "FNR", "threshold")
 TINY = 1e-10  # in the benchmark's denominators
-LEVELS = 256
+HISTOGRAMS = (2, 256)  # pixels of (label, confidence)
 
-
-def count_confidences(truth: Array, confidence: Array) -> Array:
-    """The histograms of a frame; those of several frames are added.
-
-    Args:
-        truth: uint8 (H, W): 0 not road, 1 road, or IGNORE, which is not counted.
-        confidence: uint8 (H, W).
-
-    Returns:
-        int64 (2, 256): pixels of [truth, confidence].
-    """
-    valid = truth != IGNORE
-    return np.bincount(truth[valid].astype(np.int64) * LEVELS + confidence[valid], minlength=2 * LEVELS).reshape(
-        2, LEVELS
-    )
+Figures = dict[str, dict[str, dict[str, float]]]  # "image" or "bev" -> category -> measure -> value
 
 
 def measures(histograms: Array) -> dict[str, float] | None:
@@ -67,58 +52,67 @@ def measures(histograms: Array) -> dict[str, float] | None:
     negatives, positives = histograms.sum(axis=1)
     if not positives:
         return None
-    false, true = np.cumsum(histograms[:, ::-1], axis=1)[:, ::-1]  # [k]: pixels with q >= k
+    false_positives, true_positives = np.cumsum(histograms[:, ::-1], axis=1)[:, ::-1]  # [k]: pixels with q >= k
     # the benchmark leaves out thresholds without recall and precision; with an F1 of 0 they change nothing
-    recall, precision = true / positives, true / (true + false + TINY)
+    recall = true_positives / positives
+    precision = true_positives / (true_positives + false_positives + TINY)
     f1 = 2 * precision * recall / (precision + recall + TINY)
     best = f1.argmax()
-    figures = (
-        f1[best],
-        np.mean([precision[recall >= least].max() for least in np.arange(0, 1.1, 0.1)]),
-        precision[best],
-        recall[best],
-        false[best] / max(negatives, 1),
-        1 - recall[best],
-        best / 255,
-    )
-    return dict(zip(MEASURES, map(float, figures), strict=True))
+    return {
+        "MaxF": float(f1[best]),
+        "AP": float(np.mean([precision[recall >= least].max() for least in np.arange(0, 1.1, 0.1)])),
+        "PRE": float(precision[best]),
+        "REC": float(recall[best]),
+        "FPR": float(false_positives[best] / max(negatives, 1)),
+        "FNR": float(1 - recall[best]),
+        "threshold": float(best / 255),
+    }
 
 
-class RoadScores:
-    """Frame by frame the histograms of the benchmark's categories; no frame is kept.
+class RoadScores(ConfusionMatrix):
+    """Collects the benchmark's histograms next to the confusion matrix.
 
     Attributes:
-        mistakes: a line for each frame whose calibration is missing or bad; bird's-eye scores are without it.
+        problems: a line for each frame that is left out of the bird's-eye scores.
     """
 
-    def __init__(self) -> None:
-        self.mistakes: list[str] = []
-        self._histograms = {space: defaultdict[str, Array | int](int) for space in ("image", "bev")}
+    def __init__(self, config: DataConfig):
+        super().__init__(CLASSES)
+        self.problems: list[str] = []
+        self._config = config
+        self._histograms = defaultdict[tuple[str, str], Array](lambda: np.zeros(HISTOGRAMS, np.int64))
 
-    def add(self, name: str, truth: Array, confidence: Array, calibration: Path) -> None:
-        """Counts a frame by its truth's name, such as um_road_000000: truth and confidence uint8 (H, W)."""
-        kind = name.rpartition("_")[0]
-        self._histograms["image"][kind] += count_confidences(truth, confidence)
+    def add(self, name: str, label: Array, prediction: tuple[Array, Array]) -> None:
+        """Counts a frame such as um_000000: label, and predicted labels and confidence of road, all uint8 (H, W)."""
+        labels, confidence = prediction
+        super().add(name, label, labels)
+        self.add_confidence(truth_name(self._config, name), label, confidence)
+
+    def add_confidence(self, name: str, label: Array, confidence: Array) -> None:
+        """Counts a frame by its ground truth's name, such as um_road_000000, for the benchmark's measures only."""
+        category, kind, number = name.split("_")
+        self._histograms["image", f"{category}_{kind}"] += count_pairs(label, confidence, HISTOGRAMS)
         try:
-            homography = road_to_image(calibration)
+            homography = road_to_image(calibration_file(self._config, f"{category}_{number}"))
         except UserError as error:
-            self.mistakes.append(f"{name}: is left out of the bird's-eye scores: {error}")
+            self.problems.append(f"{name}: is left out of the bird's-eye scores: {error}")
             return
-        seen = birds_eye(np.dstack([truth, confidence]), homography, outside=IGNORE)
-        self._histograms["bev"][kind] += count_confidences(seen[..., 0], seen[..., 1])
+        from_above = birds_eye(np.dstack([label, confidence]), homography, outside=IGNORE)
+        self._histograms["bev", f"{category}_{kind}"] += count_pairs(from_above[..., 0], from_above[..., 1], HISTOGRAMS)
 
-    def figures(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Space ("image", "bev") -> category -> `measures`; categories without frames or without road are absent."""
-        result: dict[str, dict[str, dict[str, float]]] = {}
-        for space, histograms in self._histograms.items():
-            summed = {name: sum(histograms.get(kind, 0) for kind in kinds) for name, kinds in CATEGORIES.items()}
-            found = {name: measures(both) for name, both in summed.items() if isinstance(both, np.ndarray)}
-            result[space] = {name: figures for name, figures in found.items() if figures}
-        return result
+    def scores(self) -> dict[str, Any]:
+        """As `ConfusionMatrix.scores`, and `kitti_road`: `measures` of the categories that have road pixels."""
+        figures: Figures = {"image": {}, "bev": {}}
+        for space, rows in figures.items():
+            for category, kinds in CATEGORIES.items():
+                found = measures(np.sum([self._histograms[space, kind] for kind in kinds], axis=0))
+                if found is not None:
+                    rows[category] = found
+        return {**super().scores(), "kitti_road": figures}
 
 
-def road_table(figures: dict[str, dict[str, dict[str, float]]]) -> str:
-    """What `RoadScores.figures` gives as the benchmark's server shows it: percent, a line a category."""
+def road_table(figures: Figures) -> str:
+    """`kitti_road` of `RoadScores` as the benchmark's server shows them: percent, a line for each category."""
     lines = []
     for space, title in (("image", "image"), ("bev", "bird's-eye view")):
         lines.append(f"{title:<16}" + "".join(f"{name:>10}" for name in MEASURES))
@@ -128,56 +122,41 @@ def road_table(figures: dict[str, dict[str, dict[str, float]]]) -> str:
     return "\n".join(lines)
 
 
-def evaluate_road(
-    config: DataConfig, dataset: Dataset, predict: Callable[[Array], Array]
-) -> tuple[dict[str, Any], list[str]]:
-    """Scores a network on a split with truth, each frame once, one at a time.
-
-    Args:
-        config: of the split.
-        dataset: the split, of the classes background and road.
-        predict: image uint8 (H, W, 3) -> class index and confidence of road, uint8 (H, W, 2).
-
-    Returns:
-        What `evaluate` gives and, as `kitti_road`, `RoadScores.figures`; and `RoadScores.mistakes`.
-    """
-    matrix, road = np.zeros((2, 2), np.int64), RoadScores()
-    for index in tqdm(range(len(dataset)), "evaluate", unit="frame", leave=False, disable=None):
-        image, truth = dataset.read(index)
-        label, confidence = np.moveaxis(predict(image), -1, 0)
-        matrix += count_pixels(truth, label, 2)
-        name = dataset.names[index]
-        road.add(truth_name(config, name), truth, confidence, calibration_file(config, name))
-    record = {"split": dataset.split, "frames": len(dataset), **scores(matrix, dataset.classes)}
-    return {**record, "kitti_road": road.figures()}, road.mistakes
-
-
 def score_predictions(config: DataConfig, folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """Scores the confidences in a folder, 8-bit PNGs called like the truth, which alone is read with the calibration.
+    """Scores a folder of confidences: 8-bit PNGs named like the ground truth. Images are not needed.
 
     Returns:
-        `frames` that were scored and, as `kitti_road`, `RoadScores.figures`; and a line for all that is wrong.
+        `frames` that were scored and `kitti_road` as in `RoadScores.scores`; and a line for each problem.
 
     Raises:
-        UserError: there is no such folder, no prediction or no truth at all.
+        UserError: the folder holds no prediction, or there is no folder of ground truth.
     """
-    paths, training, road, mistakes, frames = sorted(folder.glob("*.png")), part_of_tree(config), RoadScores(), [], 0
+    paths = sorted(folder.glob("*.png"))
     if not paths:
         raise UserError(f"{folder}: holds no prediction; name a folder of files such as um_road_000000.png")
-    if not (training / "gt_image_2").is_dir():
-        raise UserError(f"{training / 'gt_image_2'}: no such folder; set data.root to KITTI's official tree")
+    label_folder = part_of_tree(config) / "gt_image_2"
+    if not label_folder.is_dir():
+        raise UserError(f"{label_folder}: no such folder; set data.root to KITTI's official tree")
+    road = RoadScores(config)
+    unreadable = []
     for path in tqdm(paths, "score", unit="frame", leave=False, disable=None):
-        truth_file = training / "gt_image_2" / path.name
         try:
-            if not (match := TRUTH_NAME.fullmatch(path.stem)) or not truth_file.is_file():
-                raise UserError(f"{path}: has no truth {truth_file}; rename or remove it")
-            confidence, truth = read_confidence(config, path), decode_label(config, truth_file)
-            if confidence.shape != truth.shape:
-                sizes = "{1}x{0}, its truth {3}x{2}".format(*confidence.shape, *truth.shape)
-                raise UserError(f"{path}: is {sizes} (width x height); write confidences at the image's size")
+            label, confidence = _label_and_confidence(config, label_folder / path.name, path)
         except UserError as error:
-            mistakes.append(str(error))
-            continue
-        road.add(path.stem, truth, confidence, calibration_file(config, f"{match[1]}_{match[2]}"))
-        frames += 1
-    return {"frames": frames, "kitti_road": road.figures()}, mistakes + road.mistakes
+            unreadable.append(str(error))
+        else:
+            road.add_confidence(path.stem, label, confidence)
+    record = {"frames": len(paths) - len(unreadable), "kitti_road": road.scores()["kitti_road"]}
+    return record, unreadable + road.problems
+
+
+def _label_and_confidence(config: DataConfig, label_file: Path, path: Path) -> tuple[Array, Array]:
+    """Reads a ground truth and a prediction, uint8 (H, W); UserError where one is missing, bad or of another size."""
+    if not TRUTH_NAME.fullmatch(path.stem) or not label_file.is_file():
+        raise UserError(f"{path}: has no ground truth {label_file}; rename or remove it")
+    confidence = read_confidence(config, path)
+    label = decode_label(config, label_file)
+    if confidence.shape != label.shape:
+        sizes = "{1}x{0}, its ground truth {3}x{2}".format(*confidence.shape, *label.shape)
+        raise UserError(f"{path}: is {sizes} (width x height); write confidences at the image's size")
+    return label, confidence
