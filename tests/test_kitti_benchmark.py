@@ -41,11 +41,6 @@ def of_pixels(label: list[int], confidence: list[int]) -> dict[str, float] | Non
     return measures(histograms(np.array([label], np.uint8), np.array([confidence], np.uint8)))
 
 
-def test_histograms_leave_ignored_pixels_out() -> None:
-    both = histograms(np.array([[0, 1, IGNORE]], np.uint8), np.array([[3, 255, 9]], np.uint8))
-    assert (both.shape, both.sum(), both[0, 3], both[1, 255]) == ((2, 256), 2, 1, 1)
-
-
 def test_curve_worked_out_by_hand() -> None:
     # q >= 200: TP 1 of 4, FP 0; >= 100: 2, 1; >= 50: 3, 1; >= 0: 4, 4 (thresholds of one stretch have one point)
     figures = of_pixels([1, 1, 0, 1, 1, 0, 0, 0], [200, 100, 100, 50, 0, 0, 0, 0])
@@ -73,12 +68,6 @@ def test_pixels_of_one_kind_make_no_curve_or_no_false_alarm() -> None:
     assert of_pixels([0, 0], [0, 255]) is None
     assert of_pixels([IGNORE], [255]) is None
     assert of_pixels([1, 1], [9, 255])["FPR"] == 0
-
-
-def test_whole_numbers_are_the_float_rule() -> None:
-    q, k = np.meshgrid(np.arange(256), np.arange(256))
-    for kind in (np.float32, np.float64):
-        np.testing.assert_array_equal(q >= k, q.astype(kind) / kind(255) >= k.astype(kind) / kind(255))
 
 
 @given(arrays(np.uint8, 12, elements=st.sampled_from([0, 1, IGNORE])), arrays(np.uint8, 12))

@@ -1,11 +1,11 @@
-"""Writes the zip that the server of KITTI Road scores: a run's confidences of the test frames, seen from above."""
+"""Writes the zip that the KITTI Road server scores: bird's-eye confidences of a run for the test frames."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from fcn.datasets.kitti_road import ROAD, testing_names
+from fcn.datasets.kitti_road import ROAD
 from fcn.errors import UserError, print_error, printable
 from fcn.evaluation.kitti.submission import submission_frames, write_submission
 from fcn.runs.trained import TrainedModel
@@ -22,26 +22,21 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Runs the command."""
+    out = arguments.out
     trained = TrainedModel.find(arguments.run, shipped=False)
     config = trained.config().data
     if config.kind != "kitti_road":
         raise UserError(f"{trained.weights}: was trained with data.kind {config.kind}; name a run on kitti_road")
-    if not arguments.out.parent.is_dir():
-        raise UserError(f"{arguments.out.parent}: no such folder; make it or name another --out")
-    frames, missing = submission_frames(config)
-    if not frames or (missing and not arguments.partial):
-        raise UserError(*missing)
+    if not out.parent.is_dir():
+        raise UserError(f"{out.parent}: no such folder; create it or name another --out")
+    frames, problems = submission_frames(config)
+    if not frames or (problems and not arguments.partial):
+        raise UserError(*problems, f"{out}: is not written; fix these files, or leave the frames out with --partial")
+    for problem in problems:
+        print_error(printable(problem))
 
-    from fcn.inference.predictor import load_predictor  # TensorFlow: only now that nothing is known to be wrong
+    from fcn.inference.predictor import load_predictor  # imports TensorFlow: only after all checks
 
-    predictor = load_predictor(trained)
-    mistakes = write_submission(
-        config,
-        frames,
-        lambda image: predictor.labels_and_confidence(image, ROAD)[1],
-        arguments.out,
-        arguments.partial,
-    )
-    for line in missing + mistakes:
-        print_error(printable(line))
-    print(f"{arguments.out}: {len(frames) - len(mistakes)} of {len(testing_names(config))} frames")
+    predictor = load_predictor(trained, max_height=None)
+    write_submission(config, frames, lambda image: predictor.labels_and_confidence(image, ROAD)[1], out)
+    print(f"{out}: {len(frames)} of {len(frames) + len(problems)} frames")
