@@ -38,7 +38,7 @@ def test_runs_are_averaged_at_the_steps_they_share(tmp_path: Path) -> None:
     ]
     assert len({len(line) for line in table.splitlines()[:-1]}) == 1  # columns
     assert curve_table({"one": read_curve(one)}).startswith("1 run  ")
-    with pytest.raises(UserError, match=r"^one, three: share no evaluated step, or have different classes; name"):
+    with pytest.raises(UserError, match=r"^one, three: share no evaluated step, or differ in classes; name"):
         curve_table({"one": read_curve(one), "three": read_curve(run(tmp_path / "three", {7: 0.1}))})
 
 

@@ -199,10 +199,7 @@ def test_script_scores_predictions_without_images(tree: Path) -> None:
         (["--predictions", "x"], "--predictions and --config: go together"),
         (["--config", "x"], "--predictions and --config: go together"),
         (["--predictions", "x", "--config", "y", "--run", "z"], "--predictions: are scored without a network"),
-        (
-            ["--predictions", "x", "--config", "configs/synthetic.yaml"],
-            "--predictions: are scored with KITTI's ground truth; data.kind is synthetic",
-        ),
+        (["--predictions", "x", "--config", "configs/synthetic.yaml"], "need KITTI's ground truth; data.kind is synth"),
     ],
 )
 def test_evaluate_refuses_what_does_not_go_together(

@@ -31,9 +31,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="score its 8-bit confidences um_road_000000.png ... instead of a network; needs --config",
     )
-    command.add_argument(
-        "--config", type=Path, metavar="YAML", help="where the ground truth of --predictions is (data.root)"
-    )
+    command.add_argument("--config", type=Path, metavar="YAML", help="data set with the ground truth of --predictions")
     command.add_argument("--split", default="val", metavar="NAME", help="train, val or test; val")
     command.add_argument("--json", type=Path, metavar="FILE", help="write the scores to this file as JSON")
 
@@ -64,9 +62,7 @@ def _scores_of_predictions(arguments: argparse.Namespace) -> tuple[dict[str, Any
     """Scores a folder of confidences; returns the record and a line for each problem."""
     config = load_config(arguments.config, arguments.set).data
     if config.kind != "kitti_road":
-        raise UserError(
-            f"--predictions: are scored with KITTI's ground truth; data.kind is {config.kind}, set it to kitti_road"
-        )
+        raise UserError(f"--predictions: need KITTI's ground truth; data.kind is {config.kind}, set it to kitti_road")
     record, problems = score_predictions(config, arguments.predictions)
     print(f"{arguments.predictions}: {record['frames']} {'frame' if record['frames'] == 1 else 'frames'}")
     return record, problems
@@ -80,9 +76,7 @@ def _scores_of_network(arguments: argparse.Namespace) -> tuple[dict[str, Any], l
         if not key.startswith("data."):
             raise UserError(f"--set {key}: evaluation only reads data.*; the other settings are those of the training")
     if (config.data.kind, arguments.split) == ("kitti_road", "test"):
-        raise UserError(
-            "--split test: KITTI publishes no ground truth for it; its server scores a `fcn submit-kitti` zip"
-        )
+        raise UserError("--split test: KITTI publishes no labels for it; submit-kitti writes a zip for its server")
     dataset = open_split(config.data, arguments.split)
     step = f" of step {trained.record['step']}" if trained.record else ""
     flipped = ", averaged over the mirror images" if arguments.flip else ""

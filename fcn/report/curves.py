@@ -34,9 +34,7 @@ def curve_table(curves: Mapping[str, Curve]) -> str:
     steps = sorted(set.intersection(*(set(curve) for curve in curves.values())))
     classes = {tuple(row["iou"]) for curve in curves.values() for row in curve.values()}
     if not steps or len(classes) > 1:
-        raise UserError(
-            f"{', '.join(curves)}: share no evaluated step, or have different classes; name runs of one recipe"
-        )
+        raise UserError(f"{', '.join(curves)}: share no evaluated step, or differ in classes; name runs of one recipe")
     title = "1 run" if len(curves) == 1 else f"{len(curves)} runs"
     lines = [f"{title:<22}{'minutes':>9}    mean  lowest highest"]
     for step in steps:
