@@ -13,7 +13,7 @@ from fcn.config.settings import Config
 from fcn.errors import UserError
 from fcn.images import read_image
 from fcn.report.curves import curve_table, plot_curves, read_curve
-from fcn.runs.paths import RunFolder
+from fcn.runs.paths import RunPaths
 
 
 def run(path: Path, scores: dict[int, float]) -> RunPaths:
@@ -70,7 +70,7 @@ def test_rows_that_were_cut_off_are_left_out_and_damaged_ones_named(tmp_path: Pa
 
 
 def test_script_prints_the_table_and_plots_to_a_png_only(tmp_path: Path, script: Script) -> None:
-    path = run(tmp_path / "run", {2: 0.2}).path
+    path = run(tmp_path / "run", {2: 0.2}).directory
     done = script("plot_runs", path, "--out", tmp_path / "curves.png")
     assert done.returncode == 0, done.stderr
     assert done.stdout == curve_table({"": read_curve(RunPaths.of(path))}) + f"\ncurves: {tmp_path / 'curves.png'}\n"

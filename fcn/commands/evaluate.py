@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fcn.commands.arguments import add_model_arguments, add_set_argument
+from fcn.commands.tensorflow_import import import_tensorflow
 from fcn.config.yaml_file import changed_keys, load_config
 from fcn.datasets import open_split
 from fcn.errors import UserError, print_error, printable
@@ -81,6 +82,7 @@ def _scores_of_network(arguments: argparse.Namespace) -> tuple[dict[str, Any], l
     step = f" of step {trained.record['step']}" if trained.record else ""
     flipped = ", averaged over the mirror images" if arguments.flip else ""
     print(f"{trained.weights}{step}: {len(dataset)} frames of {dataset.split}{flipped}", flush=True)
+    import_tensorflow()
     record, baseline, problems = evaluate_trained(trained, config, dataset, arguments.flip)
     print(score_table(record, baseline))
     height, width = dataset.read(0)[0].shape[:2]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fcn.errors import UserError
 from fcn.report.curves import curve_table, plot_curves, read_curve
-from fcn.runs.paths import RunFolder
+from fcn.runs.paths import existing_run
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> None:
     out = arguments.out
     if out and (out.suffix != ".png" or not out.parent.is_dir()):
         raise UserError(f"--out {out}: cannot be written; name a file NAME.png in an existing folder")
-    curves = {str(path): read_curve(RunFolder.open(path)) for path in arguments.runs}
+    curves = {str(path): read_curve(existing_run(path)) for path in arguments.runs}
     print(curve_table(curves))
     if out:
         plot_curves(curves, out)

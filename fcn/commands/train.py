@@ -80,11 +80,10 @@ def run(arguments: argparse.Namespace) -> None:
         import_tensorflow()
         from fcn.training.loop import train
 
-        if not continued:
-            folder.create(config := with_precision(config))
-        train(config, folder, training, validation, weights, fingerprint, arguments.allow_changed)
-    best = folder.best()
-    place = f"{best['split']} ({best['frames']} frames)"
-    print(f"{best['parameters']:,} parameters; best on {place} at step {best['step']}:")
-    print(score_table(best, best["color_table"]))
-    print(f"run: {folder.path}  weights: {folder.best_weights}  pictures: {folder.pictures}")
+        train(config, paths, training, validation, weights, fingerprint, checkpoint=checkpoint)
+
+    best = read_best(paths)
+    baseline = best["color_table"] if "color_table" in best else best["colour_table"]  # the name in version 0.1
+    print(f"{best['parameters']:,} parameters; best on {best['split']} ({best['frames']} frames), step {best['step']}:")
+    print(score_table(best, baseline))
+    print(f"run: {paths.directory}  weights: {paths.best_weights}  pictures: {paths.pictures}")

@@ -17,9 +17,9 @@ from fcn.runs.paths import RunPaths
 Curve = dict[int, dict[str, Any]]
 
 
-def read_curve(folder: RunFolder) -> Curve:
+def read_curve(run: RunPaths) -> Curve:
     """Step -> the row of its evaluation. Raises UserError where the run has no such row, or one is damaged."""
-    curve = {row["step"]: row for row in folder.rows() if {"miou", "iou", "run_seconds"} <= row.keys()}
+    curve = {row["step"]: row for row in read_rows(run.metrics) if {"miou", "iou", "run_seconds"} <= row.keys()}
     if not curve:
         raise UserError(f"{run.directory}: has no timed evaluation; train until the first one (train.evaluate_steps)")
     return curve

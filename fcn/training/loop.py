@@ -204,7 +204,7 @@ def report(log: MetricsLog, progress: tqdm[Any], **row: Any) -> None:
         known = {name: value for name, value in row["iou"].items() if value is not None}
         lowest = min(known, key=known.__getitem__, default="-")
         text = (
-            f"{row['split']} mIoU {shown(row['miou'])} (color table {shown(row['color_table_miou'])}), "
+            f"{row['split']} mIoU {shown(row['miou'])} (color lookup {shown(row['color_table_miou'])}), "
             f"lowest {lowest} {shown(known.get(lowest))}, {row['evaluate_seconds']:.1f} s"
         )
     if progress.disable:
