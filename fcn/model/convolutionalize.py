@@ -1,9 +1,10 @@
-"""Dense layers become convolutions, exactly: the classifier then slides over a map of any size.
+"""Turns dense layers into convolutions, exactly: the classifier then slides over a feature map of any size.
 
-A dense layer on a flattened (h, w, c) map multiplies every number of the map by its own weight and adds up. So does a
-convolution with an h x w window at one place. On a larger map the convolution does it at every place.
+A dense layer on a flattened (h, w, c) map multiplies every value of the map by its own weight and adds up. So does a
+convolution with an h x w window at one place of a map. On a larger map the convolution does it at every place.
 """
 
+# Shapes: N images, H x W pixels, h x w the flattened map, c its channels, C classes
 from __future__ import annotations
 
 import keras
@@ -12,27 +13,27 @@ from keras import layers
 
 
 def dense_kernel_to_conv(kernel: np.ndarray, window: tuple[int, int]) -> np.ndarray:
-    """Dense kernel (h x w x c, units) -> convolution kernel (h, w, c, units), for the window (h, w).
+    """Dense kernel (h * w * c, units) -> convolution kernel (h, w, c, units) for the window (h, w).
 
-    Keras flattens a map in the order (h, w, c), so no number moves. Caffe and torch store (units, c, h, w) and need a
-    transpose (2, 3, 1, 0) instead; the wrong order would run, and have lost what was learned.
+    Keras flattens a map in the order (h, w, c), so no value moves. Caffe and torch store (units, c, h, w) and need
+    transpose(2, 3, 1, 0) instead. The wrong order runs without an error, but what was learned is lost.
     """
     height, width = window
     return kernel.reshape(height, width, -1, kernel.shape[-1])
 
 
 def convolutionalize(classifier: keras.Model) -> keras.Model:
-    """The same network for images of any size, with a map of logits for the vector of logits.
+    """The same network for images of any size; it returns a map of logits instead of one vector.
 
-    The first dense layer takes the window of the map that was flattened, with SAME padding; the later ones are 1x1.
-    With an odd window (h, w) cell (i + h // 2, j + w // 2) of the map is the classifier's head on the window that
-    begins at (i, j). Cells nearer to the border see zeros beyond it. Layers keep their names and weights.
+    The first dense layer becomes a SAME convolution whose window is the flattened map; the later ones become 1x1
+    convolutions. With an odd window (h, w), cell (i + h // 2, j + w // 2) of the result is the classifier's head on the
+    window that begins at (i, j). Cells closer to the border see zeros beyond it. Layers keep their names and weights.
 
     Args:
-        classifier: a chain of layers with one Flatten before its dense layers, as `vgg.build_classifier` makes it.
+        classifier: a chain of layers with one Flatten before its dense layers, as `vgg.build_classifier` returns it.
 
     Returns:
-        uint8 RGB (N, H, W, 3) -> float32 (N, ceil(H / 32), ceil(W / 32), C) for a VGG.
+        uint8 RGB (N, H, W, 3) -> logits float32 (N, ceil(H / 32), ceil(W / 32), C) for a VGG.
     """
     image = keras.Input((None, None, classifier.input.shape[-1]), dtype=classifier.input.dtype, name="image")
     x = image
@@ -41,6 +42,7 @@ def convolutionalize(classifier: keras.Model) -> keras.Model:
         if isinstance(layer, layers.Flatten):
             window = tuple(layer.input.shape[1:3])
             continue
+        weights = layer.get_weights()
         if isinstance(layer, layers.Dense):
             copy = layers.Conv2D(
                 layer.units,
@@ -50,12 +52,10 @@ def convolutionalize(classifier: keras.Model) -> keras.Model:
                 activation=layer.activation,
                 name=layer.name,
             )
-            kernel, *bias = layer.get_weights()
-            weights = [dense_kernel_to_conv(kernel, window), *bias]
+            weights[0] = dense_kernel_to_conv(weights[0], window)
             window = (1, 1)
         else:
             copy = type(layer).from_config(layer.get_config())
-            weights = layer.get_weights()
         x = copy(x)
         copy.set_weights(weights)
     return keras.Model(image, x)
