@@ -1,15 +1,19 @@
-"""The examples give the post's numbers, and what the page says of the layers is so."""
+"""The printed page has every number of the post, and what it says of the layers is so."""
 
 from __future__ import annotations
+
+import re
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import Script
 from keras import layers
 
 from fcn.explain import examples
 
-# the post's table: its 4x4 input by a 1x1 kernel to two channels and by the same kernel back
+# the post's kernel, and its table: its 4x4 input by a 1x1 kernel to two channels and by the same kernel back
+POST_KERNEL = [-0.39915761, 2.10443926]
 POST_TABLE = [
     [1.9132932, 3.3048427, 5.2475062e-04, 1.3870993],
     [0.67331469, 0.42364866, 0.85456026, 1.5854297],
@@ -17,46 +21,38 @@ POST_TABLE = [
     [0.93802512, 4.0287952, 0.12565404, 3.0760992],
 ]
 ROUNDING = 1e-6  # relative: a few units in the last place of float32
+NUMBER = r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?"
 
 
-def test_kernel_is_the_one_of_the_post() -> None:
-    np.testing.assert_allclose(examples.channels_example().kernel, [-0.39915761, 2.10443926], rtol=1e-8)
+@pytest.fixture(scope="module")
+def page(script: Script) -> str:
+    done = script("explain_layers")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
-def test_dense_layer_over_channels_equals_1x1_convolution() -> None:
-    example = examples.channels_example()
-    by_hand = example.x * np.array([-0.39915761, 2.10443926])
-    np.testing.assert_allclose(example.dense, by_hand, rtol=ROUNDING)
-    np.testing.assert_allclose(example.conv, by_hand, rtol=ROUNDING)
-    assert example.shapes == [(1, 2), (1, 1, 1, 2), (1, 1, 1, 2)]
+def arrays(page: str, section: int) -> list[np.ndarray]:
+    """The numbers of every array that a section prints."""
+    text = page.split("\n== ")[section]
+    blocks = re.findall(r"^\[[][\d\s.e+-]*\]$", text, re.MULTILINE)
+    return [np.array(re.findall(NUMBER, block), float) for block in blocks]
 
 
-def test_transposed_convolution_of_either_gives_the_table_of_the_post() -> None:
-    example = examples.channels_example()
-    for back in (example.back, example.back_of_conv):
-        assert back.shape == (1, 4, 4, 1)
-        np.testing.assert_allclose(back[0, :, :, 0], POST_TABLE, rtol=ROUNDING)
-    np.testing.assert_allclose(example.gain, 4.5879917, rtol=ROUNDING)
-    np.testing.assert_allclose(example.gain * example.x[0, :, :, 0], POST_TABLE, rtol=ROUNDING)
+def number_after(text: str, label: str) -> float:
+    return float(re.search(re.escape(label) + rf" ({NUMBER})", text)[1])
 
 
-def test_sizes_are_those_of_the_post_by_rule_and_by_layer() -> None:
-    expected = {
-        (3, 5, 2, "same"): 6,
-        (2, 3, 2, "same"): 4,
-        (4, 1, 1, "same"): 4,
-        (4, 1, 1, "valid"): 4,
-        (4, 1, 2, "same"): 8,
-        (4, 1, 2, "valid"): 8,
-        (4, 3, 2, "valid"): 9,
-        (7, 3, 2, "same"): 14,
-        (4, 3, 3, "valid"): 12,
-    }
-    cases = examples.sizes_example()
-    assert {(case.n, case.k, case.s, case.padding): case.rule for case in cases} == expected
-    for case in cases:
-        assert case.before == (1, case.n, case.n, 1)
-        assert case.after == (1, case.rule, case.rule, 1)
+def test_dense_layer_over_channels_and_1x1_convolution_give_the_numbers_of_the_post(page: str) -> None:
+    x, dense, back = arrays(page, 1)
+    np.testing.assert_allclose(x, np.random.RandomState(1).rand(16), rtol=1e-8)
+    assert f"({POST_KERNEL[0]}, {POST_KERNEL[1]})" in page
+    np.testing.assert_allclose(dense.reshape(2, 16), np.outer(POST_KERNEL, x), rtol=ROUNDING)
+    assert number_after(page, "differs from the dense layer by") < ROUNDING
+    np.testing.assert_allclose(back, np.ravel(POST_TABLE), rtol=ROUNDING)
+    assert number_after(page, "the result differs from this by") < ROUNDING
+    gain = number_after(page, "the channels are added up:")
+    assert gain == pytest.approx(4.5879917, rel=ROUNDING)
+    np.testing.assert_allclose(gain * x, np.ravel(POST_TABLE), rtol=ROUNDING)
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
@@ -69,49 +65,57 @@ def test_size_rule_holds_for_real_layers(kernel: int, stride: int, padding: str)
         assert layer(tf.ones((1, size, size, 1))).shape == (1, expected, expected, 1)
 
 
-def test_downsample_example_counts_the_overlaps_and_goes_back_to_its_size() -> None:
-    example = examples.downsample_example()
-    assert example.kernel.shape == (3, 3, 128, 256)
-    assert (example.x.shape, example.up.shape) == ((64, 7, 7, 256), (64, 14, 14, 128))
-    # along an axis 8 of 14 cells lie in one window and 6 in two; 64 images, 128 channels
-    assert example.counts == {256: 64 * 128 * 8 * 8, 512: 64 * 128 * 2 * 8 * 6, 1024: 64 * 128 * 6 * 6}
-    assert example.back.shape == example.x.shape
-
-
-def test_raw_op_gives_the_size_it_is_told_with_zeros_where_no_window_reaches() -> None:
-    example = examples.upsample_example()
-    assert example.conv.kernel.shape == (3, 3, 128, 256)
-    shapes = [array.shape for array in (example.x, example.small, example.layer, example.raw)]
-    assert shapes == [(64, 14, 14, 128), (64, 4, 4, 256), (64, 12, 12, 128), (64, 14, 14, 128)]
-    assert example.rest == 0
-    np.testing.assert_array_equal(example.raw[:, :12, :12], example.layer)
-    assert example.raw[:, :12, :12].min() > 0
-    assert example.sizes == [12, 13, 14]
+@pytest.mark.parametrize(
+    "line",
+    [
+        "shape (1, 4, 4, 1)",
+        "Dense layer, kernel (1, 2) -> (1, 4, 4, 2)",
+        "Convolution, kernel (1, 1, 1, 2) -> (1, 4, 4, 2)",
+        "stride 1, kernel (1, 1, 1, 2) -> (1, 4, 4, 1)",
+        "n 3  k 5  s 2  same   rule  6  layer (1, 3, 3, 1) -> (1, 6, 6, 1)",
+        "n 2  k 3  s 2  same   rule  4  layer (1, 2, 2, 1) -> (1, 4, 4, 1)",
+        "n 4  k 1  s 1  same   rule  4  layer (1, 4, 4, 1) -> (1, 4, 4, 1)",
+        "n 4  k 1  s 1  valid  rule  4  layer (1, 4, 4, 1) -> (1, 4, 4, 1)",
+        "n 4  k 1  s 2  same   rule  8  layer (1, 4, 4, 1) -> (1, 8, 8, 1)",
+        "n 4  k 1  s 2  valid  rule  8  layer (1, 4, 4, 1) -> (1, 8, 8, 1)",
+        "n 4  k 3  s 2  valid  rule  9  layer (1, 4, 4, 1) -> (1, 9, 9, 1)",
+        "n 7  k 3  s 2  same   rule 14  layer (1, 7, 7, 1) -> (1, 14, 14, 1)",
+        "n 4  k 3  s 3  valid  rule 12  layer (1, 4, 4, 1) -> (1, 12, 12, 1)",
+        "the post's text goes to (1, 8, 8, 1), stride 2, and its code to (1, 4, 4, 1), stride 1",
+        "A convolution with stride 2 goes the other way, to (1, 2, 2, 1)",
+        "Ones (64, 7, 7, 256), kernel of ones (3, 3, 128, 256), stride 2, SAME -> (64, 14, 14, 128)",
+        # along an axis 8 of 14 cells lie in one window and 6 in two; 64 images, 128 channels
+        str({256: 64 * 128 * 8 * 8, 512: 64 * 128 * 2 * 8 * 6, 1024: 64 * 128 * 6 * 6}),
+        "goes back to (64, 7, 7, 256)",
+        "Ones (64, 14, 14, 128), kernel of ones (3, 3, 128, 256), stride 3, VALID convolution -> (64, 4, 4, 256)",
+        "Conv2DTranspose follows the rule of section 2 -> (64, 12, 12, 128)",
+        "output_shape (64, 14, 14, 128) -> (64, 14, 14, 128); last two rows and columns, beyond all windows: 0",
+        "4 cells a side of each of [12, 13, 14]",
+        "image (160, 192, 3) -> last map (5, 6, 16) -> scores (5, 6, 3)",
+    ],
+)
+def test_page_has_the_shapes_of_the_post(line: str, page: str) -> None:
+    assert line in page
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4])
 def test_transposed_convolution_is_the_adjoint_and_not_the_inverse(kernel: int, stride: int, padding: str) -> None:
-    example = examples.adjoint_example(kernel, stride, padding)
-    np.testing.assert_allclose(example.left, example.right, rtol=1e-10)
-    assert example.far > 1
-
-
-def test_transposed_convolution_is_the_matrix_of_the_convolution_transposed() -> None:
-    kernel = np.random.default_rng(0).normal(size=(3, 3, 1, 1))
-    columns = [tf.nn.conv2d(np.eye(25)[i].reshape(1, 5, 5, 1), kernel, 2, "SAME").numpy().ravel() for i in range(25)]
-    y = np.random.default_rng(1).normal(size=(1, 3, 3, 1))
-    back = tf.nn.conv2d_transpose(y, kernel, (1, 5, 5, 1), 2, "SAME").numpy()
-    np.testing.assert_allclose(back.ravel(), np.array(columns) @ y.ravel(), atol=1e-12)
+    text = examples.adjoint(kernel, stride, padding)
+    left = number_after(text, "<conv(x), y> =")
+    assert left == pytest.approx(number_after(text, "<x, convT(y)> ="), rel=1e-9)
+    assert number_after(text, "is off x by up to") > 1
 
 
 @pytest.mark.parametrize("window", [1, 3, 5, 7])
 def test_dense_layer_on_every_window_equals_the_convolution(window: int) -> None:
-    example = examples.head_example(window)
-    assert example.shapes == ((window + 3, window + 5, 4), (window * window * 4, 5), (window, window, 4, 5))
-    assert max(example.own, example.inside, example.everywhere) < 1e-12
-    assert (example.wrong > 1) == (window > 1)  # one cell has one order
+    text = examples.dense_head(window)
+    assert f"Map {(window + 3, window + 5, 4)}, dense kernel {(window * window * 4, 5)};" in text
+    assert f"-> {(window, window, 4, 5)}" in text
+    for label in ("on a map of one window:", "on every window of the whole map:", "all cells:"):
+        assert number_after(text, label) < 1e-12
+    assert (number_after(text, "here it is wrong by") > 1) == (window > 1)  # one cell has one order
 
 
 def test_windows_are_taken_row_by_row() -> None:
@@ -121,20 +125,29 @@ def test_windows_are_taken_row_by_row() -> None:
     np.testing.assert_array_equal(examples.windows(plane, 3, 2), [cut[0], cut[4]])
 
 
-def test_classifier_and_converted_network_agree_on_maps_but_not_on_windows_of_the_image() -> None:
-    example = examples.classifier_example()
-    assert example.shapes == ((160, 192, 3), (5, 6, 16), (5, 6, 3))
-    assert max(example.own, example.on_map) < 1e-5 * example.scale
-    assert example.on_image[0] > 0.01 * example.scale
+def test_classifier_and_converted_network_agree_on_maps_but_not_on_windows_of_the_image(page: str) -> None:
+    size = number_after(page, "mean size")
+    assert number_after(page, "on images of its own size:") < 1e-5 * size
+    assert number_after(page, "on windows of the last map:") < 1e-5 * size
+    assert number_after(page, "but on windows of the image:") > 0.01 * size
 
 
-def test_bilinear_example_is_what_the_page_says() -> None:
-    example = examples.bilinear_example()
-    np.testing.assert_allclose(example.kernel, np.outer([0.25, 0.75, 0.75, 0.25], [0.25, 0.75, 0.75, 0.25]))
+def test_bilinear_example_is_what_the_page_says(page: str) -> None:
+    kernel, profile, plain, repeated, ramp = arrays(page, 7)
+    np.testing.assert_allclose(kernel.reshape(4, 4), np.outer([0.25, 0.75, 0.75, 0.25], [0.25, 0.75, 0.75, 0.25]))
     rising = np.arange(1, 17, 2) / 16
-    np.testing.assert_allclose(example.profile, [*rising, *rising[::-1]], rtol=ROUNDING)
-    np.testing.assert_allclose(example.bare, [0.5625, 0.6875, 0.8125, 0.9375, 1, 1, 1, 1], rtol=ROUNDING)
-    np.testing.assert_allclose(example.repeated, 1, rtol=ROUNDING)
-    assert example.resize < 2e-6
-    np.testing.assert_allclose(example.ramp, np.interp((np.arange(20) + 0.5) / 4 - 0.5, range(5), range(5)), atol=1e-6)
-    assert example.ramp_difference < 1e-6
+    np.testing.assert_allclose(profile, [*rising, *rising[::-1]], rtol=ROUNDING)
+    np.testing.assert_allclose(plain, [0.5625, 0.6875, 0.8125, 0.9375, 1, 1, 1, 1], rtol=ROUNDING)
+    np.testing.assert_allclose(repeated, np.ones(8), rtol=ROUNDING)
+    assert number_after(page, "2, 4, 8, 16 and 32:") < 2e-6
+    np.testing.assert_allclose(ramp, np.interp((np.arange(20) + 0.5) / 4 - 0.5, range(5), range(5)), atol=1e-6)
+    assert number_after(page, "held at both ends. Largest difference:") < 1e-6
+
+
+def test_page_fits_a_reader(page: str) -> None:
+    lines = page.splitlines()
+    assert len(lines) <= 150
+    assert max(map(len, lines)) <= 120
+    headings = [line for line in lines if line.startswith("== ")]
+    assert [heading[3] for heading in headings] == list("1234567")
+    assert page.count("Rule:") >= len(headings)

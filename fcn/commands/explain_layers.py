@@ -6,7 +6,7 @@ import argparse
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """The command has none."""
+    """This command has no arguments."""
 
 
 def run(_: argparse.Namespace) -> None:
