@@ -1,7 +1,7 @@
 """Weights on disk: an HDF5 file of arrays under the names of their variables, numbers only.
 
-Keras' own loader leaves out, with a warning, what a file does not hold. Here every name and shape is accounted for
-before the first number is read, so a network has all of its weights or those that it had.
+Keras' own loader warns of arrays that a file lacks, and continues. Here every name and shape is checked before the
+first number is read: a network gets all of its weights, or keeps those it had.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import numpy as np
 from fcn.errors import UserError
 from fcn.files import write_file
 
-if TYPE_CHECKING:  # so a file can be judged without TensorFlow
+if TYPE_CHECKING:  # so that a file can be checked without TensorFlow
     import keras
 
 
 def save_weights(model: keras.Model, path: Path) -> None:
-    """Writes weights and batch-normalization statistics, each under its `layer/name`; same weights, same bytes.
+    """Writes weights and batch-normalization statistics, each under `layer/name`; equal weights give equal bytes.
 
     Raises:
         OSError: as `write_file` does.
     """
-    # in memory: on a full disk HDF5 ends the process
-    with h5py.File("weights", "w", driver="core", backing_store=False) as file:  # track_order=True would store the time
+    # in memory first, because HDF5 ends the process when the disk is full; track_order=True would store the time
+    with h5py.File("weights", "w", driver="core", backing_store=False) as file:
         for weight in model.weights:
             file.create_dataset(weight.path, data=weight.numpy())
         file.flush()
@@ -36,43 +36,48 @@ def save_weights(model: keras.Model, path: Path) -> None:
 
 
 def load_weights(model: keras.Model, path: Path) -> None:
-    """Reads what `save_weights` wrote for a network of the same shape. The file may be a stranger's.
+    """Reads what `save_weights` wrote for a network of the same shape. The file need not be trusted.
 
-    Until every name, type and shape is known to be the model's, no number is read, no link is followed, no other file
-    is opened and no memory is taken by what the file declares.
+    Until every name, type and shape is known to match the model, no number is read, no link is followed, no other file
+    is opened, and no memory is taken because of sizes that the file declares.
 
     Raises:
-        UserError: the file is no HDF5 file, or holds other arrays than the model's, or numbers that are not finite. The
-            model is then unchanged.
+        UserError: the file is not an HDF5 file, or holds other arrays than the model's, or values that are not finite.
+            The model is then unchanged.
     """
+    wanted = {weight.path: f"{weight.dtype} {tuple(weight.shape)}" for weight in model.weights}
     try:
         with h5py.File(path) as file:
-            wanted = {weight.path: f"{weight.dtype} {tuple(weight.shape)}" for weight in model.weights}
-            if difference := _difference(file, wanted):
+            difference = _first_difference(file, wanted)
+            if difference:
                 what = f"holds weights of another network: {difference}"
                 raise UserError(f"{path}: {what}; use the config that they were trained with")
             values = [file[weight.path][()] for weight in model.weights]
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # HDF5 raises any of them
-        raise UserError(f"{path}: cannot be read as weights: {error}") from error
-    for weight, value in zip(model.weights, values, strict=True):
+        raise UserError(f"{path}: cannot be read as weights: {error}; use a NAME.weights.h5 that fcn wrote") from error
+    for name, value in zip(wanted, values, strict=True):
         if not np.isfinite(value).all():
-            raise UserError(f"{path}: {weight.path} has numbers that are not finite; use weights of another run")
+            raise UserError(f"{path}: {name} holds NaN or infinity; weights must be finite; use weights of another run")
     model.set_weights(values)
 
 
-def _difference(file: h5py.File, wanted: dict[str, str]) -> str | None:
-    """The first thing in the file that is not as wanted, in words. What is unwanted is not looked into."""
-    for name, kind in wanted.items():
-        if (stored := _stored(file, name)) != kind:
-            return f"{name} is {stored} in the file and {kind} in the network"
-    known = {*wanted, *(str(group) for name in wanted for group in PurePosixPath(name).parents)}
-    # stops at the first unknown name; h5py's own iterators make a list of all names first
+def _first_difference(file: h5py.File, wanted: dict[str, str]) -> str | None:
+    """The first array that differs from `wanted` (name -> dtype and shape), in words; what is extra is not opened."""
+    for name, wanted_kind in wanted.items():
+        kind = _kind(file, name)
+        if kind != wanted_kind:
+            return f"{name} is {kind} in the file and {wanted_kind} in the network"
+    groups = {str(group) for name in wanted for group in PurePosixPath(name).parents}
+    known = groups | set(wanted)
+    # stops at the first unknown name; h5py's own iterators would list all names first
     extra = file.id.links.visit(lambda name: None if os.fsdecode(name) in known else name, order=h5py.h5.ITER_NATIVE)
-    return extra and f"{os.fsdecode(extra)[:80]!r} is in the file and missing in the network"
+    if extra is None:
+        return None
+    return f"{os.fsdecode(extra)[:80]!r} is in the file and missing in the network"
 
 
-def _stored(file: h5py.File, name: str) -> str:
-    """What a file holds under a name, in words, told by its metadata alone."""
+def _kind(file: h5py.File, name: str) -> str:
+    """Dtype and shape of what a file holds under a name, or why it is not a float32 array; reads metadata only."""
     item = file
     for part in name.split("/"):
         if not isinstance(item, h5py.Group) or not item.id.links.exists(part.encode()):
@@ -80,8 +85,11 @@ def _stored(file: h5py.File, name: str) -> str:
         if item.id.links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
             return "a link"
         item = item[part]
-    # Only a block of numbers in this file has an offset: not chunks, which filters may blow up, nor what lies in other
-    # files. It comes before the shape, for which HDF5 opens the sources of a virtual array.
+    # Only a plain block of numbers in this very file has an offset. Chunks have none (their filters may blow up to any
+    # size), nor have numbers in other files. This check comes before the shape, because asking for the shape of a
+    # virtual array makes HDF5 open its sources.
     if not isinstance(item, h5py.Dataset) or item.id.get_offset() is None or item.attrs:
-        return "no plain array"
-    return f"float32 {item.shape}" if item.id.get_type() == h5py.h5t.IEEE_F32LE else "of another type"
+        return "not a plain array"
+    if item.id.get_type() != h5py.h5t.IEEE_F32LE:
+        return "of another type"
+    return f"float32 {item.shape}"
