@@ -1,4 +1,4 @@
-"""The decoder brings scores back to every pixel, where they belong."""
+"""The decoder gives scores for every pixel, at the right place."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def randomize(model: keras.Model, name: str) -> None:
 
 
 def upsampled(scores: np.ndarray, factor: int, height: int | None = None, width: int | None = None) -> np.ndarray:
-    """What `upsample` must be, by TensorFlow's own resizing, cropped at the bottom and right."""
+    """Expected result of `upsample`: TensorFlow's own resizing, cropped at the bottom and right."""
     size = (scores.shape[1] * factor, scores.shape[2] * factor)
     return tf.image.resize(scores, size).numpy()[:, :height, :width]
 
@@ -53,15 +53,10 @@ def upsample_to(scores: np.ndarray, factor: int, height: int, width: int) -> np.
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 7), (33, 97), (64, 32)])
 @pytest.mark.parametrize("stride", STRIDES)
-def test_logits_are_float32_of_the_images_size_whatever_it_is(stride: int, height: int, width: int) -> None:
+def test_logits_are_float32_of_the_images_size_and_start_at_zero(stride: int, height: int, width: int) -> None:
     logits = shared_fcn(stride)(images(height, width))
-    assert logits.shape == (2, height, width, CLASSES)
-    assert logits.dtype == "float32"
-
-
-@pytest.mark.parametrize("stride", STRIDES)
-def test_logits_are_zero_at_the_start(stride: int) -> None:
-    np.testing.assert_array_equal(shared_fcn(stride)(images(40, 50)), 0)
+    expected = np.zeros((2, height, width, CLASSES), np.float32)
+    np.testing.assert_array_equal(logits, expected, strict=True)  # shape and dtype too
 
 
 @pytest.mark.parametrize("stride", STRIDES)
@@ -97,37 +92,14 @@ def test_scores_of_a_skip_are_added_at_its_own_place(block: int) -> None:
 
 
 @pytest.mark.parametrize("factor", [2, 4, 8, 16, 32])
-def test_upsampling_equals_bilinear_resizing(factor: int) -> None:
-    scores = noise(2, 4, 5, CLASSES)
-    result = upsample_to(scores, factor, 4 * factor, 5 * factor)
-    np.testing.assert_allclose(result, upsampled(scores, factor), atol=2e-6)
-
-
-@pytest.mark.parametrize("factor", [2, 4, 8, 16, 32])
-def test_upsampled_ramp_is_the_ramp_and_not_shifted(factor: int) -> None:
-    ramp = np.arange(6, dtype=np.float32).reshape(1, 1, 6, 1)
-    places = (
-        np.arange(6 * factor) + 0.5
-    ) / factor - 0.5  # the middle of a pixel, counted in cells from cell 0's middle
-    for result in (
-        upsample_to(ramp, factor, factor, 6 * factor)[0, 0, :, 0],
-        upsample_to(ramp.reshape(1, 6, 1, 1), factor, 6 * factor, factor)[0, :, 0, 0],
-    ):
-        inside = (places >= 0) & (places <= 5)
-        np.testing.assert_allclose(result[inside], places[inside], atol=1e-5)
-        np.testing.assert_allclose(result[~inside], np.clip(places[~inside], 0, 5), atol=1e-5)
-
-
-@pytest.mark.parametrize("factor", [2, 8, 32])
-def test_constant_stays_constant_to_the_border(factor: int) -> None:
-    result = upsample_to(np.full((1, 1, 3, 1), 0.7, np.float32), factor, factor, 3 * factor)
-    np.testing.assert_allclose(result, 0.7, rtol=1e-6)
-
-
-def test_odd_sizes_are_cropped_at_the_bottom_and_right() -> None:
-    scores = noise(1, 3, 4, CLASSES)
-    np.testing.assert_allclose(upsample_to(scores, 2, 5, 7), upsampled(scores, 2)[:, :5, :7], atol=1e-6)
-    np.testing.assert_allclose(upsample_to(scores, 8, 17, 32), upsampled(scores, 8)[:, :17], atol=1e-6)
+@pytest.mark.parametrize(("rows", "columns"), [(4, 5), (1, 3)])
+def test_upsampling_equals_bilinear_resizing_cropped_at_the_bottom_and_right(
+    rows: int, columns: int, factor: int
+) -> None:
+    scores = noise(2, rows, columns, CLASSES)
+    for height, width in ((rows * factor, columns * factor), (rows * factor - 1, (columns - 1) * factor + 1)):
+        result = upsample_to(scores, factor, height, width)
+        np.testing.assert_allclose(result, upsampled(scores, factor, height, width), atol=2e-6)
 
 
 @pytest.mark.parametrize(
@@ -157,24 +129,27 @@ def test_last_upsampling_is_learned_only_where_the_config_says_so(stride: int, l
 
 
 @pytest.mark.parametrize(
-    ("stride", "published"),
+    ("stride", "scorers_and_sums", "upsamplings"),
     [
-        (32, "score_fr upscore"),
-        (16, "score_fr upscore2 score_pool4 fuse_pool4 upscore16"),
-        (8, "score_fr upscore2 score_pool4 fuse_pool4 upscore_pool4 score_pool3 fuse_pool3 upscore8"),
+        (32, "score_fr", "upscore"),
+        (16, "score_fr score_pool4 fuse_pool4", "upscore2 upscore16"),
+        (8, "score_fr score_pool4 fuse_pool4 score_pool3 fuse_pool3", "upscore2 upscore_pool4 upscore8"),
+        (
+            2,  # the same rule, continued
+            "score_fr score_pool4 fuse_pool4 score_pool3 fuse_pool3 score_pool2 fuse_pool2 score_pool1 fuse_pool1",
+            "upscore2 upscore_pool4 upscore_pool3 upscore_pool2 upscore_pool1",
+        ),
     ],
 )
-def test_layers_of_the_decoder_have_their_published_names(stride: int, published: str) -> None:
+def test_layers_have_their_published_names(stride: int, scorers_and_sums: str, upsamplings: str) -> None:
     model = shared_fcn(stride)
     assert model.name == f"fcn{stride}s"
-    decoder = {layer.name for layer in model.layers if layer.name.startswith(("score", "upscore", "fuse"))}
-    assert {name for name in decoder if not name.endswith("_crop")} == set(published.split())
-
-
-def test_head_of_the_classifier_gives_way_to_the_scorers() -> None:
-    names = {layer.name for layer in shared_fcn(8).layers}
-    assert {"fc6", "fc7", "fc7_dropout", "block5_conv2"} <= names
-    assert "fc8" not in names
+    names = [layer.name for layer in model.layers]
+    assert {name for name in names if name.startswith(("score", "fuse"))} == set(scorers_and_sums.split())
+    transposed = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Conv2DTranspose)]
+    assert transposed == upsamplings.split()
+    assert {"fc6", "fc7", "fc7_dropout", "block5_conv2"} <= set(names)
+    assert "fc8" not in names  # the scorers replace it
 
 
 @pytest.mark.parametrize("stride", STRIDES)
@@ -202,7 +177,8 @@ def test_skips_before_pooling_are_the_last_maps_of_the_blocks_at_the_same_stride
 
 def test_bfloat16_is_for_maps_only_and_logits_stay_close() -> None:
     config = ModelConfig(encoder="vgg11", width=1 / 32, head_units=4, stride=4)
-    exact, rough = build_fcn(config, CLASSES), build_fcn(config, CLASSES, "bfloat16")
+    exact = build_fcn(config, CLASSES)
+    rough = build_fcn(config, CLASSES, "bfloat16")
     for layer in exact.layers:
         if layer.name.startswith("score_"):
             randomize(exact, layer.name)
@@ -211,7 +187,8 @@ def test_bfloat16_is_for_maps_only_and_logits_stay_close() -> None:
     kinds = {layer.compute_dtype for layer in rough.layers if layer.name not in ("image", "preprocessing", "logits")}
     assert kinds == {"bfloat16"}
     frames = images(40, 50)
-    logits, expected = rough(frames), exact(frames)
+    logits = rough(frames)
+    expected = exact(frames)
     assert logits.dtype == "float32"
     assert 0 < np.abs(logits - expected).max() < 0.05 * np.abs(expected).max()
     assert keras.config.dtype_policy().name == "float32"

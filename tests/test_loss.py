@@ -61,10 +61,12 @@ def test_class_weights_multiply_the_losses_and_are_summed() -> None:
     labels = LABELS.copy()
     labels[1, 2] = IGNORE
     weights = np.array([0.5, 0.0, 2.0, 1.0, 3.0], np.float32)
-    total = count = 0.0
+    total = 0.0
+    count = 0.0
     for index, weight in enumerate(weights):
-        alone = np.where(labels == index, labels, IGNORE)
-        loss, pixels = pixel_loss(tf.constant(LOGITS), tf.constant(alone), ONES)
-        total, count = total + weight * float(loss), count + weight * float(pixels)
+        one_class = np.where(labels == index, labels, IGNORE)
+        loss, pixels = pixel_loss(tf.constant(LOGITS), tf.constant(one_class), ONES)
+        total += weight * float(loss)
+        count += weight * float(pixels)
     found = pixel_loss(tf.constant(LOGITS), tf.constant(labels), tuple(weights))
     assert [float(one) for one in found] == pytest.approx([total, count], rel=1e-6)

@@ -40,7 +40,7 @@ def test_layers_are_named_and_counted_as_published(encoder: str, blocks: list[in
 
 
 def test_parameters_of_published_vgg16_are_138_million() -> None:
-    # counted by the formula, which the next test holds against the model: half a gigabyte need not be built
+    # counted by the formula, which the next test holds against the model: building it would take half a gigabyte
     assert parameters(PUBLISHED["vgg16"], [64, 128, 256, 512, 512], 7, 4096, 1000) == 138_357_544
 
 
@@ -51,15 +51,14 @@ def test_parameters_follow_width_window_and_units(encoder: str, window: int) -> 
     assert build_classifier(config, 7).count_params() == expected
 
 
-def test_width_multiplies_the_channels_of_the_encoder_only() -> None:
-    model = build_classifier(ModelConfig(encoder="vgg11", width=0.05, head_units=6), 2)
+@pytest.mark.parametrize(
+    ("width", "channels"),
+    [(0.05, [3, 6, 13, 26, 26]), (1e-6, [1] * 5)],  # a layer has at least one channel
+)
+def test_width_multiplies_the_channels_of_the_encoder_only(width: float, channels: list[int]) -> None:
+    model = build_classifier(ModelConfig(encoder="vgg11", width=width, head_units=6), 2)
     last = ["block1_conv1", "block2_conv1", "block3_conv2", "block4_conv2", "block5_conv2", "fc6", "fc7", "fc8"]
-    assert [model.get_layer(name).output.shape[-1] for name in last] == [3, 6, 13, 26, 26, 6, 6, 2]
-
-
-def test_no_width_leaves_a_layer_without_channels() -> None:
-    model = build_classifier(ModelConfig(encoder="vgg11", width=1e-6, head_units=1), 2)
-    assert model.get_layer("block1_conv1").output.shape[-1] == 1
+    assert [model.get_layer(name).output.shape[-1] for name in last] == [*channels, 6, 6, 2]
 
 
 @pytest.mark.parametrize("batch_norm", [True, False])
@@ -80,16 +79,11 @@ def test_last_map_of_own_size_is_the_head_window(window: int) -> None:
     assert (model.output.shape, model.output.dtype) == ((None, 5), "float32")
 
 
-def test_pixels_come_in_as_uint8_and_are_centerd_and_scaled() -> None:
+def test_pixels_are_uint8_and_are_centered_and_scaled() -> None:
     preprocessing = build_classifier(ModelConfig(**SMALL), 2).get_layer("preprocessing")
     pixels = np.array([0, 127, 128, 255], "uint8").reshape(1, 2, 2, 1)
     expected = [-1.9921875, -0.0078125, 0.0078125, 1.9921875]  # (pixel - 127.5) / 64
     np.testing.assert_allclose(np.ravel(preprocessing(pixels)), expected, atol=1e-6)
-
-
-def test_dropout_is_that_of_the_config() -> None:
-    model = build_classifier(ModelConfig(**SMALL, dropout=0.3), 2)
-    assert [model.get_layer(name).rate for name in ("fc6_dropout", "fc7_dropout")] == [0.3, 0.3]
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 3e-2)])
