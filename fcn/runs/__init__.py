@@ -1,0 +1,1 @@
+"""One folder a run: what lies in it, checkpoints, locks, environment."""

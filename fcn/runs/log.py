@@ -1,0 +1,55 @@
+"""The rows of metrics.jsonl: one for each log or evaluation."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from fcn.errors import RunStoppedError, UserError
+
+INVALID_JSON = (ValueError, KeyError, TypeError, OverflowError, RecursionError)  # raised for text that is not ours
+
+
+def read_rows(file: Path) -> list[dict[str, Any]]:
+    """The rows of metrics.jsonl without a last one that was cut off. Raises UserError if one is damaged."""
+    lines = file.read_bytes().split(b"\n")[:-1] if file.is_file() else []
+    try:
+        rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        for row in rows:
+            int(row["step"])
+    except INVALID_JSON as error:
+        raise UserError(f"{file}: is damaged ({error}); resume or repeat the run") from error
+    return rows
+
+
+class MetricsLog:
+    """Appends rows to metrics.jsonl, each with the time that the run has taken so far.
+
+    `run_seconds` continues from the last row in the file. The time before this object was made is not in it, and that
+    between the last row and the end of an interrupted process is not either.
+    """
+
+    def __init__(self, file: Path):
+        self._file = file
+        rows = read_rows(file)
+        self._seconds_before = rows[-1].get("run_seconds", 0.0) if rows else 0.0
+        self._started = time.perf_counter()
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Adds a row; fields that depend on the clock end in `_seconds` or `_per_second`.
+
+        Raises:
+            RunStoppedError: The disk is full or fails.
+        """
+        seconds = self._seconds_before + time.perf_counter() - self._started
+        line = (json.dumps({**row, "run_seconds": seconds}) + "\n").encode()
+        try:
+            with self._file.open("ab", buffering=0) as file:
+                if file.write(line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise RunStoppedError(f"{self._file}: cannot be written: {error.strerror}; fix that and resume") from error
