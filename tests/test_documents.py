@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
+from test_architecture import LAYERS
 
 from fcn.commands import COMMANDS, build_parser
 from fcn.config.yaml_file import load_config
@@ -119,6 +120,13 @@ def test_layout_names_every_module_once() -> None:
     assert len(named) == len(set(named))
     assert (there - packages) - set(named) == set(), "missing in docs/layout.md"
     assert set(named) - there <= {"fcn/model/devices.py", "fcn/evaluation/cost.py"}, "gone, but in docs/layout.md"
+
+
+def test_layers_in_the_layout_are_those_under_test() -> None:
+    block = re.search(r"holds that:\n\n```\n(.*?)```", LAYOUT, re.DOTALL)
+    assert block is not None
+    layers = [set(line.split(", ")) for line in block[1].splitlines()]
+    assert layers == [layer for layer in LAYERS if layer != {"__main__"}]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
