@@ -11,9 +11,8 @@ from conftest import ROOT
 from fcn.config.data_settings import DataConfig
 from fcn.config.settings import TrainConfig
 from fcn.datasets import camvid
-from fcn.datasets.class_weights import class_weights
+from fcn.datasets.class_weights import class_weights, median_frequency
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset
-from fcn.datasets.frequency import median_frequency
 from fcn.errors import ConfigError, UserError
 from fcn.images import IGNORE
 
@@ -43,7 +42,7 @@ def test_ignored_pixels_count_as_pixels_and_the_power_softens(power: float) -> N
 def test_weights_are_one_or_as_given() -> None:
     assert weights([[0, 1]]) == (1.0, 1.0)
     assert weights([[0, 1]], class_weights="given", given_class_weights=(0.0, 3.5)) == (0.0, 3.5)
-    with pytest.raises(UserError, match=r"is 3 long; write one for each of 2: background, road$"):
+    with pytest.raises(UserError, match=r"has 3 weights; write one for each of 2: background, road$"):
         weights([[0, 1]], class_weights="given", given_class_weights=(1.0, 2.0, 3.0))
 
 

@@ -1,7 +1,8 @@
-"""Splits: label tables, the road view, the cache, and the check of every frame."""
+"""Splits: lists of names, the mapping of labels, road labels, the cache, and the check of every frame."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,15 @@ from fcn.datasets import SPLITS, classes_of, open_split
 from fcn.datasets.dataset import (
     BACKGROUND_AND_ROAD,
     Dataset,
+    FrameFiles,
     cached,
     check_frames,
-    label_table,
+    listed_names,
     map_labels,
-    open_files,
     road_labels,
 )
 from fcn.errors import UserError
-from fcn.images import IGNORE, Array, SegmentationClass, read_label
+from fcn.images import IGNORE, Array, SegmentationClass
 
 CLASSES = (
     SegmentationClass("sky", (0, 0, 0)),
@@ -33,102 +34,108 @@ CLASSES = (
 )
 
 
-class Counted:
-    """Frames of 3 x 2 pixels (24 bytes with their labels) that count how often they are read."""
-
-    def __init__(self) -> None:
-        self.reads: list[int] = []
-
-    def __call__(self, index: int) -> tuple[Array, Array]:
-        self.reads.append(index)
-        if index == 2:
-            raise UserError("frame 2: is bad")
-        return np.full((3, 2, 3), index, np.uint8), np.array([[0, 1], [2, IGNORE], [0, index]], np.uint8)
+def read_tiny(index: int) -> tuple[Array, Array]:
+    if index == 2:
+        raise UserError("frame 2: is bad")
+    return np.full((3, 2, 3), index, np.uint8), np.array([[0, 1], [2, IGNORE], [0, index]], np.uint8)
 
 
-def make(read: Counted) -> Dataset:
-    return Dataset("val", CLASSES, ("a", "b", "c"), read)
+TINY = Dataset("val", CLASSES, ("a", "b", "c"), read_tiny)
 
 
-def test_values_outside_the_table_are_named_with_their_place() -> None:
-    table = label_table({0: 0, 1: 1, 11: IGNORE})
-    values = np.array([[0, 11], [1, 0]], np.uint8)
-    np.testing.assert_array_equal(map_labels(values, table, Path("x.png")), [[0, IGNORE], [1, 0]])
-    values[1, 0] = 12
-    with pytest.raises(UserError, match=r"x.png: holds the value 12 at \(row, column\) \(1, 0\); legal are 0 to 11"):
-        map_labels(values, table, Path("x.png"))
+def test_unmapped_values_are_counted_with_the_place_of_the_first_and_the_fix() -> None:
+    values = np.array([[0, 11], [12, 0], [12, 13]], np.uint8)
+    with pytest.raises(UserError) as caught:
+        map_labels(values, {0: 0, 11: IGNORE}, Path("x.png"), lambda found: f"drop {found}")
+    assert str(caught.value) == (
+        "x.png: holds 12 in 2 pixels, 13 in 1 pixel, which is not a class, "
+        "the first at (row, column) (1, 0); drop [12, 13]"
+    )
 
 
-@given(st.dictionaries(st.integers(0, 255), st.integers(0, 255), min_size=1), st.data())
-def test_labels_are_what_a_dictionary_gives(mapping: dict[int, int], data: st.DataObject) -> None:
-    shape = array_shapes(min_dims=2, max_dims=2)
-    values = data.draw(arrays(np.uint8, shape, elements=st.sampled_from(sorted(mapping))))
-    expected = [[mapping[value] for value in row] for row in values.tolist()]
-    np.testing.assert_array_equal(map_labels(values, label_table(mapping), Path("x.png")), expected)
+@given(
+    st.dictionaries(st.integers(0, 255), st.integers(0, 255), min_size=1),
+    arrays(np.uint8, array_shapes(min_dims=2, max_dims=2)),
+)
+def test_labels_are_what_a_dictionary_gives_or_the_value_is_refused(label_of: dict[int, int], values: Array) -> None:
+    legal = np.array(sorted(label_of), np.uint8)
+    valid = legal[values % len(legal)]
+    expected = [[label_of[value] for value in row] for row in valid.tolist()]
+    np.testing.assert_array_equal(map_labels(valid, label_of, Path("x.png"), str), expected)
+    unmapped = sorted(set(values.ravel().tolist()) - label_of.keys())
+    if unmapped:
+        with pytest.raises(UserError, match=rf"x.png: holds .*\b{unmapped[0]} in "):
+            map_labels(values, label_of, Path("x.png"), str)
 
 
-@given(st.sets(st.integers(0, 255), min_size=1), arrays(np.uint8, array_shapes(min_dims=2, max_dims=2)))
-def test_a_value_that_is_no_class_is_always_refused(legal: set[int], values: Array) -> None:
-    table = label_table(dict.fromkeys(legal, 0))
-    if set(values.ravel().tolist()) <= legal:
-        assert not map_labels(values, table, Path("x.png")).any()
-    else:
-        with pytest.raises(UserError, match=f"holds the value {min(set(values.ravel().tolist()) - legal)} at"):
-            map_labels(values, table, Path("x.png"))
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        (b"b\n\na \nb\n", ["b", "a"]),
+        (b"/SegNet/val/b.png /SegNet/valannot/b.png\n/x/b 2.png /y/b 2.png\n", ["b", "b 2"]),
+        (b"a.JPG\nother/b.jpeg\nc.tif\nd.v2", ["a", "b", "c.tif", "d.v2"]),
+        (b"/x/caf\xe9.png", [os.fsdecode(b"caf\xe9")]),
+    ],
+    ids=["names", "paths of images and labels", "endings", "not UTF-8"],
+)
+def test_list_gives_each_name_once_without_folder_and_ending(content: bytes, names: list[str], tmp_path: Path) -> None:
+    (tmp_path / "val.txt").write_bytes(content)
+    assert listed_names(tmp_path / "val.txt", "val") == names
+
+
+def test_list_that_is_missing_empty_or_a_broken_link_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "val.txt"
+    with pytest.raises(UserError, match=r"val.txt: no such file; the list of val must hold the names of its frames"):
+        listed_names(path, "val")
+    path.write_text("\n")
+    with pytest.raises(UserError, match=r"val.txt: is empty; the list of val must hold"):
+        listed_names(path, "val")
+    path.unlink()
+    path.symlink_to("val.txt")
+    with pytest.raises(UserError, match=r"val.txt: is a broken link or a folder; the list of val must hold"):
+        listed_names(path, "val")
 
 
 def test_rotated_image_or_label_map_of_a_data_set_is_refused(tmp_path: Path) -> None:
+    upright = tmp_path / "upright.png"
+    rotated = tmp_path / "rotated.png"
     tags = Image.Exif()
     tags[0x0112] = 6
-    for name in ("upright.png", "rotated.png"):
-        Image.new("L", (3, 2)).save(tmp_path / name, **({"exif": tags} if name == "rotated.png" else {}))
-    upright, rotated = tmp_path / "upright.png", tmp_path / "rotated.png"
-    files = [("a", upright, upright), ("b", rotated, upright), ("c", upright, rotated)]
-    split = open_files(DataConfig(), "val", CLASSES, files, lambda _, path: read_label(path))
-    assert split.read(0)[0].shape == (2, 3, 3)
-    for index in (1, 2):
+    Image.new("L", (3, 2)).save(upright)
+    Image.new("L", (3, 2)).save(rotated, exif=tags)
+    files = [FrameFiles("a", rotated, upright), FrameFiles("b", upright, rotated)]
+    split = open_split(DataConfig(kind="camvid", root="any"), "val", files)
+    for index in (0, 1):
         with pytest.raises(UserError, match=r"rotated.png: is rotated by its EXIF orientation 6; .*: save it upright"):
             split.read(index)
 
 
 def test_road_labels_joins_the_road_classes_and_keeps_ignored_pixels() -> None:
-    view = road_labels(make(Counted()))
+    view = road_labels(TINY)
     assert view.classes == BACKGROUND_AND_ROAD
     np.testing.assert_array_equal(view.read(1)[1], [[0, 1], [1, IGNORE], [0, 1]])
 
 
-def test_cached_frames_are_read_once_until_the_memory_is_full() -> None:
-    read = Counted()
-    two_frames = cached(make(read), 0)
-    for _ in range(2):
-        two_frames.read(0)
-    assert read.reads == [0, 0]
-    one = cached(make(read), 1)
-    read.reads.clear()
-    for _ in range(2):
-        image, label = one.read(1)
-        assert (image[0, 0, 0], label[2, 1]) == (1, 1)
-    assert read.reads == [1]
-
-
-def test_cache_takes_no_more_frames_than_fit() -> None:
-    big = np.zeros((500, 1000, 3), np.uint8), np.zeros((500, 1000), np.uint8)  # 2 MB
-    reads: list[int] = []
+@pytest.mark.parametrize(("cache_megabytes", "reads"), [(0, [0, 1, 2, 0, 1, 2]), (5, [0, 1, 2, 2])])
+def test_cache_keeps_frames_until_it_is_full(cache_megabytes: int, reads: list[int]) -> None:
+    frames = [(np.zeros((500, 1000, 3), np.uint8), np.zeros((500, 1000), np.uint8)) for _ in range(3)]  # 2 MB each
+    done: list[int] = []
 
     def read(index: int) -> tuple[Array, Array]:
-        reads.append(index)
-        return big
+        done.append(index)
+        return frames[index]
 
-    dataset = cached(Dataset("val", CLASSES, ("a", "b", "c"), read), 5)
-    for _ in range(2):
-        for index in range(3):
-            dataset.read(index)
-    assert reads == [0, 1, 2, 2]
+    dataset = cached(Dataset("val", CLASSES, ("a", "b", "c"), read), cache_megabytes)
+    for index in (0, 1, 2, 0, 1, 2):
+        image, label = dataset.read(index)
+        assert image is frames[index][0]
+        assert label is frames[index][1]
+    assert done == reads
 
 
 def test_check_names_every_bad_frame_of_every_split() -> None:
     with pytest.raises(UserError) as caught:
-        check_frames([make(Counted()), make(Counted())])
+        check_frames([TINY, TINY])
     assert str(caught.value) == "frame 2: is bad\nframe 2: is bad"
 
 
@@ -143,20 +150,18 @@ def test_fingerprint_sees_pixels_labels_names_and_order() -> None:
     changed = [make_one(), make_one("ac"), make_one(image=1), make_one(label=1), make_one(swap=True)]
     assert len({check_frames([dataset]) for dataset in changed}) == len(changed)
     assert check_frames([make_one()]) == check_frames([make_one()])
-    assert check_frames([make_one("a\udce9")]) != check_frames([make_one()])  # a name that is no UTF-8
+    assert check_frames([make_one("a\udce9")]) != check_frames([make_one()])  # a name that is not UTF-8
 
 
 def test_unknown_splits_are_refused() -> None:
-    with pytest.raises(UserError, match="split 'dev': is none of train, val, test"):
+    with pytest.raises(UserError, match="split 'dev': is not a split; use one of train, val, test"):
         open_split(DataConfig(), "dev")
 
 
-@pytest.mark.parametrize("view", ["road", "all"])
-def test_classes_are_known_without_looking_at_files(view: str) -> None:
+@pytest.mark.parametrize("labels", ["road", "all"])
+def test_classes_are_known_without_reading_files(labels: str) -> None:
     for split in SPLITS:
-        config = DataConfig(labels=view, synthetic_frames=(1, 1, 1))
+        config = DataConfig(labels=labels, synthetic_frames=(1, 1, 1))
         assert open_split(config, split).classes == classes_of(config)
-    assert [one.name for one in classes_of(DataConfig(kind="camvid", root="nowhere", labels="road"))] == [
-        "background",
-        "road",
-    ]
+    names = [one.name for one in classes_of(DataConfig(kind="camvid", root="nowhere", labels=labels))]
+    assert names[:2] == (["background", "road"] if labels == "road" else ["Sky", "Building"])

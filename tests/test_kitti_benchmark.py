@@ -159,9 +159,9 @@ def test_predictions_that_cannot_be_scored_are_named_and_the_others_scored(tree:
     (folder / "um_road_000002.png").write_bytes(b"GIF89a")
     record, problems = score_predictions(config_of(tree), folder)
     expected = (
-        "predictions/photo.png: has no ground truth training/gt_image_2/photo.png; rename or remove it",
-        "predictions/um_lane_000079.png: is no gray PNG; a confidence is an 8-bit gray one, 255 where",
-        "predictions/um_road_000001.png: has no ground truth training/gt_image_2/um_road_000001.png; rename or",
+        "predictions/photo.png: has no truth training/gt_image_2/photo.png; rename or remove it",
+        "predictions/um_lane_000079.png: is not a gray PNG; a confidence is an 8-bit gray one, 255 where",
+        "predictions/um_road_000001.png: has no truth training/gt_image_2/um_road_000001.png; rename or remove it",
         "predictions/um_road_000002.png: is no PNG or JPEG; replace or remove the file",
         "predictions/um_road_000003.png: is no gray PNG; a confidence is an 8-bit gray one, 255 where",
         "predictions/um_road_000079.png: is 120x39, its ground truth 120x40 (width x height); write confidences at",
@@ -241,3 +241,10 @@ def test_table_is_percent_with_a_line_a_category() -> None:
     assert lines[2].split()[0] == "URBAN"
     assert lines[3].startswith("bird's-eye view")
     assert len(lines) == 4
+
+
+def test_palette_is_no_confidence(tree: Path) -> None:
+    folder = predictions(tree, umm_road_000080=TRUTH % 2 * 255)
+    Image.fromarray(np.zeros(TRUTH.shape, np.uint8)).convert("P").save(folder / "um_road_000079.png")
+    _, mistakes = score_predictions(config_of(tree), folder)
+    assert mistakes[0].startswith(f"{folder}/um_road_000079.png: is not a gray PNG; a confidence is an 8-bit gray one")

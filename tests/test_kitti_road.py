@@ -1,4 +1,4 @@
-"""The official KITTI Road tree: what is read from it, its split, and how each mistake in it is told."""
+"""The official KITTI Road tree: what is read from it, its split, and how each mistake in it is reported."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def test_val_is_the_last_16_frames_of_each_category_and_train_the_others(tmp_pat
 
 
 def test_red_is_background_magenta_road_and_black_ignored(tree: Path) -> None:
-    for view in ("road", "all"):
-        image, label = open_split(config_of(tree, labels=view), "train").read(0)
+    for labels in ("road", "all"):
+        image, label = open_split(config_of(tree, labels=labels), "train").read(0)
         assert (image.shape, image.dtype, label.dtype) == ((2, 3, 3), np.uint8, np.uint8)
         np.testing.assert_array_equal(label, LABEL)
 
@@ -99,34 +99,32 @@ def test_every_other_color_is_refused_with_its_place(color: tuple[int, int, int]
     pixels[1, 1:] = color
     write_image(path, pixels)
     assert mistake(tree).startswith(
-        f"training/gt_image_2/um_road_000079.png: holds the color {color} at (row, column) (1, 1), and 2 wrong pixels"
+        f"training/gt_image_2/um_road_000079.png: holds {list(color)} in 2 pixels, which is not a class, "
+        "the first at (row, column) (1, 1); legal are red (not road), magenta (road) and black (ignored)"
     )
 
 
-def test_jpeg_truth_is_refused_whatever_its_name_and_colors(tree: Path) -> None:
+def test_jpeg_or_ground_truth_of_another_size_is_refused(tree: Path) -> None:
     path = tree / "training/gt_image_2/um_road_000079.png"
     Image.new("RGB", (3, 2)).save(path, "JPEG")
     assert mistake(tree).endswith(
         "um_road_000079.png: is a JPEG; its compression changes labels: save label maps as PNG"
     )
-
-
-def test_truth_of_another_size_is_named(tree: Path) -> None:
-    write_image(tree / "training/gt_image_2/um_road_000079.png", np.zeros((3, 3, 3), np.uint8))
+    write_image(path, np.zeros((3, 3, 3), np.uint8))
     assert "um_road_000079.png: is 3x3, its image um_000079.png 3x2 (width x height)" in mistake(tree)
 
 
 @pytest.mark.parametrize("lost", ["image_2/um_000079.png", "gt_image_2/um_road_000079.png"])
-def test_frame_or_truth_without_its_mate_is_named(lost: str, tree: Path) -> None:
+def test_image_or_ground_truth_that_is_missing_is_named(lost: str, tree: Path) -> None:
     (tree / "training" / lost).unlink()
-    assert mistake(tree).startswith(f"training/{lost}: is missing; restore it, or name the frames that are whole in")
+    assert mistake(tree).startswith(f"training/{lost}: is missing; restore it, or list the complete frames in")
 
 
 def test_missing_folders_and_empty_splits_are_named(tree: Path) -> None:
     assert mistake(tree, "train", kitti_truth="um_lane", split_lists=str(tree)).startswith("train.txt: no such file")
     (tree / "training/image_2/um_000078.png").unlink()
     (tree / "training/gt_image_2/um_road_000078.png").unlink()
-    assert mistake(tree, "train").startswith("training/image_2: holds no frame of train; name the frames of a part")
+    assert mistake(tree, "train").startswith("training/image_2: holds no frame of train; list the frames of a part")
     (tree / "testing/image_2").rename(tree / "testing/image_3")
     assert mistake(tree, "test").startswith(
         "testing/image_2: no such folder; data.root must hold KITTI's official tree"
@@ -139,11 +137,11 @@ def test_lists_name_the_frames_of_a_part_in_their_order(tree: Path) -> None:
     assert open_split(config_of(tree, **lists), "val").names == ("um_000079", "um_000078")
     (tree / "val.txt").write_text("um_000001\numm_000080\n")
     assert mistake(tree, **lists).splitlines()[1].startswith("training/gt_image_2/um_road_000001.png: is missing")
-    assert mistake(tree, kitti_truth="um_lane", **lists) == "val.txt: umm_000080: is no frame with um_lane truth"
+    assert mistake(tree, kitti_truth="um_lane", **lists) == "val.txt: umm_000080: is not a frame with um_lane truth"
     (tree / "val.txt").write_text("../um_1\n")
-    assert mistake(tree, **lists) == "val.txt: um_1: is no frame with road truth"
+    assert mistake(tree, **lists) == "val.txt: um_1: is not a frame with road truth"
     (tree / "val.txt").write_text("\n")
-    assert mistake(tree, **lists).startswith("val.txt: names no frame")
+    assert mistake(tree, **lists).startswith("val.txt: is empty")
 
 
 def test_frames_of_different_sizes_make_one_batch(tree: Path) -> None:

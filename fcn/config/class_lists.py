@@ -1,4 +1,4 @@
-"""The classes of one's own data set: which lists of names, colors and mask values go together."""
+"""The classes of `data.kind: folder`: which lists of names, colors and mask values fit together."""
 
 from __future__ import annotations
 
@@ -11,33 +11,41 @@ MAX_CLASSES = 255  # a label map has 8 bits, and 255 is an ignored pixel
 
 
 def class_problems(data: DataConfig) -> dict[str, str]:
-    """Field name -> what is wrong with it and how to mend it; for `data.kind: folder`."""
-    names, problems = data.class_names, _unused(data)
+    """Field name -> what is wrong with it and how to fix it; for `data.kind: folder`."""
+    names = data.class_names
+    problems = _unused(data)
     if not 2 <= len(names) <= MAX_CLASSES:
-        return {"class_names": f"has {len(names)} names; write 2 to {MAX_CLASSES}, such as [background, road]"}
+        count = "1 name" if len(names) == 1 else f"{len(names)} names"
+        return {"class_names": f"has {count}; write 2 to {MAX_CLASSES}, such as [background, road]"}
     for field, given in {"class_colors": data.class_colors, "mask_values": data.mask_values}.items():
         if given is not None and len(given) != len(names):
-            problems[field] = f"is {len(given)} long and data.class_names {len(names)}; write one for each class"
+            problems[field] = f"has length {len(given)} and data.class_names {len(names)}; write one for each class"
     values = range(len(names)) if data.mask_values is None else data.mask_values
     for field, ignored_field, items, ignored in (
         ("class_names", "class_names", names, ()),
         ("class_colors", "ignore_colors", data.class_colors or (), data.ignore_colors),
         ("mask_values", "ignore_values", values, data.ignore_values),
     ):
-        if twice := _twice([*items, *ignored]):
-            mend = "a class has one of its own" if twice[0] not in ignored else "a pixel is of a class or ignored"
-            problems.setdefault(
-                ignored_field if twice[0] in ignored else field, f"{_shown(twice[0])} stands twice; {mend}"
-            )
-    unknown = [name for name in data.road_classes if name not in names]
-    if data.labels == "road" and (unknown or not data.road_classes):
-        got = f"{unknown[0]} is none of data.class_names" if unknown else "is empty"
-        problems["road_classes"] = f"{got}; name those of {', '.join(names)} that are road, or set data.labels: all"
+        everything: list[Any] = [*items, *ignored]
+        repeated = [item for number, item in enumerate(everything) if item in everything[:number]]
+        if repeated:
+            item = list(repeated[0]) if isinstance(repeated[0], tuple) else repeated[0]
+            if repeated[0] in ignored:
+                problems.setdefault(ignored_field, f"{item} is listed twice; a pixel is of a class or ignored")
+            else:
+                problems.setdefault(field, f"{item} is listed twice; each class needs a different one")
+    if data.labels == "road":
+        unknown = [name for name in data.road_classes if name not in names]
+        rule = f"name those of {', '.join(names)} that are road, or set data.labels: all"
+        if unknown:
+            problems["road_classes"] = f"{unknown[0]} is not one of data.class_names; {rule}"
+        elif not data.road_classes:
+            problems["road_classes"] = f"is empty; {rule}"
     return problems
 
 
 def _unused(data: DataConfig) -> dict[str, str]:
-    """Settings that the other kind of mask is read by."""
+    """Settings for the other kind of mask, and the missing colors of a mask of colors."""
     if data.mask_kind == "index":
         text = "is for data.mask_kind: color; a mask of indices has data.ignore_values"
         return {"ignore_colors": text} if data.ignore_colors else {}
@@ -48,11 +56,3 @@ def _unused(data: DataConfig) -> dict[str, str]:
     if data.class_colors is None:
         problems["class_colors"] = "is not set; write the color that each class has in the masks"
     return problems
-
-
-def _twice(items: list[Any]) -> list[Any]:
-    return [item for number, item in enumerate(items) if item in items[:number]]
-
-
-def _shown(item: Any) -> str:
-    return str(list(item)) if isinstance(item, tuple) else str(item)

@@ -1,4 +1,4 @@
-"""Every setting of a data set: what it is made of, where it lies, what its masks hold."""
+"""Every setting of a data set: its kind, its folder, the meaning of its masks."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ BYTE = at_least(0), below(256)
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig(Section):
-    """Which frames are learned from and scored."""
+    """The frames for training and evaluation."""
 
     key: ClassVar[str] = "data"
 
     kind: Literal["synthetic", "camvid", "kitti_road", "folder"] = "synthetic"
-    """The data set: `synthetic` (drawn, nothing to download), `camvid` (the SegNet tree under `data.root`),
-    `kitti_road` (the official tree) or `folder` (one's own images and masks)."""
+    """The data set: `synthetic` (generated, nothing to download), `camvid` (the SegNet tree under `data.root`),
+    `kitti_road` (the official tree) or `folder` (your own images and masks)."""
 
     root: Annotated[str | None, MAY_CHANGE] = None
     """Folder of the data set, absolute or relative to the current folder; not used by `synthetic`."""
@@ -27,57 +27,57 @@ class DataConfig(Section):
     labels: Literal["all", "road"] = "road"
     """`all`: every class of the data set; `road`: two classes, background and road."""
 
-    split_lists: Annotated[str | None, MAY_CHANGE] = None
-    """Folder with train.txt, val.txt and test.txt, a frame's name a line; null: the data set's own split."""
+    split_lists: str | None = None
+    """Folder with train.txt, val.txt and test.txt, one frame name per line; null: the data set's own split."""
 
     held_out: str | None = None
     """Frames of train and val whose names begin with this become val, the others train: a whole drive, 0001TP, 0006R0
     or 0016E5; only for `camvid`."""
 
     kitti_truth: Literal["road", "um_lane"] = "road"
-    """What is looked for: `road` in all frames, or `um_lane`, the own lane, in those of um; only for `kitti_road`."""
+    """Ground truth: `road` in all frames, or `um_lane`, the ego lane, in those of um; only for `kitti_road`."""
 
-    images: Annotated[str, MAY_CHANGE] = "images"
-    """Folder of the images in `data.root`; this and all down to `split_seed` only for `folder`."""
+    images: str = "images"
+    """Folder of the images in `data.root`; this and all fields down to `split_seed` are only for `folder`."""
 
-    masks: Annotated[str, MAY_CHANGE] = "masks"
-    """Folder of the masks in `data.root`: a PNG with the image's name and size for each image."""
+    masks: str = "masks"
+    """Folder of the masks in `data.root`; a PNG with the image's name for each image."""
 
     class_names: tuple[str, ...] = ()
     """The classes, such as [background, road]; their order is that of the network's channels."""
 
     class_colors: Annotated[tuple[tuple[int, int, int], ...] | None, *BYTE] = None
-    """(red, green, blue) of each class in pictures, and in masks of colors; null: different ones."""
+    """(red, green, blue) of each class in pictures and in masks of colors; null: the PASCAL VOC palette."""
 
     road_classes: tuple[str, ...] = ("road",)
-    """Names of the classes that count as road where data.labels is `road` as road."""
+    """Names of the classes that are road where data.labels is `road`."""
 
     mask_kind: Literal["index", "color"] = "index"
-    """`index`: gray or palette PNG, a value stands for a class; `color`: RGB PNG of the class colors."""
+    """`index`: gray or palette PNG of class values; `color`: RGB PNG of the class colors."""
 
     mask_values: Annotated[tuple[int, ...] | None, *BYTE] = None
     """Value of each class in a mask of indices, such as [0, 255]; null: 0, 1, 2 and so on."""
 
     ignore_values: Annotated[tuple[int, ...], *BYTE] = ()
-    """Values of a mask of indices that are not learned and not scored."""
+    """Values of a mask of indices that neither loss nor scores count."""
 
     ignore_colors: Annotated[tuple[tuple[int, int, int], ...], *BYTE] = ()
-    """Colors of a mask of colors that are not learned and not scored."""
+    """Colors of a mask of colors that neither loss nor scores count."""
 
     validation_share: Annotated[float, above(0.0), below(1.0)] = 0.2
-    """Share of val, in whole tenths of neighbors by name; where neither folders nor lists split the frames."""
+    """Share of val, in whole tenths of neighbors by name; used if neither folders nor lists split the frames."""
 
     split_seed: Annotated[int, at_least(0)] = 0
     """Seed of the tenths that go to val."""
 
     synthetic_frames: Annotated[tuple[int, int, int], at_least(1)] = (160, 24, 24)
-    """Number of drawn frames in train, val and test; only for `synthetic`."""
+    """Number of generated frames in train, val and test; only for `synthetic`."""
 
     synthetic_size: Annotated[tuple[int, int], at_least(32)] = (96, 320)
-    """(height, width) in pixels of the drawn frames; only for `synthetic`."""
+    """(height, width) in pixels of the generated frames; only for `synthetic`."""
 
     synthetic_seed: Annotated[int, at_least(0)] = 0
-    """Seed of the drawn frames: another seed, other roads; only for `synthetic`."""
+    """Seed of the generated frames: another seed, other roads; only for `synthetic`."""
 
     cache_megabytes: Annotated[int, at_least(0), MAY_CHANGE] = 2048
     """Decoded frames of a split are kept in memory up to this many megabytes; 0 decodes each frame every time."""
@@ -86,10 +86,10 @@ class DataConfig(Section):
     """Images of more than this many million pixels are refused, also by inference; decoding takes 10 bytes a pixel."""
 
     def conflicts(self) -> dict[str, str]:
-        """A data set on disk needs its folder, one's own its classes."""
+        """A data set on disk needs its folder, `folder` its classes."""
         problems = class_problems(self) if self.kind == "folder" else {}
         if self.held_out is not None and self.kind != "camvid":
-            problems["held_out"] = f"is not read where data.kind is {self.kind}; leave it out"
+            problems["held_out"] = f"is not used where data.kind is {self.kind}; leave it out"
         if self.kind != "synthetic" and self.root is None:
             problems["root"] = f"is not set; `{self.kind}` is read from a folder: set data.root to it"
         return problems

@@ -3,8 +3,8 @@
     ROOT/train/NAME.png       ROOT/trainannot/NAME.png       ROOT/train.txt
     ROOT/val/...              ROOT/valannot/...              ROOT/val.txt
 
-An annotation is an 8-bit gray PNG of class indices, 11 for void. The list names the frames of a split; the folders
-in it are those of another machine, so only the last part of a path counts. Without a list all frames of a folder count.
+An annotation is an 8-bit gray PNG of class indices, 11 for void. The list of a split names its frames; without a list
+all frames of its folder count.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 from fcn.config.data_settings import DataConfig
-from fcn.datasets.dataset import Dataset, IncompleteSplitError, label_table, map_labels, open_files
+from fcn.datasets.dataset import FrameFiles, listed_names, map_labels, pictures_in, require_files
 from fcn.errors import UserError
 from fcn.images import IGNORE, Array, SegmentationClass, read_label
 
@@ -31,76 +31,39 @@ CLASSES = (
     SegmentationClass("Bicyclist", (0, 128, 192)),
 )
 VOID = len(CLASSES)
-LABELS = label_table({index: index for index in range(len(CLASSES))} | {VOID: IGNORE})
-
-
-def open_split(config: DataConfig, split: str) -> Dataset:
-    """The frames of a split; UserError as `frame_files`."""
-    return open_files(config, split, CLASSES, frame_files(config, split), decode_label)
+LABEL_OF = {**{index: index for index in range(VOID)}, VOID: IGNORE}
 
 
 def decode_label(config: DataConfig, path: Path) -> Array:
     """Reads an annotation as uint8 (H, W) of class indices and IGNORE; UserError as `read_label` and `map_labels`."""
-    return map_labels(read_label(path, config.max_megapixels), LABELS, path)
+    fix = f"legal are 0 to {VOID}: is it a mask of another data set, or resized with interpolation?"
+    return map_labels(read_label(path, config.max_megapixels), LABEL_OF, path, lambda _: fix)
 
 
-def frame_files(config: DataConfig, split: str) -> list[tuple[str, Path, Path]]:
-    """Finds the frames of a split: name, image, annotation.
+def frame_files(config: DataConfig, split: str) -> list[FrameFiles]:
+    """Files of the frames of a split.
 
     Raises:
-        UserError: a folder is missing or empty, or no frame is held out or left.
-        IncompleteSplitError: frames and annotations do not belong together; a line a file.
+        UserError: a folder is missing or empty, or data.held_out leaves the split without frames.
+        IncompleteSplitError: images or annotations are missing.
     """
-    root = Path(str(config.root))
     if config.held_out is None or split == "test":
-        return _files_in(root, split)
-    frames: list[tuple[str, Path, Path]] = []
-    missing: list[str] = []
-    for part in ("train", "val"):
-        try:
-            frames += _files_in(root, part)
-        except IncompleteSplitError as error:
-            frames, missing = frames + error.whole, missing + str(error).splitlines()
-    chosen = [frame for frame in frames if frame[0].startswith(config.held_out) == (split == "val")]
-    if missing:
-        raise IncompleteSplitError(chosen, *missing)
-    if not chosen:
-        which = "no frame's name begins" if split == "val" else "every frame's name begins"
-        raise UserError(f"data.held_out: {which} with {config.held_out!r}; name a drive, such as 0006R0")
-    return chosen
-
-
-def _files_in(root: Path, split: str) -> list[tuple[str, Path, Path]]:
-    """The frames in the folders of a split; raises as `frame_files`."""
-    images, annotations = root / split, root / f"{split}annot"
-    for folder in (images, annotations):
-        if not folder.is_dir():
-            raise UserError(
-                f"{folder}: no such folder; data.root must hold {split}/ and {split}annot/: see data/README.md"
-            )
-    listed = root / f"{split}.txt"
-    if os.path.lexists(listed) and not listed.is_file():
-        raise UserError(
-            f"{listed}: is no file, or a link to none; restore the list of the frames of {split}, or remove it"
-        )
-    if listed.is_file():
-        names = _names_in(listed)
+        frames = _frames_in(Path(str(config.root)), split)
     else:
-        names = sorted({path.stem for folder in (images, annotations) for path in folder.glob("*.png")})
-    if not names:
-        where = listed if listed.is_file() else images
-        raise UserError(f"{where}: names no PNG; data.root must hold the frames of {split}: see data/README.md")
-    files = [(name, images / f"{name}.png", annotations / f"{name}.png") for name in names]
-    missing = [path for _, *pair in files for path in pair if not path.is_file()]
-    if missing:
-        mend = "restore it, or remove its mate and its line in the list"
-        whole = [frame for frame in files if not set(frame[1:]).intersection(missing)]
-        raise IncompleteSplitError(whole, *(f"{path}: is missing; {mend}" for path in missing))
-    return files
+        both = [frame for part in ("train", "val") for frame in _frames_in(Path(str(config.root)), part)]
+        frames = [frame for frame in both if frame.name.startswith(config.held_out) == (split == "val")]
+        if not frames:
+            which = "no frame's name begins" if split == "val" else "every frame's name begins"
+            raise UserError(f"data.held_out: {which} with {config.held_out!r}; name a drive, such as 0006R0")
+    return require_files(frames, fix="restore it, or remove the frame's other file and its line in the list")
 
 
-def _names_in(path: Path) -> list[str]:
-    """Frames that a list file names, in its order: the stem of each line's first path, which ends in .png."""
-    text = path.read_text(encoding="utf-8", errors="surrogateescape")
-    firsts = (line.split(".png")[0] for line in text.splitlines() if line.strip())
-    return list(dict.fromkeys(first.rpartition("/")[2].strip() for first in firsts))
+def _frames_in(root: Path, split: str) -> list[FrameFiles]:
+    """The frames in the folders of a split, some of whose files may be missing; UserError as `frame_files`."""
+    fix = f"data.root must hold {split}/ and {split}annot/: see data/README.md"
+    images = root / split
+    annotations = root / f"{split}annot"
+    names = sorted({path.stem for path in pictures_in(images, fix) + pictures_in(annotations, fix)})
+    if os.path.lexists(root / f"{split}.txt"):  # a broken link is not the same as no list
+        names = listed_names(root / f"{split}.txt", split)
+    return [FrameFiles(name, images / f"{name}.png", annotations / f"{name}.png") for name in names]

@@ -1,4 +1,4 @@
-"""A data set -> everything that is wrong with it, at once, and what it is made of."""
+"""Reads a whole data set: everything that is wrong with it at once, its sizes, class shares and class weights."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from fcn.config.data_settings import DataConfig
-from fcn.datasets import DATASETS, SPLITS, classes_of
-from fcn.datasets.dataset import Dataset, IncompleteSplitError, evenly_spaced, open_files, png_color_type, road_labels
-from fcn.datasets.frequency import count_classes, median_frequency
+from fcn.datasets import DATASETS, SPLITS, open_split
+from fcn.datasets.class_weights import count_classes, median_frequency
+from fcn.datasets.dataset import Dataset, FrameFiles, IncompleteSplitError, evenly_spaced, png_color_type
 from fcn.errors import UserError
 from fcn.images import IGNORE, Array, read_image
 from fcn.pictures import contact_sheet
@@ -29,12 +30,12 @@ SIZES = 3  # of each split that are listed
 
 @dataclass(frozen=True)
 class FrameStats:
-    """What is kept of a frame; so little that memory does not grow with the pixels.
+    """Statistics of a frame; so small that memory does not grow with the pixels.
 
     Attributes:
         size: (height, width) in pixels.
         digest: SHA-256 of the decoded image.
-        counts: pixels of each class, int64 (C,); (0,) where the label is not sound.
+        counts: pixels of each class, int64 (C,); (0,) where the label is invalid.
     """
 
     size: tuple[int, int]
@@ -44,195 +45,181 @@ class FrameStats:
 
 @dataclass(frozen=True)
 class SplitReport:
-    """A split that was read.
+    """A split after reading.
 
     Attributes:
-        dataset: its frames whose files are there.
-        files: name, image and label map of each; none where frames are drawn.
-        facts: of each frame; None where its image cannot be read.
+        dataset: its frames that have both files.
+        stats: statistics of each frame; None where its image cannot be read.
     """
 
     dataset: Dataset
-    files: Sequence[tuple[str, Path, Path]]
-    facts: list[FrameStats | None]
+    stats: list[FrameStats | None]
 
     @property
-    def sound(self) -> list[FrameStats]:
-        """Those of the frames that are sound."""
-        return [one for one in self.facts if one and one.counts.size]
-
-    @property
-    def has_truth(self) -> bool:
-        """False for frames published without: their image stands for their label map."""
-        return not self.files or any(image != label for _, image, label in self.files)
-
-    def place(self, index: int) -> str:
-        """The frame's image, in words."""
-        return str(self.files[index][1]) if self.files else f"{self.dataset.split}/{self.dataset.names[index]}"
+    def valid(self) -> list[FrameStats]:
+        """Statistics of the valid frames."""
+        return [one for one in self.stats if one and one.counts.size]
 
 
 def check_data(config: DataConfig) -> tuple[list[SplitReport], list[str], list[str]]:
     """Reads every frame of every split on all cores.
 
     Returns:
-        The splits; a line for each problem; a line for each thing worth knowing that is none.
+        The splits; a line for each problem; a line for each remark that is not a problem.
     """
+    config = replace(config, cache_megabytes=0)  # each frame is read once
     reports: list[SplitReport] = []
     problems: list[str] = []
     remarks: list[str] = []
     for split in SPLITS:
+        # a split with missing files is checked without their frames
         try:
-            dataset, files, missing = _open(config, split)
+            dataset = open_split(config, split)
+        except IncompleteSplitError as error:
+            problems += str(error).splitlines()
+            dataset = open_split(config, split, error.complete)
         except UserError as error:
-            if split == "test" and not _offers_test(config):  # training and choosing a recipe need none
+            if split == "test" and not _has_test_split(config):  # neither training nor choosing a recipe needs one
                 remarks.append(f"test is not checked: {error}")
             else:
                 problems += str(error).splitlines()
             continue
-        report = SplitReport(dataset, files, [])
-        problems += missing
+        report = SplitReport(dataset, [])
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            results = pool.map(partial(_look, config, report), range(len(dataset)))
-            for facts, found in tqdm(results, f"check {split}", len(dataset), unit="frame", leave=False, disable=None):
-                report.facts.append(facts)
+            results = pool.map(partial(frame_stats, config, dataset), range(len(dataset)))
+            for stats, found in tqdm(results, f"check {split}", len(dataset), unit="frame", leave=False, disable=None):
+                report.stats.append(stats)
                 problems += found
-        problems += _absent(report)
+        problems += missing_classes(report)
         reports.append(report)
-    problems += _in_two_splits(reports)
-    return reports, list(dict.fromkeys(problems)), remarks  # train and val may lack the same folder
+    problems += _shared_frames(reports)
+    return reports, list(dict.fromkeys(problems)), remarks  # train and val may report the same folder
 
 
-def _offers_test(config: DataConfig) -> bool:
-    """Whether something lies where the split test would be."""
+def _has_test_split(config: DataConfig) -> bool:
+    """Whether the list or a folder of the split test exists."""
     if config.split_lists is not None:
         return (Path(config.split_lists) / "test.txt").exists()
     return any((Path(str(config.root)) / name).exists() for name in ("test", "testing", f"{config.images}/test"))
 
 
-def _open(config: DataConfig, split: str) -> tuple[Dataset, Sequence[tuple[str, Path, Path]], list[str]]:
-    """The frames that are there, their files, and lines about those that are not."""
-    module, files, missing = DATASETS[config.kind], [], []
-    if config.kind == "synthetic":
-        dataset = module.open_split(config, split)
-    else:
-        try:
-            files = module.frame_files(config, split)
-        except IncompleteSplitError as error:
-            files, missing = error.whole, str(error).splitlines()
-        dataset = open_files(config, split, classes_of(replace(config, labels="all")), files, module.decode_label)
-    return road_labels(dataset) if config.labels == "road" else dataset, files, missing
-
-
-def _look(config: DataConfig, report: SplitReport, index: int) -> tuple[FrameStats | None, list[str]]:
-    """FrameStats of a frame whose image can be read, and a line for everything that is wrong with its files."""
+def frame_stats(config: DataConfig, dataset: Dataset, index: int) -> tuple[FrameStats | None, list[str]]:
+    """Statistics of a frame whose image can be read, and a line for everything that is wrong with its files."""
+    name = _image_name(dataset, index)
+    counts = np.zeros(0, np.int64)
     image: Array | None
-    label: Array | None
+    problems = []
     try:
-        (image, label), problems = report.dataset.read(index), []
+        image, label = dataset.read(index)
+        counts = count_classes(label, len(dataset.classes))
+        if label.min() == IGNORE and dataset.has_ground_truth:
+            rule = "it can be neither learned from nor scored"
+            problems.append(f"{name}: every pixel of its label is ignored; {rule}: remove it, or fix its label")
     except UserError as error:
-        image, label, problems = None, None, [str(error)]
-        if report.files:
-            image, problems = _alone(config, *report.files[index][1:], str(error))
-    if image is None:
-        return None, problems
-    if report.files and png_color_type(report.files[index][1]) in PNG_WITH_ALPHA:
-        problems.append(
-            f"{report.place(index)}: has an alpha channel, and what it hides is learned from; save it as RGB"
-        )
-    if label is not None and report.has_truth and label.min() == IGNORE:
-        problems.append(
-            f"{report.place(index)}: every pixel of its label is ignored; it can be neither learned from nor scored: "
-            "remove it, or mend its label"
-        )
+        image, problems = _read_separately(config, dataset.files[index], str(error))
+        if image is None:
+            return None, problems
+    if dataset.files and png_color_type(dataset.files[index].image) in PNG_WITH_ALPHA:
+        problems.append(f"{name}: has an alpha channel, and training also sees what it hides; save it as RGB")
     digest = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest()
-    if label is None:
-        return FrameStats(image.shape[:2], digest, np.zeros(0, np.int64)), problems
-    return FrameStats(image.shape[:2], digest, count_classes(label, len(report.dataset.classes))), problems
+    return FrameStats(image.shape[:2], digest, counts), problems
 
 
-def _alone(config: DataConfig, image_path: Path, label_path: Path, mistake: str) -> tuple[Array | None, list[str]]:
-    """The image, if it can be read, and a line for each file that is wrong by itself; else the mistake of the two."""
-    image, lines = None, dict[str, None]()
+def _read_separately(config: DataConfig, frame: FrameFiles, mistake: str) -> tuple[Array | None, list[str]]:
+    """The image if it can be read, and a line for each invalid file; the given mistake if each is valid by itself."""
+    image = None
+    lines = []
     try:
-        image = read_image(image_path, config.max_megapixels, turn=False)
+        image = read_image(frame.image, config.max_megapixels, turn=False)
     except UserError as error:
-        lines[str(error)] = None
-    try:
-        DATASETS[config.kind].decode_label(config, label_path)
-    except UserError as error:
-        lines[str(error)] = None  # an image that stands for its label map has one mistake
-    return image, list(lines) or [mistake]
+        lines.append(str(error))
+    if frame.label != frame.image:
+        try:
+            DATASETS[config.kind].decode_label(config, frame.label)
+        except UserError as error:
+            lines.append(str(error))
+    return image, lines or [mistake]
 
 
-def _absent(report: SplitReport) -> list[str]:
-    """A line for each class that no pixel of a split with truth has."""
-    if not report.has_truth or len(report.sound) < len(report.dataset):  # another frame may have it
+def _image_name(dataset: Dataset, index: int) -> str:
+    """Path of the frame's image; for generated frames SPLIT/NAME."""
+    return str(dataset.files[index].image) if dataset.files else f"{dataset.split}/{dataset.names[index]}"
+
+
+def missing_classes(report: SplitReport) -> list[str]:
+    """A line for each class without pixels in a split with ground truth."""
+    complete = len(report.valid) == len(report.dataset) > 0  # else an invalid frame may show the class
+    if not complete or not report.dataset.has_ground_truth:
         return []
-    total = np.sum([one.counts for one in report.sound], axis=0)
     split = report.dataset.split
-    mend = "it cannot be learned" if split == "train" else "it cannot be scored"
+    total = np.sum([one.counts for one in report.valid], axis=0)
     names = [one.name for one, count in zip(report.dataset.classes, total, strict=True) if not count]
-    return [f"{split}: no pixel is {name}; {mend}: move frames that show it into {split}" for name in names]
+    problem = "it cannot be learned" if split == "train" else "it cannot be scored"
+    return [f"{split}: no pixel is {name}; {problem}: move frames that show it into {split}" for name in names]
 
 
-def _in_two_splits(reports: list[SplitReport]) -> list[str]:
-    """A line for each picture that an earlier split has too."""
+def _shared_frames(reports: list[SplitReport]) -> list[str]:
+    """A line for each image that an earlier split has too."""
     first: dict[bytes, tuple[str, str]] = {}
     lines = []
     for report in reports:
         split = report.dataset.split
-        for index, facts in enumerate(report.facts):
-            if facts is None:
+        for index, stats in enumerate(report.stats):
+            if stats is None:
                 continue
-            other, place = first.setdefault(facts.digest, (split, report.place(index)))
-            if other != split and place == report.place(index):
-                lines.append(f"{place}: stands in {other} and in {split}; remove it from one of the two lists")
+            name = _image_name(report.dataset, index)
+            other, other_name = first.setdefault(stats.digest, (split, name))
+            if other != split and other_name == name:
+                lines.append(f"{name}: is in {other} and in {split}; remove it from one of the two lists")
             elif other != split:
                 lines.append(
-                    f"{report.place(index)}: is the same picture as {place}; frames of {other} must not be in {split}: "
+                    f"{name}: is the same picture as {other_name}; frames of {other} must not be in {split}: "
                     "remove one of the two"
                 )
     return lines
 
 
 def summary(reports: Sequence[SplitReport]) -> str:
-    """Tables of frames and sizes, of the share of the pixels that a class has, and the class weights of train."""
+    """Tables of frames and sizes and of the share of each class in the pixels, and the class weights of train."""
     lines = [f"{'split':<8}{'frames':>8}  height x width"]
     for report in reports:
-        sizes = Counter(one.size for one in report.sound).most_common()
-        told = [f"{height} x {width} ({count})" for (height, width), count in sizes[:SIZES]]
-        rest = [f"{len(sizes) - SIZES} other sizes"] if len(sizes) > SIZES else []
-        lines.append(f"{report.dataset.split:<8}{len(report.dataset):>8}  {', '.join(told + rest)}")
-    scored = [report for report in reports if report.has_truth and report.sound]
+        sizes = Counter(one.size for one in report.valid).most_common()
+        shown = [f"{height} x {width} ({count})" for (height, width), count in sizes[:SIZES]]
+        if len(sizes) > SIZES:
+            shown.append(f"{len(sizes) - SIZES} other sizes")
+        lines.append(f"{report.dataset.split:<8}{len(report.dataset):>8}  {', '.join(shown)}")
+    scored = [report for report in reports if report.dataset.has_ground_truth and report.valid]
     for report in scored:
-        if len(report.sound) < len(report.dataset):
-            lines.append(f"below, {report.dataset.split} is its {len(report.sound)} sound frames")
+        if len(report.valid) < len(report.dataset):
+            lines.append(f"below, {report.dataset.split} means its {len(report.valid)} valid frames")
     if not scored:
         return "\n".join(lines)
-    names = [one.name for one in scored[0].dataset.classes]
-    wide = max(map(len, ["ignored", *names])) + 2
-    shares = []
+
+    # shares of the classes, a column for each split
+    names = [*(one.name for one in scored[0].dataset.classes), "ignored"]
+    width = max(map(len, names)) + 2
+    columns = []
     for report in scored:
-        pixels = sum(one.size[0] * one.size[1] for one in report.sound)
-        share = np.sum([one.counts for one in report.sound], axis=0) / pixels
-        shares.append([*share, 1 - share.sum()])
-    lines.append(" " * wide + "".join(f"{report.dataset.split:>9}" for report in scored))
-    for name, row in zip([*names, "ignored"], zip(*shares, strict=True), strict=True):
-        lines.append(f"{name:<{wide}}" + "".join(f"{share:>9.2%}" for share in row))
+        share = np.sum([one.counts for one in report.valid], axis=0) / sum(prod(one.size) for one in report.valid)
+        columns.append([*share, 1 - share.sum()])
+    lines.append(" " * width + "".join(f"{report.dataset.split:>9}" for report in scored))
+    for name, row in zip(names, zip(*columns, strict=True), strict=True):
+        lines.append(f"{name:<{width}}" + "".join(f"{share:>9.2%}" for share in row))
+
     if scored[0].dataset.split == "train":
-        sound = scored[0].sound
-        balanced = median_frequency([one.counts for one in sound], [one.size[0] * one.size[1] for one in sound])
-        weights = ", ".join(f"{weight:.4f}" for weight in balanced)
-        lines.append(f"class weights by median frequency on train: [{weights}]")
+        valid = scored[0].valid
+        weights = median_frequency([one.counts for one in valid], [prod(one.size) for one in valid])
+        listed = ", ".join(f"{weight:.4f}" for weight in weights)
+        lines.append(f"class weights by median frequency on train: [{listed}]")
     return "\n".join(lines)
 
 
 def sheet(reports: Sequence[SplitReport]) -> Array | None:
-    """Contact sheet of some sound frames of each split, uint8 RGB; None where there is none."""
+    """Contact sheet of some valid frames of each split, uint8 RGB; None if there are none."""
     chosen: list[tuple[Dataset, int]] = []
     for report in reports:
-        sound = [index for index, facts in enumerate(report.facts) if facts and facts.counts.size]
-        chosen += [(report.dataset, sound[place]) for place in evenly_spaced(len(sound), SHEET_FRAMES)]
+        valid = [index for index, stats in enumerate(report.stats) if stats and stats.counts.size]
+        chosen += [(report.dataset, valid[position]) for position in evenly_spaced(len(valid), SHEET_FRAMES)]
     if not chosen:
         return None
     return contact_sheet((dataset.read(index) for dataset, index in chosen), reports[0].dataset.classes)

@@ -1,35 +1,43 @@
-"""A split of a data set: named frames that are read by index, and what makes a frame sound."""
+"""A split of a data set: named frames that are read by index, and the rules that every frame keeps."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fcn.config.data_settings import DataConfig
 from fcn.errors import UserError
-from fcn.images import ENDINGS, IGNORE, PNG, Array, SegmentationClass, read_image
+from fcn.images import ENDINGS, IGNORE, Array, SegmentationClass, read_image
 
 BACKGROUND_AND_ROAD = (
     SegmentationClass("background", (70, 70, 70)),
     SegmentationClass("road", (128, 64, 128), road=True),
 )
+MAX_LISTED = 5  # values that an error lists
+FIRST_IMAGE = re.compile(r"(.+?)\.(?:png|jpe?g)(?:\s.*)?", re.IGNORECASE)  # of a line such as `a/b 1.png c/b 1.png`
+
+
+class FrameFiles(NamedTuple):
+    """Files of a frame. A frame published without ground truth has its image as its label map."""
+
+    name: str
+    image: Path
+    label: Path
 
 
 class IncompleteSplitError(UserError):
-    """Files that frames lack, a line each.
+    """Files of a split that are missing or do not match, a line each; `complete` are its frames with both files."""
 
-    Attributes:
-        whole: the other frames of the split: name, image, label map.
-    """
-
-    def __init__(self, whole: list[tuple[str, Path, Path]], *lines: str):
-        self.whole = whole
+    def __init__(self, complete: Sequence[FrameFiles], *lines: str):
+        self.complete = tuple(complete)
         super().__init__(*lines)
 
 
@@ -38,119 +46,164 @@ class Dataset:
     """A split of a data set.
 
     Attributes:
-        split: its name.
-        classes: what a label's index means.
-        names: of the frames, unique, safe as file stems.
+        split: "train", "val" or "test".
+        classes: the meaning of each label index.
+        names: names of the frames, unique and safe as file stems.
         read: index -> (image uint8 (H, W, 3), label uint8 (H, W) of class indices and IGNORE). The same arrays for the
-            same index, always; raises UserError for a frame that is not sound. Called from several threads.
+            same index, always; raises UserError for an invalid frame. Called from several threads.
+        files: files of each frame; empty where frames are generated.
     """
 
     split: str
     classes: tuple[SegmentationClass, ...]
     names: tuple[str, ...]
     read: Callable[[int], tuple[Array, Array]]
+    files: tuple[FrameFiles, ...] = ()
 
     def __len__(self) -> int:
         """Number of frames."""
         return len(self.names)
+
+    @property
+    def has_ground_truth(self) -> bool:
+        """False where frames are published without: their image stands for their label map."""
+        return not self.files or any(frame.image != frame.label for frame in self.files)
+
+
+def pictures_in(folder: Path, fix: str) -> list[Path]:
+    """PNG and JPEG files of a folder by their ending, sorted, without hidden ones, which other systems leave behind.
+
+    Raises:
+        UserError: there is no such folder or no such file, with the `fix`.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; {fix}")
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.name[0] != ".")
+    if not files:
+        raise UserError(f"{folder}: holds no PNG or JPEG; {fix}")
+    return files
+
+
+def require_files(frames: Sequence[FrameFiles], fix: str, mistakes: Sequence[str] = ()) -> list[FrameFiles]:
+    """The frames, if each has its image and its label map.
+
+    Raises:
+        IncompleteSplitError: the `mistakes` that were found before, then a line with the `fix` for each missing file.
+    """
+    paths = dict.fromkeys(path for frame in frames for path in (frame.image, frame.label))
+    missing = {path for path in paths if not path.is_file()}
+    lines = [*mistakes, *(f"{path}: is missing; {fix}" for path in paths if path in missing)]
+    if lines:
+        raise IncompleteSplitError([one for one in frames if not {one.image, one.label} & missing], *lines)
+    return list(frames)
+
+
+def listed_names(path: Path, split: str) -> list[str]:
+    """Names in the list of a split, in its order and each once.
+
+    A line is a name or starts with the path of an image; its folder, which may be one of another machine, does not
+    count, and neither does its ending.
+
+    Raises:
+        UserError: the list is missing or empty.
+    """
+    if not path.is_file():
+        broken = "is a broken link or a folder" if os.path.lexists(path) else "no such file"
+        raise UserError(f"{path}: {broken}; the list of {split} must hold the names of its frames, one per line")
+    text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    images = [FIRST_IMAGE.fullmatch(line) for line in lines]
+    stems = [image[1] if image else line for image, line in zip(images, lines, strict=True)]
+    if not stems:
+        raise UserError(f"{path}: is empty; the list of {split} must hold the names of its frames, one per line")
+    return list(dict.fromkeys(Path(stem).name for stem in stems))
 
 
 def open_files(
     config: DataConfig,
     split: str,
     classes: tuple[SegmentationClass, ...],
-    files: Sequence[tuple[str, Path, Path]],
+    files: Sequence[FrameFiles],
     decode_label: Callable[[DataConfig, Path], Array],
 ) -> Dataset:
-    """A split whose frames are files: name, image, label map.
+    """Opens frames that are files; the label of a frame without ground truth is all IGNORE.
 
-    A frame is not sound if a file cannot be read or is rotated, the sizes differ, or as `decode_label` says.
+    Reading one raises UserError where a file cannot be read or is rotated, the sizes differ, or as `decode_label` says.
     """
 
     def read(index: int) -> tuple[Array, Array]:
-        _, image_path, label_path = files[index]
-        image, label = read_image(image_path, config.max_megapixels, turn=False), decode_label(config, label_path)
-        require_size(label, image, label_path, image_path)
+        _, image_file, label_file = files[index]
+        image = read_image(image_file, config.max_megapixels, turn=False)
+        if label_file == image_file:
+            return image, np.full(image.shape[:2], IGNORE, np.uint8)
+        label = decode_label(config, label_file)
+        if label.shape != image.shape[:2]:
+            sizes = [f"{array.shape[1]}x{array.shape[0]}" for array in (label, image)]
+            raise UserError(
+                f"{label_file}: is {sizes[0]}, its image {image_file.name} {sizes[1]} (width x height); "
+                "a label map must have the size of its image"
+            )
         return image, label
 
-    return Dataset(split, classes, tuple(name for name, _, _ in files), read)
-
-
-def require_size(label: Array, image: Array, label_path: Path, image_path: Path) -> None:
-    """Raises UserError where a label map (h, w) does not have the size of its image (H, W, 3)."""
-    if label.shape != image.shape[:2]:
-        sizes = [f"{array.shape[1]}x{array.shape[0]}" for array in (label, image)]
-        raise UserError(
-            f"{label_path}: is {sizes[0]}, its image {image_path.name} {sizes[1]} (width x height); "
-            "a label map has its image's size"
-        )
+    names = tuple(frame.name for frame in files)
+    return Dataset(split=split, classes=classes, names=names, read=read, files=tuple(files))
 
 
 def read_colors(path: Path, max_megapixels: int) -> Array:
-    """Reads a label map of colors, not indices: uint8 RGB (H, W, 3).
+    """Reads a label map of colors instead of indices, as numbers 0xRRGGBB: uint32 (H, W).
 
     Raises:
         UserError: as `read_image`; or the file is a JPEG or has an alpha channel.
     """
-    colors, color_type = read_image(path, max_megapixels, turn=False), png_color_type(path)
+    colors = read_image(path, max_megapixels, turn=False)
+    color_type = png_color_type(path)
     if color_type is None:
         raise UserError(f"{path}: is a JPEG; its compression changes labels: save label maps as PNG")
     if color_type & 4:
         raise UserError(f"{path}: has an alpha channel, which may hide colors; save label maps without one")
-    return colors
+    numbers = colors[..., 0].astype(np.uint32)
+    for channel in (1, 2):  # in place, as a mask may be large
+        numbers <<= 8
+        numbers |= colors[..., channel]
+    return numbers
 
 
 def png_color_type(path: Path) -> int | None:
-    """The color type of a PNG: 0 gray, 2 RGB, 3 palette, 4 and 6 the first two with alpha; None of another file."""
+    """The color type of a PNG: 0 gray, 2 RGB, 3 palette, 4 and 6 the first two with alpha; None for other files."""
     try:
         with path.open("rb") as file:
             head = file.read(26)
     except OSError:
         return None
-    return head[25] if head.startswith(PNG) and len(head) == 26 else None
+    return head[25] if head.startswith(b"\x89PNG") and len(head) == 26 else None
 
 
-def listed_names(split_lists: str, split: str) -> list[str]:
-    """The names in a split's list, in its order and each once; folders before them and endings do not count.
+def map_labels(values: Array, label_of: dict[int, int], path: Path, fix: Callable[[list[Any]], str]) -> Array:
+    """The label of each value of a file: uint8 (H, W).
+
+    Args:
+        values: uint8 (H, W), or uint32 colors as `read_colors` returns them.
+        label_of: value -> class index or IGNORE.
+        path: of the file.
+        fix: unmapped values, colors as lists -> how to fix them, the end of the error.
 
     Raises:
-        UserError: there is no such list, or no name in it.
+        UserError: with the unmapped values, the pixels of each and the place of the first.
     """
-    path = Path(split_lists) / f"{split}.txt"
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; data.split_lists must hold the names of {split}, one a line")
-    text = path.read_text(encoding="utf-8", errors="surrogateescape")
-    files = [Path(line.strip()) for line in text.splitlines() if line.strip()]
-    names = list(dict.fromkeys(file.stem if file.suffix.lower() in ENDINGS else file.name for file in files))
-    if not names:
-        raise UserError(f"{path}: names no frame; write the names of the frames of {split} into it, one a line")
-    return names
-
-
-def label_table(mapping: dict[int, int]) -> Array:
-    """A table for `map_labels`: int16 (256,), -1 for the values that are no class."""
-    table = np.full(256, -1, np.int16)
-    table[list(mapping)] = list(mapping.values())
-    return table
-
-
-def map_labels(values: Array, table: Array, path: Path) -> Array:
-    """The label of each value of a file; UserError names the file and counts the values that are no class."""
-    labels = table[values]
+    labels = np.full(values.shape, -1, np.int16)
+    for value, label in label_of.items():
+        labels[values == value] = label
     if labels.min() < 0:
-        wrong = sorted(set(np.unique(values)) - set(np.flatnonzero(table >= 0)))
-        legal = np.flatnonzero(table >= 0)
-        counts = ", ".join(f"{np.sum(values == value):,} of {value}" for value in wrong)
-        raise UserError(
-            f"{path}: holds the value {wrong[0]} at (row, column) {_first(values == wrong[0])}; legal are {legal[0]} "
-            f"to {legal[-1]}, wrong pixels {counts}: is it a mask of another data set, or resized with interpolation?"
-        )
+        unmapped, counts = np.unique(values[labels < 0], return_counts=True)
+        found = [list(value.to_bytes(3)) if values.dtype == np.uint32 else value for value in unmapped.tolist()]
+        pixels = [f"{count:,} pixels" if count > 1 else "1 pixel" for count in counts.tolist()]
+        listed = [f"{value} in {text}" for value, text in zip(found, pixels, strict=True)]
+        text = ", ".join(listed[:MAX_LISTED]) + ", which is not a class"
+        if len(listed) > MAX_LISTED:
+            text = f"{len(listed)} values that are not a class, such as {', '.join(listed[:MAX_LISTED])}"
+        first = tuple(np.argwhere(labels < 0)[0].tolist())
+        raise UserError(f"{path}: holds {text}, the first at (row, column) {first}; {fix(found)}")
     return labels.astype(np.uint8)
-
-
-def _first(where: Array) -> tuple[int, int]:
-    row, column = np.argwhere(where)[0]
-    return int(row), int(column)
 
 
 def road_labels(dataset: Dataset) -> Dataset:
@@ -176,7 +229,7 @@ def cached(dataset: Dataset, cache_megabytes: int) -> Dataset:
             return kept[index]
         image, label = dataset.read(index)
         if image.nbytes + label.nbytes <= left:
-            # two threads may both count one frame: the cache is then a frame smaller
+            # two threads may both count one frame: the cache then holds one frame less
             left -= image.nbytes + label.nbytes
             kept[index] = image, label
         return image, label
@@ -185,18 +238,18 @@ def cached(dataset: Dataset, cache_megabytes: int) -> Dataset:
 
 
 def evenly_spaced(count: int, wanted: int) -> list[int]:
-    """Up to `wanted` of the indices 0 to count - 1, at even distances, first and last among them."""
+    """Up to `wanted` of the indices 0 to count - 1, evenly spaced, with the first and the last."""
     return [int(index) for index in np.linspace(0, count - 1, min(wanted, count)).round()]
 
 
 def check_frames(datasets: Iterable[Dataset]) -> str:
-    """Reads every frame once, on all cores, so that a broken one is found before work is lost to it.
+    """Reads every frame once, on all cores, so that a run does not fail on an invalid one hours later.
 
     Returns:
         The fingerprint of the data: hexadecimal SHA-256 over the names, pixels and labels of the frames in their order.
 
     Raises:
-        UserError: a line for every frame that is not sound.
+        UserError: a line for every invalid frame.
     """
 
     def digest(frame: tuple[Dataset, int]) -> bytes | UserError:

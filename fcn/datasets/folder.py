@@ -1,25 +1,36 @@
-"""One's own images and masks, matched by their names without the ending. The classes are those of the config.
+"""Your own images and masks, paired by name without the ending. The classes come from the config.
 
-    ROOT/images/NAME.png, .jpg or .jpeg     ROOT/masks/NAME.png     or as data.images and data.masks call them
+    ROOT/images/NAME.png, .jpg or .jpeg     ROOT/masks/NAME.png     or as data.images and data.masks say
 
-The splits are those of `data.split_lists`; else the folders images/train, images/val, images/test, and masks/... alike,
-where there is an images/train; else train and val take whole runs of frames that are neighbors by name.
+The splits are those of `data.split_lists`; else the folders images/train, images/val, images/test and masks/train etc.,
+if images/train exists; else train and val get whole runs of frames that are neighbors by name.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fcn.config.data_settings import DataConfig
-from fcn.datasets.dataset import Dataset, IncompleteSplitError, listed_names, open_files, png_color_type, read_colors
+from fcn.datasets.dataset import (
+    MAX_LISTED,
+    FrameFiles,
+    listed_names,
+    map_labels,
+    pictures_in,
+    png_color_type,
+    read_colors,
+    require_files,
+)
 from fcn.errors import UserError
-from fcn.images import ENDINGS, IGNORE, Array, SegmentationClass, read_label
+from fcn.images import IGNORE, Array, SegmentationClass, read_label
 
-RUNS = 10  # of neighbors, into which the frames are cut; a video's neighbors are nearly the same picture
-TOLD = 5  # values that a message lists; a mask with more that are no class is none of indices
+RUNS = 10  # runs of neighbors into which the frames are cut; neighbors in a video are nearly the same picture
 
 
 def classes(config: DataConfig) -> tuple[SegmentationClass, ...]:
@@ -32,81 +43,69 @@ def classes(config: DataConfig) -> tuple[SegmentationClass, ...]:
 
 
 def _default_color(number: int) -> tuple[int, int, int]:
-    """The color of a number in PASCAL VOC's palette: another one for each of 1 to 255, black for 0."""
+    """Color of a number in PASCAL VOC's palette: a different one for each of 1 to 255, black for 0."""
     red, green, blue = (sum((number >> bit & 1) << (7 - bit // 3) for bit in range(first, 8, 3)) for first in range(3))
     return red, green, blue
 
 
-def open_split(config: DataConfig, split: str) -> Dataset:
-    """The frames of a split; UserError as `frame_files`."""
-    return open_files(config, split, classes(config), frame_files(config, split), decode_label)
-
-
-def frame_files(config: DataConfig, split: str) -> list[tuple[str, Path, Path]]:
-    """Finds the frames of a split: name, image, mask.
+def frame_files(config: DataConfig, split: str) -> list[FrameFiles]:
+    """Files of the frames of a split.
 
     Raises:
-        UserError: a folder or list is missing or empty, the split has no frame, or images and masks do not belong
-            together; a line a file.
+        UserError: a folder or list is missing or empty, or the split has no frame.
+        IncompleteSplitError: images and masks do not match.
     """
-    images, masks = (Path(str(config.root)) / folder for folder in (config.images, config.masks))
+    images = Path(str(config.root)) / config.images
+    masks = Path(str(config.root)) / config.masks
     by_folder = config.split_lists is None and (images / "train").is_dir()
     if by_folder:
-        images, masks = images / split, masks / split
-    image_of: dict[str, Path] = {}
-    mask_of: dict[str, Path] = {}
-    mistakes = []
-    for folder, found in ((images, image_of), (masks, mask_of)):
-        for path in _pictures(folder):
-            if path.stem in found:
-                mistakes.append(
-                    f"{path}: has the name of {found[path.stem].name}; a frame has one: remove or rename it"
-                )
-            found[path.stem] = path
-    names = sorted(image_of.keys() | mask_of.keys(), key=_in_order)
+        images = images / split
+        masks = masks / split
+    fix = "put images and masks there, or set data.root, data.images and data.masks to their folders"
+    mistakes: list[str] = []
+    image_of = _by_name(pictures_in(images, fix), mistakes)
+    mask_of = _by_name(pictures_in(masks, fix), mistakes)
+    names = sorted(image_of.keys() | mask_of.keys(), key=_natural_order)
     if config.split_lists is not None:
-        names = listed_names(config.split_lists, split)
+        names = listed_names(Path(config.split_lists) / f"{split}.txt", split)
     elif not by_folder:
         if split == "test":
             raise UserError(
-                f"{images}: has no split test, as train and val share all frames; "
-                f"make {images / 'train'}, val and test, {masks / 'train'} alike, or set data.split_lists"
+                f"{images}: has no split test, as train and val share all frames; make {images / 'train'}, val and "
+                f"test, and the same in {masks}, or set data.split_lists"
             )
-        names = split_by_runs(names, config.validation_share, config.split_seed)[split == "val"]
-    for name in names:
-        if name not in image_of:
-            mistakes.append(f"{images / name}.*: no PNG or JPEG of this name; add it, or remove its mask or its line")
-        elif name not in mask_of:
-            mistakes.append(f"{masks / name}.png: is missing; add it, or remove {image_of[name]}")
+        training, validation = split_by_runs(names, config.validation_share, config.split_seed)
+        names = training if split == "train" else validation
     if not names:
         raise UserError(*mistakes or [f"{images}: holds no frame of {split}; {split} needs images and masks"])
-    whole = [(name, image_of[name], mask_of[name]) for name in names if name in image_of and name in mask_of]
-    if mistakes:
-        raise IncompleteSplitError(whole, *mistakes)
-    return whole
+    frames = []
+    for name in names:
+        image = image_of.get(name, images / f"{name}.*")
+        mask = mask_of.get(name, masks / f"{name}.png")
+        frames.append(FrameFiles(name, image, mask))
+    return require_files(frames, "add it, or remove the frame's other file and its line in the list", mistakes)
 
 
-def _in_order(name: str) -> tuple[list[int | str], str]:
-    """Sorts f2 before f10, as a video has them."""
+def _by_name(files: Sequence[Path], mistakes: list[str]) -> dict[str, Path]:
+    """Frame name -> file; adds a mistake for each file whose name another file has."""
+    file_of: dict[str, Path] = {}
+    for path in files:
+        if path.stem in file_of:
+            mistakes.append(f"{path}: has the same name as {file_of[path.stem].name}; remove or rename one of the two")
+        else:
+            file_of[path.stem] = path
+    return file_of
+
+
+def _natural_order(name: str) -> tuple[list[int | str], str]:
+    """Sort key with numbers as numbers: f2 before f10."""
     return [int(part) if part.isdigit() else part for part in re.split("([0-9]+)", name)], name
 
 
-def _pictures(folder: Path) -> list[Path]:
-    """Files that end like a picture, without hidden ones, which other systems leave beside them."""
-    if not folder.is_dir():
-        raise UserError(
-            f"{folder}: no such folder; make it, or set data.root, data.images and data.masks to what is there"
-        )
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.name[0] != ".")
-    if not files:
-        raise UserError(f"{folder}: holds no PNG or JPEG; put images and masks of the same names into their folders")
-    return files
-
-
 def split_by_runs(names: list[str], share: float, seed: int) -> tuple[list[str], list[str]]:
-    """The frames of train and of val, which has whole runs of neighbors; a function of its arguments for ever."""
+    """The frames of train and of val, which gets whole runs of neighbors. The split never changes between versions."""
     runs = min(RUNS, len(names))
-    # NumPy may change what a Generator draws, not the bits of Philox
+    # NumPy may change what a Generator samples, not the bits of Philox
     order = np.argsort(np.random.Philox(key=[seed, 0]).random_raw(runs), kind="stable")
     chosen = order[: min(max(round(share * runs), 1), runs - 1)]
     splits: tuple[list[str], list[str]] = ([], [])
@@ -119,60 +118,33 @@ def decode_label(config: DataConfig, path: Path) -> Array:
     """Reads a mask as uint8 (H, W) of class indices and IGNORE.
 
     Raises:
-        UserError: the file is no mask of the configured kind, or holds values that are neither of a class nor ignored.
+        UserError: the file is not a mask of the configured kind, or holds values that are neither of a class nor
+            ignored.
     """
     if config.mask_kind == "color":
-        values = _numbers(read_colors(path, config.max_megapixels))
-        of_classes, ignored = (
-            _numbers(np.array(colors, np.uint8).reshape(-1, 3)).tolist()
-            for colors in (config.class_colors, config.ignore_colors)
-        )
+        values = read_colors(path, config.max_megapixels)
+        class_values = [int.from_bytes(bytes(color)) for color in config.class_colors or ()]
+        ignored = [int.from_bytes(bytes(color)) for color in config.ignore_colors]
     else:
-        values = _read_indices(path, config.max_megapixels)
-        of_classes = list(config.mask_values or range(len(config.class_names)))
-        ignored = list(config.ignore_values)
-    labels = np.full(values.shape, -1, np.int16)
-    for label, value in [*enumerate(of_classes), *((IGNORE, value) for value in ignored)]:
-        labels[values == value] = label
-    if labels.min() < 0:
-        raise UserError(f"{path}: holds {_unmapped_values(config, *np.unique(values[labels < 0], return_counts=True))}")
-    return labels.astype(np.uint8)
-
-
-def _numbers(colors: Array) -> Array:
-    """Colors, uint8 (..., 3), as one number each, uint32 (...); in place, as a mask may be large."""
-    numbers = colors[..., 0].astype(np.uint32)
-    for channel in (1, 2):
-        numbers <<= 8
-        numbers |= colors[..., channel]
-    return numbers
-
-
-def _read_indices(path: Path, max_megapixels: int) -> Array:
-    try:
-        return read_label(path, max_megapixels)
-    except UserError as error:
         if png_color_type(path) == 2:
-            raise UserError(f"{error}; for one of colors set data.mask_kind: color") from error
-        raise
+            raise UserError(f"{path}: has mode RGB; a mask of indices is gray or palette; set data.mask_kind: color")
+        values = read_label(path, config.max_megapixels)
+        class_values = list(config.mask_values or range(len(config.class_names)))
+        ignored = list(config.ignore_values)
+    label_of = {value: label for label, value in enumerate(class_values)} | dict.fromkeys(ignored, IGNORE)
+    return map_labels(values, label_of, path, partial(mapping_hint, config))
 
 
-def _unmapped_values(config: DataConfig, values: Array, counts: Array) -> str:
-    """What a mask has that is no class, how often, and the lines of the YAML file that would map it."""
-    setting, shown = "ignore_values", [*config.ignore_values, *values.tolist()]
-    if config.mask_kind == "color":
-        colors = [[value >> 16, value >> 8 & 255, value & 255] for value in values.tolist()]
-        setting, shown = "ignore_colors", [*map(list, config.ignore_colors), *colors]
-    told = [f"{value} in {count:,} pixels" for value, count in zip(shown[-len(counts) :], counts.tolist(), strict=True)]
-    if len(told) > TOLD:
+def mapping_hint(config: DataConfig, unmapped: list[Any]) -> str:
+    """Line of the YAML file that would map values of a mask that are not a class; for many, the likely cause."""
+    if len(unmapped) > MAX_LISTED:
         return (
-            f"{len(told)} values that are no class, such as {', '.join(told[:TOLD])}; "
-            "was it saved as JPEG or resized with interpolation, or is data.mask_kind another? "
+            "was it saved as JPEG or resized with interpolation, or is data.mask_kind the other one? "
             "resize masks by nearest neighbor"
         )
-    mend = f"`{setting}: {shown}` under `data:` ignores what is no class"
-    if shown == [255] and config.mask_values is None and len(config.class_names) == 2:
-        mend = (
-            f"`mask_values: [0, 255]` under `data:` makes it {config.class_names[1]}, `{setting}: {shown}` ignores it"
-        )
-    return f"{', '.join(told)}, which is no class; {mend}"
+    if config.mask_kind == "color":
+        return f"`ignore_colors: {[*map(list, config.ignore_colors), *unmapped]}` under `data:` ignores it"
+    ignores = f"`ignore_values: {[*config.ignore_values, *unmapped]}`"
+    if ignores == "`ignore_values: [255]`" and config.mask_values is None and len(config.class_names) == 2:
+        return f"`mask_values: [0, 255]` under `data:` makes it {config.class_names[1]}, {ignores} ignores it"
+    return f"{ignores} under `data:` ignores it"
