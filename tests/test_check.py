@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -175,6 +176,22 @@ def test_split_without_a_complete_frame_loses_no_problem(tree: Path) -> None:
     reports = check_data(config(tree))[0]
     assert summary(reports).splitlines()[1] == "train          0  "
     assert sheet(reports[:1]) is None
+
+
+def test_masks_with_a_common_suffix_are_one_problem_and_are_checked_all_the_same(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for index in range(20):
+        Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).save(tmp_path / f"images/{index:02}.jpg")
+        Image.fromarray(CLASSES_OF_A_FRAME % 2).save(tmp_path / f"masks/{index:02}_mask.png")
+    Image.fromarray(np.full((6, 8), 9, np.uint8)).save(tmp_path / "masks/05_mask.png")
+    own = DataConfig(kind="folder", root=str(tmp_path), class_names=("background", "road"))
+    reports, (suffix, value), _ = check_data(own)
+    assert suffix == f"{tmp_path}/masks: 20 masks end in _mask: set data.mask_suffix: _mask"
+    assert value.startswith(f"{tmp_path}/masks/05_mask.png: holds 9 in 48 pixels")
+    assert [len(report.dataset) for report in reports] == [16, 4]
+    assert check_data(replace(own, mask_suffix="_mask"))[1] == [value]
 
 
 def test_sheet_shows_up_to_four_valid_frames_of_each_split(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

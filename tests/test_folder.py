@@ -195,6 +195,42 @@ def test_mask_of_another_size_and_missing_files_are_reported(tree: Path) -> None
     }
 
 
+@pytest.mark.parametrize(
+    ("prefix", "suffix", "expected"),
+    [
+        ("", "_mask", "end in _mask: set data.mask_suffix: _mask"),
+        ("label 2 ", "", "begin with 'label 2 ': set data.mask_prefix: 'label 2 '"),
+        ("gt_", ".road", "begin with gt_: set data.mask_prefix: gt_"),
+    ],
+)
+def test_common_prefix_and_suffix_of_the_masks_are_reported_and_can_be_set(
+    prefix: str, suffix: str, expected: str, tree: Path
+) -> None:
+    names = [open_split(config(tree), split).names for split in ("train", "val")]
+    for path in (tree / "masks").iterdir():
+        path.rename(path.with_name(f"{prefix}{path.stem}{suffix}.png"))
+    given = {"mask_prefix": prefix, "mask_suffix": suffix}
+    assert [open_split(config(tree, **given), split).names for split in ("train", "val")] == names
+    lines = problems(tree)
+    assert lines[0] == f"masks: 20 masks {expected}"
+    assert len(lines) == bool(prefix) + bool(suffix)
+    assert problems(tree, mask_suffix="_other")[0].startswith("masks: 20 masks")
+    # what else is wrong is still reported
+    save(tree / "masks" / "extra.png", [[0]])
+    (tree / "masks" / f"{prefix}frame07{suffix}.png").unlink()
+    stray = f"masks/extra.png: is not called {prefix}NAME{suffix}.png, as data.mask_prefix and data.mask_suffix say; "
+    missing = f"masks/{prefix}frame07{suffix}.png: is missing"
+    for found in (problems(tree, **given), problems(tree)[len(lines) :]):
+        assert [line.startswith(text) for line, text in zip(found, (stray, missing), strict=True)] == [True, True]
+
+
+def test_digits_alone_are_not_a_common_suffix(tmp_path: Path) -> None:
+    for number in range(1, 10):
+        save(tmp_path / "images" / f"{number}.png", np.zeros((2, 3, 3)))
+        save(tmp_path / "masks" / f"1{number}.png", [[0, 1, 1], [0, 0, 1]])
+    assert all("is missing" in line for line in problems(tmp_path))
+
+
 def test_folders_that_are_missing_or_empty_are_reported(tree: Path, tmp_path: Path) -> None:
     assert problems(tree, masks="labels")[0].startswith("labels: no such folder; put images and masks there, or set")
     (tmp_path / "empty").mkdir()

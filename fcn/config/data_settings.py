@@ -41,7 +41,13 @@ class DataConfig(Section):
     """Folder of the images in `data.root`; this and all fields down to `split_seed` are only for `folder`."""
 
     masks: str = "masks"
-    """Folder of the masks in `data.root`; a PNG with the image's name for each image."""
+    """Folder of the masks in `data.root`; the mask of the image NAME.jpg is mask_prefix + NAME + mask_suffix + .png."""
+
+    mask_prefix: str = ""
+    """Text before the image's name in the name of its mask, such as mask_."""
+
+    mask_suffix: str = ""
+    """Text between the image's name and .png in the name of its mask, such as _mask."""
 
     class_names: tuple[str, ...] = ()
     """The classes, such as [background, road]; their order is that of the network's channels."""

@@ -1,6 +1,6 @@
 """Your own images and masks, paired by name without the ending. The classes come from the config.
 
-    ROOT/images/NAME.png, .jpg or .jpeg     ROOT/masks/NAME.png     or as data.images and data.masks say
+    ROOT/images/NAME.png, .jpg or .jpeg     ROOT/masks/NAME.png     or as data.images, data.masks, data.mask_suffix say
 
 The splits are those of `data.split_lists`; else the folders images/train, images/val, images/test and masks/train etc.,
 if images/train exists; else train and val get whole runs of frames that are neighbors by name.
@@ -9,12 +9,13 @@ if images/train exists; else train and val get whole runs of frames that are nei
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from fcn.config.data_settings import DataConfig
 from fcn.datasets.dataset import (
@@ -31,6 +32,7 @@ from fcn.errors import UserError
 from fcn.images import IGNORE, Array, SegmentationClass, read_label
 
 RUNS = 10  # runs of neighbors into which the frames are cut; neighbors in a video are nearly the same picture
+SAMPLES = 5  # masks in whose names a common prefix or suffix is looked for
 
 
 def classes(config: DataConfig) -> tuple[SegmentationClass, ...]:
@@ -63,8 +65,20 @@ def frame_files(config: DataConfig, split: str) -> list[FrameFiles]:
         masks = masks / split
     fix = "put images and masks there, or set data.root, data.images and data.masks to their folders"
     mistakes: list[str] = []
-    image_of = _by_name(pictures_in(images, fix), mistakes)
-    mask_of = _by_name(pictures_in(masks, fix), mistakes)
+    image_of = _by_name(pictures_in(images, fix), prefix="", suffix="", mistakes=mistakes)
+    mask_files = pictures_in(masks, fix)
+
+    # wrong affixes are reported once; the frames are then paired as if the right ones were set
+    prefix, suffix, matching = mask_affixes(config, image_of.keys(), [path.stem for path in mask_files])
+    for key, where, given, found in (
+        ("data.mask_prefix", "begin with", config.mask_prefix, prefix),
+        ("data.mask_suffix", "end in", config.mask_suffix, suffix),
+    ):
+        if given != found:
+            text = yaml.safe_dump(found).split("\n")[0]  # quoted where YAML needs it
+            mistakes.append(f"{masks}: {matching} masks {where} {text}: set {key}: {text}")
+    mask_of = _by_name(mask_files, prefix, suffix, mistakes)
+
     names = sorted(image_of.keys() | mask_of.keys(), key=_natural_order)
     if config.split_lists is not None:
         names = listed_names(Path(config.split_lists) / f"{split}.txt", split)
@@ -81,25 +95,59 @@ def frame_files(config: DataConfig, split: str) -> list[FrameFiles]:
     frames = []
     for name in names:
         image = image_of.get(name, images / f"{name}.*")
-        mask = mask_of.get(name, masks / f"{name}.png")
+        mask = mask_of.get(name, masks / f"{prefix}{name}{suffix}.png")
         frames.append(FrameFiles(name, image, mask))
     return require_files(frames, "add it, or remove the frame's other file and its line in the list", mistakes)
 
 
-def _by_name(files: Sequence[Path], mistakes: list[str]) -> dict[str, Path]:
-    """Frame name -> file; adds a mistake for each file whose name another file has."""
+def _by_name(files: Sequence[Path], prefix: str, suffix: str, mistakes: list[str]) -> dict[str, Path]:
+    """Frame name -> file; adds a mistake for each file that has no name, or one that another file has."""
     file_of: dict[str, Path] = {}
     for path in files:
-        if path.stem in file_of:
-            mistakes.append(f"{path}: has the same name as {file_of[path.stem].name}; remove or rename one of the two")
+        name = name_in(path.stem, prefix, suffix)
+        if name is None:
+            rule = f"{prefix}NAME{suffix}.png, as data.mask_prefix and data.mask_suffix say"
+            mistakes.append(f"{path}: is not called {rule}; rename or remove it")
+        elif name in file_of:
+            mistakes.append(f"{path}: has the same name as {file_of[name].name}; remove or rename one of the two")
         else:
-            file_of[path.stem] = path
+            file_of[name] = path
     return file_of
 
 
 def _natural_order(name: str) -> tuple[list[int | str], str]:
     """Sort key with numbers as numbers: f2 before f10."""
     return [int(part) if part.isdigit() else part for part in re.split("([0-9]+)", name)], name
+
+
+def name_in(stem: str, prefix: str, suffix: str) -> str | None:
+    """NAME of a stem that is PREFIX + NAME + SUFFIX; None for other stems."""
+    fits = stem.startswith(prefix) and stem.endswith(suffix) and len(stem) > len(prefix) + len(suffix)
+    return stem[len(prefix) : len(stem) - len(suffix)] if fits else None
+
+
+def mask_affixes(config: DataConfig, names: Collection[str], stems: Sequence[str]) -> tuple[str, str, int]:
+    """Prefix and suffix in the stems of the masks, and the number of masks that match an image with them.
+
+    They are the configured ones unless others match more masks, at least two and half of all. Digits alone do not
+    count: f1 is not the image of the mask f10.
+    """
+    candidates = {
+        (stem[:start], stem[start + len(name) :])
+        for stem in stems[:SAMPLES]
+        for name in names
+        for start in (stem.find(name), stem.rfind(name))
+        if start >= 0
+    }
+    configured = (config.mask_prefix, config.mask_suffix)
+    best = configured
+    most = sum(name_in(stem, *configured) in names for stem in stems)
+    for affixes in sorted(candidates):
+        count = sum(name_in(stem, *affixes) in names for stem in stems)
+        if count > max(most, 1) and 2 * count >= len(stems) and re.search(r"\D", "".join(affixes)):
+            best = affixes
+            most = count
+    return *best, most
 
 
 def split_by_runs(names: list[str], share: float, seed: int) -> tuple[list[str], list[str]]:
