@@ -23,6 +23,8 @@ COLORS = {"mask_kind": "color", "class_colors": ((0, 0, 0), (9, 9, 9))}
         {"class_colors": ((1, 2, 3), (4, 5, 6))},
         {**COLORS, "ignore_colors": ((1, 2, 3),)},
         {"class_names": ("road", *map(str, range(254)))},
+        {"class_names": ("Background", "Road")},
+        {"class_names": ("road", "Road")},
     ],
 )
 def test_lists_that_fit_together_are_accepted(given: dict[str, Any]) -> None:
@@ -58,6 +60,10 @@ INDEX_ONLY = "is for data.mask_kind: index; a mask of colors has data.class_colo
         (
             {"road_classes": ("lane",)},
             {"road_classes": ROAD.format("lane is not one of data.class_names", "background, road")},
+        ),
+        (
+            {"class_names": ("Road", "ROAD")},
+            {"road_classes": ROAD.format("road is not one of data.class_names", "Road, ROAD")},
         ),
         ({"road_classes": ()}, {"road_classes": ROAD.format("is empty", "background, road")}),
         (

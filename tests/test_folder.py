@@ -76,6 +76,8 @@ def test_classes_come_from_the_config_alone() -> None:
     many = classes_of(config(Path("nowhere"), labels="all", class_names=tuple(map(str, range(255)))))
     assert len({one.color for one in many} | {(0, 0, 0)}) == 256  # black is an ignored pixel's
     assert [one.name for one in classes_of(config(Path("nowhere")))] == ["background", "road"]
+    upper = config(Path("nowhere"), labels="all", class_names=("Road", "Sky"))
+    assert [one.road for one in classes_of(upper)] == [True, False]  # the default of road_classes is "road"
 
 
 def test_road_labels_joins_the_named_classes(tmp_path: Path) -> None:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fcn.config.data_settings import DataConfig
 
 MAX_CLASSES = 255  # a label map has 8 bits, and 255 is an ignored pixel
+
+
+def class_named(name: str, class_names: Sequence[str]) -> str | None:
+    """The class of a name, which may differ in case where only one class fits; None if it is ambiguous or unknown."""
+    if name in class_names:
+        return name
+    same = [one for one in class_names if one.casefold() == name.casefold()]
+    return same[0] if len(same) == 1 else None
 
 
 def class_problems(data: DataConfig) -> dict[str, str]:
@@ -35,7 +44,7 @@ def class_problems(data: DataConfig) -> dict[str, str]:
             else:
                 problems.setdefault(field, f"{item} is listed twice; each class needs a different one")
     if data.labels == "road":
-        unknown = [name for name in data.road_classes if name not in names]
+        unknown = [name for name in data.road_classes if class_named(name, names) is None]
         rule = f"name those of {', '.join(names)} that are road, or set data.labels: all"
         if unknown:
             problems["road_classes"] = f"{unknown[0]} is not one of data.class_names; {rule}"

@@ -56,7 +56,7 @@ class DataConfig(Section):
     """(red, green, blue) of each class in pictures and in masks of colors; null: the PASCAL VOC palette."""
 
     road_classes: tuple[str, ...] = ("road",)
-    """Names of the classes that are road where data.labels is `road`."""
+    """Names of the classes that are road where data.labels is `road`; upper or lower case does not matter."""
 
     mask_kind: Literal["index", "color"] = "index"
     """`index`: gray or palette PNG of class values; `color`: RGB PNG of the class colors."""

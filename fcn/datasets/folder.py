@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from fcn.config.class_lists import class_named
 from fcn.config.data_settings import DataConfig
 from fcn.datasets.dataset import (
     MAX_LISTED,
@@ -38,8 +39,9 @@ SAMPLES = 5  # masks in whose names a common prefix or suffix is looked for
 def classes(config: DataConfig) -> tuple[SegmentationClass, ...]:
     """The classes of the config, in its order."""
     colors = config.class_colors or [_default_color(index + 1) for index in range(len(config.class_names))]
+    roads = {class_named(name, config.class_names) for name in config.road_classes}
     return tuple(
-        SegmentationClass(name, color, road=name in config.road_classes)
+        SegmentationClass(name, color, road=name in roads)
         for name, color in zip(config.class_names, colors, strict=True)
     )
 
