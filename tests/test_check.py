@@ -15,10 +15,11 @@ from conftest import ROOT, Script
 from PIL import Image
 
 from fcn.config.data_settings import DataConfig
+from fcn.config.settings import AugmentConfig, ProgressiveConfig
 from fcn.datasets import camvid, check
 from fcn.datasets.camvid import VOID, frame_files
-from fcn.datasets.check import check_data, sheet, summary
-from fcn.datasets.dataset import FrameFiles
+from fcn.datasets.check import FrameStats, SplitReport, check_data, crop_remark, sheet, summary
+from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset, FrameFiles
 from fcn.images import read_image
 
 REAL = ROOT / "data" / "CamVid"
@@ -150,14 +151,20 @@ def test_memory_does_not_grow_with_the_frames(tree: Path) -> None:
 def test_command_ends_with_2_and_all_problems_or_with_0(tree: Path, script: Script) -> None:
     yaml = tree / "mine.yaml"
     yaml.write_text(f"data: {{kind: camvid, root: {tree}, labels: all}}\n")
+    there = sorted(tree.iterdir())
     done = script("check_data", "--config", yaml, cwd=tree)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith("no problem found\n")
+    assert done.stdout.endswith(
+        "augment.crop_size: [96, 320] does not fit the frames of train (median 6 x 8, height x width): "
+        "set augment.crop_size: [32, 32]\nno problem found\n"
+    )
+    assert sorted(tree.iterdir()) == there  # no picture unless asked for
     (tree / "train/train_a.png").write_bytes(b"")
     (tree / "val/val_a.png").unlink()
     done = script("check_data", "--config", yaml, "--sheet", tree / "sheet.png")
     assert done.returncode == 2
     assert [line.partition(": ")[2][:10] for line in done.stderr.splitlines()] == ["is empty; ", "is missing"]
+    assert f"some frames of each split and their labels: {tree}/sheet.png\n" in done.stdout
     assert read_image(tree / "sheet.png").ndim == 3
     assert "class weights" in done.stdout
 
@@ -192,6 +199,37 @@ def test_masks_with_a_common_suffix_are_one_problem_and_are_checked_all_the_same
     assert value.startswith(f"{tmp_path}/masks/05_mask.png: holds 9 in 48 pixels")
     assert [len(report.dataset) for report in reports] == [16, 4]
     assert check_data(replace(own, mask_suffix="_mask"))[1] == [value]
+
+
+@pytest.mark.parametrize(
+    ("size", "crop", "share", "expected"),
+    [
+        ((360, 480), (320, 448), 0.4, None),
+        ((96, 320), (96, 320), 0.0, None),
+        ((375, 1242), (320, 512), 0.0, None),
+        ((360, 480), (96, 320), 0.0, "augment.crop_size: [320, 448]"),
+        ((360, 480), (96, 320), 0.4, "augment.crop_size: [320, 448] and progressive.crop_size: [192, 256]"),
+        ((96, 320), (320, 448), 0.4, "augment.crop_size: [96, 288] and progressive.crop_size: [64, 160]"),
+        ((1080, 1920), (96, 320), 0.0, "augment.crop_size: [288, 512]"),
+        ((90, 4000), (96, 320), 0.0, "augment.crop_size: [64, 2528]"),
+        ((20, 40), (96, 320), 0.0, "augment.crop_size: [32, 32]"),
+        ((20, 40), (32, 32), 0.0, None),
+    ],
+)
+def test_crop_that_does_not_fit_the_frames_is_reported_with_one_that_does(
+    size: tuple[int, int], crop: tuple[int, int], share: float, expected: str | None
+) -> None:
+    stats = [FrameStats((height, size[1]), b"", np.ones(2)) for height in (size[0] - 9, size[0], size[0] + 9)]
+    dataset = Dataset("train", BACKGROUND_AND_ROAD, ("a", "b", "c"), lambda _: pytest.fail("was read"))
+    remark = crop_remark([SplitReport(dataset, stats)], AugmentConfig(crop_size=crop), ProgressiveConfig(share=share))
+    if expected is None:
+        assert remark is None
+    else:
+        assert remark == (
+            f"augment.crop_size: {list(crop)} does not fit the frames of train "
+            f"(median {size[0]} x {size[1]}, height x width): set {expected}"
+        )
+    assert crop_remark([], AugmentConfig(), ProgressiveConfig()) is None
 
 
 def test_sheet_shows_up_to_four_valid_frames_of_each_split(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

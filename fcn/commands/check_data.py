@@ -1,4 +1,4 @@
-"""Reads a whole data set, tells everything that is wrong with it and what it is made of."""
+"""Reads a whole data set; prints everything that is wrong with it, its sizes, class shares and class weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fcn.commands.arguments import add_set_argument
 from fcn.config.yaml_file import load_config
-from fcn.datasets.check import check_data, sheet, summary
+from fcn.datasets.check import check_data, crop_remark, sheet, summary
 from fcn.errors import UserError
 from fcn.images import write_image
 
@@ -19,21 +19,26 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--sheet",
         type=Path,
-        default=Path("check_data.png"),
         metavar="FILE",
-        help="picture of some frames and their labels; check_data.png",
+        help="also write a picture (PNG) of some frames of each split and their labels",
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Runs the command."""
-    if not arguments.sheet.parent.is_dir():
-        raise UserError(f"{arguments.sheet.parent}: no such folder; make it or name another --sheet")
-    reports, problems, remarks = check_data(load_config(arguments.config, arguments.set).data)
-    print("\n".join([summary(reports), *remarks]))
-    if (picture := sheet(reports)) is not None:
-        write_image(arguments.sheet, picture)
-        print(f"image and label of some frames of each split: {arguments.sheet}")
+    if arguments.sheet and not arguments.sheet.parent.is_dir():
+        raise UserError(f"{arguments.sheet.parent}: no such folder; create it or name another --sheet")
+    config = load_config(arguments.config, arguments.set)
+    reports, problems, remarks = check_data(config.data)
+    crop = crop_remark(reports, config.augment, config.progressive)
+    print("\n".join([summary(reports), *remarks, *([crop] if crop else [])]))
+    if arguments.sheet:
+        picture = sheet(reports)
+        if picture is None:
+            print(f"no valid frame, so {arguments.sheet} is not written")
+        else:
+            write_image(arguments.sheet, picture)
+            print(f"some frames of each split and their labels: {arguments.sheet}")
     if problems:
         raise UserError(*problems)
     print("no problem found")

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from math import prod
+from math import prod, sqrt
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from fcn.config.data_settings import DataConfig
+from fcn.config.settings import AugmentConfig, ProgressiveConfig
 from fcn.datasets import DATASETS, SPLITS, open_split
 from fcn.datasets.class_weights import count_classes, median_frequency
 from fcn.datasets.dataset import Dataset, FrameFiles, IncompleteSplitError, evenly_spaced, png_color_type
@@ -26,6 +27,10 @@ from fcn.pictures import contact_sheet
 PNG_WITH_ALPHA = (4, 6)  # color types
 SHEET_FRAMES = 4  # of each split
 SIZES = 3  # of each split that are listed
+
+CROP_SHARE = 0.9  # of the frame's height and width, so that crops vary
+CROP_PIXELS = 320 * 448  # as in configs/camvid.yaml; memory and time of a step grow with them
+SMALL_CROP = 0.6  # of the crop's height and width, for the progressive phase
 
 
 @dataclass(frozen=True)
@@ -212,6 +217,36 @@ def summary(reports: Sequence[SplitReport]) -> str:
         listed = ", ".join(f"{weight:.4f}" for weight in weights)
         lines.append(f"class weights by median frequency on train: [{listed}]")
     return "\n".join(lines)
+
+
+def crop_remark(reports: Sequence[SplitReport], augment: AugmentConfig, progressive: ProgressiveConfig) -> str | None:
+    """The crop sizes to set where the configured crop does not fit the frames of train; None where it fits.
+
+    A crop does not fit if it is higher or wider than the median frame, which pads it with ignored pixels, or has less
+    than half of the pixels of the suggested one, so that the network sees only details.
+    """
+    sizes = [one.size for report in reports if report.dataset.split == "train" for one in report.valid]
+    if not sizes:
+        return None
+    height, width = np.median(sizes, axis=0).tolist()
+    shrink = min(CROP_SHARE, sqrt(CROP_PIXELS / (height * width)))
+    crop = [_crop_side(shrink * side, limit=side) for side in (height, width)]
+    padded = augment.crop_size[0] > height or augment.crop_size[1] > width
+    small = 2 * prod(augment.crop_size) < prod(crop)
+    if not (padded or small) or list(augment.crop_size) == crop:
+        return None
+    settings = f"augment.crop_size: {crop}"
+    if progressive.share > 0:
+        settings += f" and progressive.crop_size: {[_crop_side(SMALL_CROP * side, limit=side) for side in crop]}"
+    return (
+        f"augment.crop_size: {list(augment.crop_size)} does not fit the frames of train (median {height:g} x {width:g},"
+        f" height x width): set {settings}"
+    )
+
+
+def _crop_side(length: float, limit: float) -> int:
+    """The multiple of 32 (coarsest stride) that is nearest to `length` and not above `limit`, at least 32."""
+    return 32 * max(1, min(round(length / 32), int(limit // 32)))
 
 
 def sheet(reports: Sequence[SplitReport]) -> Array | None:
