@@ -13,7 +13,7 @@ from PIL import Image
 
 from fcn.config.data_settings import DataConfig
 from fcn.datasets import classes_of, open_for_training, open_split
-from fcn.datasets.folder import decode_label, frame_files, split_by_runs
+from fcn.datasets.folder import decode_label, frame_files, mask_affixes, name_in, split_by_runs
 from fcn.errors import UserError
 from fcn.images import IGNORE
 
@@ -226,11 +226,21 @@ def test_common_prefix_and_suffix_of_the_masks_are_reported_and_can_be_set(
         assert [line.startswith(text) for line, text in zip(found, (stray, missing), strict=True)] == [True, True]
 
 
-def test_digits_alone_are_not_a_common_suffix(tmp_path: Path) -> None:
-    for number in range(1, 10):
-        save(tmp_path / "images" / f"{number}.png", np.zeros((2, 3, 3)))
-        save(tmp_path / "masks" / f"1{number}.png", [[0, 1, 1], [0, 0, 1]])
-    assert all("is missing" in line for line in problems(tmp_path))
+@pytest.mark.parametrize(
+    ("names", "stems", "expected"),
+    [
+        ("a k", "mask_a mask_k", ("mask_", "", 2)),
+        ("f1 f2", "f1 f2_x", ("", "", 1)),
+        ("f1", "f1_x", ("", "", 0)),  # one mask is not a rule
+        ("f1 f2", "f1_x f2_x g h i", ("", "", 0)),  # less than half are not either
+        ("1 2 3", "11 12 13", ("", "", 0)),  # and digits may be part of the number
+    ],
+)
+def test_affixes_are_those_of_at_least_two_and_half_of_the_masks(
+    names: str, stems: str, expected: tuple[str, str, int]
+) -> None:
+    assert mask_affixes(config(Path("nowhere")), names.split(), stems.split()) == expected
+    assert name_in("_mask", "", "_mask") is None
 
 
 def test_folders_that_are_missing_or_empty_are_reported(tree: Path, tmp_path: Path) -> None:

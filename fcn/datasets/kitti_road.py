@@ -78,7 +78,7 @@ def frame_files(config: DataConfig, split: str) -> list[FrameFiles]:
     truth_stems = {path.stem for path in pictures_in(truths, fix)}
     if config.split_lists is None:
         tag = f"_{config.kitti_truth.removeprefix('um_')}_"
-        stems = image_stems | {stem.replace(tag, "_") for stem in truth_stems if tag in stem}
+        stems = image_stems | {stem.replace(tag, "_") for stem in truth_stems}
         names = sorted(name for name in stems if _has_truth(name, config, split) and _is_in(name, split))
         if not names:
             raise UserError(f"{images}: holds no frame of {split}; list the frames of a part in data.split_lists")
