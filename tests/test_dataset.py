@@ -154,7 +154,7 @@ def test_fingerprint_sees_pixels_labels_names_and_order() -> None:
 
 
 def test_unknown_splits_are_refused() -> None:
-    with pytest.raises(UserError, match="split 'dev': is not a split; use one of train, val, test"):
+    with pytest.raises(UserError, match="split 'dev': is not one of train, val, test"):
         open_split(DataConfig(), "dev")
 
 

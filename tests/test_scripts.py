@@ -125,7 +125,7 @@ def test_mistakes_in_the_data_are_told_before_a_folder_is_made(script: Script, t
 def test_evaluate_names_unknown_splits(smoke_run: Path, script: Script) -> None:
     done = script("evaluate", "--run", smoke_run, "--split", "vall")
     assert done.returncode == 2
-    assert "split 'vall': is none of train, val, test" in done.stderr
+    assert "split 'vall': is not one of train, val, test" in done.stderr
 
 
 def test_two_inputs_with_one_stem_are_refused_before_any_work(smoke_run: Path, script: Script, tmp_path: Path) -> None:

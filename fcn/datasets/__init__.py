@@ -47,7 +47,7 @@ def open_split(config: DataConfig, split: str, files: Sequence[FrameFiles] | Non
         IncompleteSplitError: files of frames are missing or do not match.
     """
     if split not in SPLITS:
-        raise UserError(f"split {split!r}: is not a split; use one of {', '.join(SPLITS)}")
+        raise UserError(f"split {split!r}: is not one of {', '.join(SPLITS)}")
     if config.kind == "synthetic":
         dataset = synthetic.open_split(config, split)
     else:
