@@ -1,238 +1,174 @@
-"""Seeded road scenes as a car's camera sees them, drawn when they are read, with a label for every pixel.
+"""Synthetic road scenes in perspective with a label for every pixel, generated from a seed when they are read.
 
-The ground is a street in perspective; what stands on it is painted far to near, the same polygons in image
-and label. Colors change from frame to frame and classes share them (asphalt, pavement, walls, cars, clouds
-are of the same grays): they alone do not tell where the road is. Colors are float RGB, 0 to 255; places are
-those of `street`.
+Classes share colors, and light and noise change from frame to frame: color alone does not show where the road is.
+Places are in meters: `side` to the right of the road's center line, `up` from the ground, `depth` from the camera.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 import numpy as np
-from numpy.random import RandomState
-from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw, ImageFilter
 
 from fcn.config.data_settings import DataConfig
 from fcn.datasets.dataset import Dataset
-from fcn.datasets.street import (
-    CAR,
-    CLASSES,
-    DEPTHS,
-    FAR,
-    LANE_MARK,
-    PAVEMENT,
-    ROAD,
-    SKY,
-    TERRAIN,
-    TREE,
-    Street,
-    Thing,
-    lay_street,
-    place_things,
+from fcn.images import IGNORE, Array, SegmentationClass
+
+CLASSES = (
+    SegmentationClass("sky", (70, 130, 180)),
+    SegmentationClass("building", (70, 70, 70)),
+    SegmentationClass("tree", (107, 142, 35)),
+    SegmentationClass("terrain", (152, 251, 152)),
+    SegmentationClass("pavement", (244, 35, 232)),
+    SegmentationClass("road", (128, 64, 128), road=True),
+    SegmentationClass("lane_mark", (255, 255, 255), road=True),
+    SegmentationClass("car", (0, 0, 142)),
 )
-from fcn.images import IGNORE, Array
-
-ROUGHNESS = np.full(256, 0.05, np.float32)  # of a label: relative spread of its brightness
-ROUGHNESS[: len(CLASSES)] = 0.01, 0.04, 0.2, 0.15, 0.07, 0.02, 0.03, 0.03
-
-HAZE = 250.0  # meters of air that leave 1/e of a color
-
-GRAY = np.array([105, 105, 105])
-WALLS = (GRAY, (130, 90, 70), (140, 125, 95))
-PAINTS = (GRAY, GRAY, (200, 200, 200), (40, 40, 45), (150, 30, 30), (40, 60, 130))
-LEAVES = ((60, 90, 40), (90, 90, 40), (75, 80, 60))
-GROUNDS = ((70, 100, 40), (110, 90, 65), (95, 105, 60))
-MARKS = ((220, 220, 215), (220, 220, 215), (210, 190, 90))
-CAR_PARTS = np.array(  # of a face: left and right below, right and left above, bottom, top, as fractions
-    [
-        (0.05, 0.95, 0.95, 0.05, 0.00, 0.30),  # wheels and what is between
-        (0.00, 1.00, 1.00, 0.00, 0.16, 0.60),  # body
-        (0.02, 0.98, 0.94, 0.06, 0.60, 1.00),  # cabin
-        (0.08, 0.92, 0.88, 0.12, 0.64, 0.93),  # glass
-    ]
+SKY, BUILDING, TREE, TERRAIN, PAVEMENT, ROAD, LANE_MARK, CAR = range(len(CLASSES))
+HUES = (  # of each class in the images: a thing has one of them, 0.75 to 1.25 times as bright
+    ((120, 160, 215), (150, 170, 200), (140, 140, 145)),
+    ((95, 95, 95), (110, 110, 115), (130, 90, 70), (140, 125, 95)),
+    ((60, 90, 40), (90, 90, 40), (75, 80, 60)),
+    ((70, 100, 40), (110, 95, 80), (95, 105, 60)),
+    ((155, 155, 155), (165, 160, 150)),
+    ((105, 105, 105),),
+    ((220, 220, 215), (210, 190, 90)),
+    ((105, 105, 105), (200, 200, 200), (40, 40, 45), (150, 30, 30), (40, 60, 130)),
 )
+ROUGHNESS = np.array([0.01, 0.05, 0.2, 0.2, 0.1, 0.06, 0.05, 0.03] + [0.1] * 248)  # label -> spread of its brightness
+
+CAMERA_HEIGHT = 1.65  # meters, as in KITTI
+FOCAL_LENGTH = 1.9  # of the image's height, as in KITTI
+FAR = 100.0  # meters; ground farther away is too small to label
 
 
-class Canvas(NamedTuple):
-    """Image and label of a street, painted together."""
+class Scene:
+    """One frame: a street seen by a camera, painted far to near into image and label at once."""
 
-    street: Street
-    image: ImageDraw.ImageDraw
-    label: ImageDraw.ImageDraw
-    haze: Array  # the color that far things fade to
+    def __init__(self, size: tuple[int, int], random: np.random.RandomState):
+        self.height, self.width = size
+        self.random = random
+        self.focal = FOCAL_LENGTH * self.height  # pixels
+        self.horizon = self.height * random.uniform(0.4, 0.48)
+        lanes = random.choice([2, 2, 3, 4])
+        self.lines = random.uniform(2.9, 3.8) * (np.arange(lanes + 1) - lanes / 2)  # sides of the lane borders
+        self.lanes = (self.lines[:-1] + self.lines[1:]) / 2  # sides of the lane centers
+        self.road_edge = self.lines[-1] + random.uniform(0.2, 1)
+        self.pavement_edge = self.road_edge + random.choice([0, 1, 1]) * random.uniform(1.2, 4)
+        self.offset = random.uniform(-0.4, 0.4) - random.choice(self.lanes)
+        self.curvature = random.normal(0, 0.003)  # 1 / meter
+        self.paint_background()
+        self.draw_things()
 
-    def fill(self, kind: int, colors: Array, side: ArrayLike, up: ArrayLike, depth: ArrayLike) -> None:
-        """Fills n polygons in the colors (n, 3), seen through haze; places broadcast to (n, corners)."""
-        side, up, depth = np.broadcast_arrays(*np.atleast_2d(side, up, depth))
-        ahead, scale = self.street.place(depth)
-        x = self.street.size[1] / 2 + scale * (side - ahead)
-        y = np.interp(depth, DEPTHS, self.street.rows) - scale * up
-        clarity = np.exp(-depth.min() / HAZE)
-        hues = (colors * clarity + self.haze * (1 - clarity)).clip(0, 255).astype(int).tolist()
-        for hue, corners in zip(hues, np.stack([x, y], axis=-1).reshape(len(x), -1).tolist(), strict=True):
-            self.image.polygon(corners, tuple(hue))
-            self.label.polygon(corners, kind)
+    def center_line(self, depth: Array | float) -> Array:
+        """Meters from straight ahead of the camera to the road's center line, to the right."""
+        return self.offset + self.curvature / 2 * np.square(depth)
 
+    def color(self, kind: int) -> Array:
+        """A color for one thing of a class: float RGB, 0 to 255."""
+        hue = np.array(HUES[kind][self.random.randint(len(HUES[kind]))])
+        return hue * self.random.uniform(0.75, 1.25) * self.random.uniform(0.95, 1.05, 3)
 
-def smooth_noise(shape: tuple[int, int], cell: int, random: RandomState) -> Array:
-    """float32 of the shape, roughly standard normal: a random value a cell of pixels, bicubic in between."""
-    values = random.standard_normal((shape[0] // cell + 2, shape[1] // cell + 2)).astype(np.float32)
-    return np.asarray(Image.fromarray(values).resize(shape[::-1], Image.Resampling.BICUBIC))
+    def noise(self, cell: int) -> Array:
+        """(H, W), roughly standard normal: a random value every `cell` pixels, bicubic in between."""
+        values = self.random.standard_normal((self.height // cell + 2, self.width // cell + 2)).astype(np.float32)
+        return np.asarray(Image.fromarray(values).resize((self.width, self.height), Image.Resampling.BICUBIC))
 
+    def paint_background(self) -> None:
+        """Sky, woods on the horizon, and the ground, where a pixel's label follows from the place that it shows."""
+        row, column = np.mgrid[: self.height, : self.width] + 0.5
+        depth = CAMERA_HEIGHT * self.focal / np.maximum(row - self.horizon, 0.01)
+        side = (column - self.width / 2) * depth / self.focal - self.center_line(depth)
+        label = np.full(row.shape, TERRAIN, np.uint8)
+        label[np.abs(side) < self.pavement_edge] = PAVEMENT
+        label[np.abs(side) < self.road_edge] = ROAD
+        half_line = np.maximum(0.07, 0.4 * depth / self.focal)  # meters; a line has at least 0.8 pixels
+        for line in self.lines[self.random.rand(len(self.lines)) < self.random.choice([0, 0.8, 1])]:
+            dash = (depth % 9 < 3) | (abs(line) == self.lines[-1])  # the outer lines are solid
+            label[(np.abs(side - line) < half_line) & dash] = LANE_MARK
+        label[row < self.horizon] = TREE
+        label[row < self.horizon - self.height * (0.05 + 0.02 * self.noise(6))] = SKY
+        colors = np.array([self.color(kind) for kind in range(len(CLASSES))])[label]
+        label[(row > self.horizon) & (depth > FAR)] = IGNORE
+        self.image = Image.fromarray(colors.clip(0, 255).astype(np.uint8))
+        self.label = Image.fromarray(label)
 
-def pick(hues: Sequence[Array | tuple[float, ...]], low: float, high: float, random: RandomState) -> Array:
-    """One of the hues, between low and high times as bright, each channel off by up to 5 %."""
-    brightness = random.uniform(low, high) * random.uniform(0.95, 1.05, 3)
-    return brightness * hues[random.randint(len(hues))]
+    def draw_things(self) -> None:
+        """Buildings and trees beyond the pavements, cars in the lanes and along the curbs."""
+        random = self.random
+        built, green, traffic = random.uniform((0, 0.1, 0), (0.9, 0.9, 0.4))  # probabilities
+        for depth in np.arange(random.uniform(3, 14), FAR, 14)[::-1]:  # far to near
+            for sign in (-1, 1):
+                if random.rand() < built:
+                    self.draw_building(sign * (self.pavement_edge + 8), depth)
+                if random.rand() < green:
+                    self.draw_tree(sign * (self.pavement_edge + random.uniform(1, 8)), depth + random.uniform(1, 10))
+            for side in (-self.road_edge, *self.lanes, self.road_edge):
+                if random.rand() < traffic:
+                    self.draw_car(side, depth + random.uniform(5, 9))
 
+    def draw_building(self, side: float, depth: float) -> None:
+        """Walls with rows of windows."""
+        width, length, height = self.random.uniform((8, 8, 4), (14, 14, 14))
+        box = (side, depth, width, length, height)
+        color = self.color(BUILDING)
+        self.draw_box(BUILDING, color, box)
+        for low in np.arange(0.8, height - 1.5, 2.5) / height:
+            for start in np.arange(0.05, 0.9, 0.2):
+                self.draw_box(BUILDING, color / 2, box, part=(low, low + 1.3 / height, start, start + 0.1))
 
-def paint_sky(size: tuple[int, int], random: RandomState) -> Array:
-    """Colors (H, W, 3): clear, cloudy or overcast, with the haze at the bottom."""
-    cloud = pick((GRAY,), 1.3, 2.3, random)
-    clear = cloud * ((0.5, 0.75, 1.1), (0.6, 0.8, 1.1), (0.85, 0.85, 0.85))[random.randint(3)]
-    noise = smooth_noise(size, size[0] // 5, random) + smooth_noise(size, size[0] // 12, random) / 2
-    cover = (noise + random.uniform(-1.5, 1.5)).clip(0, 1)
-    clarity = np.linspace(1, -0.6, size[0])[:, None].clip(0, 1) * (1 - cover)
-    return cloud + clarity[..., None] * (clear - cloud)
+    def draw_car(self, side: float, depth: float) -> None:
+        """Wheels, body and windows."""
+        box = (side, depth, *self.random.uniform((1.6, 3.6, 1.4), (1.9, 4.8, 1.8)))
+        color = self.color(CAR)
+        self.draw_box(CAR, color / 5, box)
+        self.draw_box(CAR, color, box, part=(0.2, 1, 0, 1))
+        self.draw_box(CAR, color / 4, box, part=(0.6, 0.9, 0.1, 0.9))
 
+    def draw_tree(self, side: float, depth: float) -> None:
+        """A trunk and a crown."""
+        height = self.random.uniform(4, 10)
+        color = self.color(TREE)
+        self.draw_box(TREE, color / 2, (side, depth, 0.06 * height, 0, 0.6 * height))
+        angle = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+        radius = height * self.random.uniform(0.2, 0.3, 12)
+        self.fill(TREE, color, side + radius * np.cos(angle), 0.7 * height + radius * np.sin(angle), depth)
 
-def paint_ground(street: Street, things: list[Thing], random: RandomState) -> tuple[Array, Array]:
-    """Colors (H, W, 3) and label uint8 (H, W) of terrain, pavement, road, marks, were nothing on them."""
-    height, width = street.size
-    depth = np.interp(np.arange(height) + 0.5, street.rows[::-1], DEPTHS[::-1])[:, None]
-    ahead, scale = street.place(depth)
-    side = (ahead + (np.arange(width) + 0.5 - width / 2) / scale).astype(np.float32)
-    tile = smooth_noise((256, 256), 8, random) + smooth_noise((256, 256), 2, random)
-    patches = tile[(depth * 8).astype(int) % 256, (side * 8).astype(int) % 256]  # repeated every 32 meters
+    def draw_box(self, kind: int, color: Array, box: tuple[float, ...], part: tuple[float, ...] = (0, 1, 0, 1)) -> None:
+        """Fills the near face and the visible flank of a box, or the same part of both, in fractions of the size."""
+        side, depth, width, length, height = box
+        bottom, top, start, end = part
+        up = height * np.array([bottom, bottom, top, top])
+        along = np.array([start, end, end, start])
+        flank = np.clip(-self.center_line(depth), side - width / 2, side + width / 2)
+        self.fill(kind, 0.75 * color, flank, up, depth + along * length)
+        self.fill(kind, color, side + (along - 0.5) * width, up, depth)
 
-    away = np.abs(side) - street.half_width
-    label = np.full(street.size, TERRAIN, np.uint8)
-    label[away < np.where(side < 0, *street.pavements)] = PAVEMENT
-    label[away < 0] = ROAD
-    label[find_marks(street, side, depth, random) & (patches > random.choice([-9, -0.8]))] = LANE_MARK
+    def fill(self, kind: int, color: Array, side: Array, up: Array, depth: Array | float) -> None:
+        """Fills a polygon in image and label; one side or depth may stand for all corners."""
+        scale = self.focal / depth
+        x = self.width / 2 + scale * (side + self.center_line(depth))
+        y = self.horizon + scale * (CAMERA_HEIGHT - up)
+        corners = np.stack([x, y], axis=1).ravel().tolist()
+        ImageDraw.Draw(self.image).polygon(corners, tuple(color.clip(0, 255).astype(int)))
+        ImageDraw.Draw(self.label).polygon(corners, kind)
 
-    palette = np.zeros((len(CLASSES), 3), np.float32)
-    palette[TERRAIN], palette[ROAD] = pick(GROUNDS, 0.8, 1.1, random), pick((GRAY,), 0.85, 1.15, random)
-    palette[PAVEMENT] = pick((palette[ROAD],), 1.35, 1.7, random)
-    palette[LANE_MARK] = pick(MARKS, 0.8, 1.1, random)
-    colors = palette[label] * (1 + 1.5 * ROUGHNESS[label] * patches)[..., None]
-    colors[(label == PAVEMENT) & ((away % 1 < 0.06) | (depth % 1 < 0.06)) & (depth < 25)] *= 0.65  # joints
-    kerb = (label == PAVEMENT) & (away < np.maximum(0.2, 1.5 / scale))  # meters; pixels
-    colors[kerb] = palette[ROAD] * random.uniform(1.8, 2.2)
-    start = random.uniform(4, 60)  # meters; rubble or leaves along the edge: of no class
-    litter = (depth > start) & (depth < start + 8) & (np.abs(away) < random.uniform(0.2, 1) + 0.1 * patches)
-    colors[litter] = pick(WALLS, 0.4, 1.2, random) * (1 + 0.2 * patches[litter])[:, None]
-    label[litter] = IGNORE
-    return colors * find_light(things, side, depth, patches, random)[..., None], label
-
-
-def find_marks(street: Street, side: Array, depth: Array, random: RandomState) -> Array:
-    """Bool (H, W): solid and dashed lines between the lanes and a zebra crossing, each in some frames."""
-    half = np.maximum(random.uniform(0.05, 0.09), 0.4 / street.place(depth)[1])  # meters; a pixel
-    marks = np.zeros(side.shape, bool)
-    dash, gap = random.uniform((2, 3), (5, 8))  # meters
-    for line in street.lines[random.rand(len(street.lines)) < random.choice([0, 0.8, 1])]:
-        solid = abs(line) == street.lines[-1] or random.rand() < 0.2
-        marks |= (np.abs(side - line) < half) & (solid | (depth % (dash + gap) < dash))
-    start = random.uniform(8, 100)
-    marks |= (side % 1 < 0.5) & (np.abs(side) < street.lines[-1]) & (depth > start) & (depth < start + 3)
-    return marks & (depth < FAR / 2)
-
-
-def find_light(things: list[Thing], side: Array, depth: Array, patches: Array, random: RandomState) -> Array:
-    """The fraction (H, W) of the light that soft-edged shadows leave; ragged ones under trees."""
-    shift, along = random.uniform(-0.6, 0.6, 2)  # of a shadow's middle, in meters a meter of height
-    sunshine = random.choice([0.05, 0.2, 0.4])
-    light = np.ones(side.shape, np.float32)
-    for thing in (one for one in things if one.depth < FAR / 2):
-        height, shade = (0, 0.65) if thing.kind == CAR else (thing.height, sunshine)
-        z = np.abs(depth - thing.depth - thing.length / 2 - along * height)
-        z /= thing.length / 2 + abs(along) * height + 0.3
-        near = np.flatnonzero(z < 1.5)
-        x = np.abs(side[near] - thing.side - shift * height) / (thing.width / 2 + abs(shift) * height + 0.1)
-        inside = 1.1 - np.maximum(x, z[near]) + (0.3 * patches[near] if thing.kind == TREE else 0)
-        light[near] = np.minimum(light[near], 1 - shade * (inside * 4).clip(0, 1))
-    return light
-
-
-def draw_box(canvas: Canvas, thing: Thing, random: RandomState) -> None:
-    """A building or a car: the face along the street towards the camera, then the face across the street."""
-    if thing.kind == CAR:
-        parts, colors = CAR_PARTS, pick(PAINTS, 0.7, 1.2, random) * [[0.2], [1], [1], [0.2]]
-    else:
-        columns, floors = random.randint(3, 7), int(thing.height / 2.5)
-        x, y = (grid.reshape(-1, 1) for grid in np.meshgrid(np.arange(columns), np.arange(floors)))
-        edges, sills = np.array([0.25, 0.75, 0.75, 0.25]), np.array([0.3, 0.75])
-        parts = np.vstack([(0, 1, 1, 0, 0, 1), np.hstack([(x + edges) / columns, (y + sills) / floors])])
-        colors = pick(WALLS, 0.6, 1.6, random) * np.vstack([1, np.full(x.shape, random.uniform(0.3, 0.7))])
-    x, up = parts[:, :4], parts[:, [4, 4, 5, 5]] * thing.height
-    flank = thing.side + thing.width / 2 * np.sign(canvas.street.place(thing.depth)[0] - thing.side)
-    canvas.fill(thing.kind, colors * random.uniform(0.7, 0.9), flank, up, thing.depth + x * thing.length)
-    canvas.fill(thing.kind, colors, thing.side + (x - 0.5) * thing.width, up, thing.depth)
-
-
-def draw_tree(canvas: Canvas, thing: Thing, random: RandomState) -> None:
-    """A trunk, then a crown of round patches, lighter above."""
-    x, y = thing.height * np.array([[-0.03, 0.03, 0.03, -0.03], [0, 0, 0.6, 0.6]])
-    canvas.fill(TREE, pick((GRAY,), 0.4, 0.7, random)[None], thing.side + x, y, thing.depth)
-    x, y = random.uniform(-0.35, 0.35, (2, 10, 1))
-    y.sort(axis=0)
-    colors = pick(LEAVES, 0.5, 1.3, random) * (1 + 0.8 * y) * random.uniform(0.8, 1.2, (10, 1))
-    angle, radius = np.linspace(0, 2 * np.pi, 10), random.uniform(0.15, 0.3, (10, 1))
-    side = thing.side + thing.width * (x + radius * np.cos(angle))
-    up = thing.height * (0.7 + 0.6 * (y + radius * np.sin(angle)))
-    canvas.fill(TREE, colors, side, up, thing.depth)
-
-
-def photograph(image: Image.Image, label: Array, random: RandomState) -> Array:
-    """uint8 (H, W, 3): the painting with texture, in a light of some color, through a lens, with noise."""
-    texture = smooth_noise(label.shape, 2, random) + smooth_noise(label.shape, 6, random)
-    y, x = (np.linspace(-1, 1, extent, dtype=np.float32) for extent in label.shape)
-    vignette = 1 - random.uniform(0, 0.2) * (x**2 + y[:, None] ** 2)
-    light = ((1 + ROUGHNESS[label] * texture) * vignette)[..., None]
-    exposure = pick((np.ones(3),), 0.85, 1.15, random).astype(np.float32) / 255
-    blurred = np.asarray(image.filter(ImageFilter.GaussianBlur(random.uniform(0, 0.7))))
-    signal = (blurred * light * exposure).clip(0, 1) ** np.float32(random.uniform(0.9, 1.1))
-    noise = random.uniform(2, 8) * random.uniform(-1, 1, signal.shape)
-    return (255 * signal + noise).clip(0, 255).astype(np.uint8)
-
-
-def draw_scene(size: tuple[int, int], random: RandomState) -> tuple[Array, Array]:
-    """Draws one frame of (height, width) pixels; all that differs from frame to frame comes from `random`.
-
-    Returns:
-        The image, uint8 RGB (H, W, 3), and the label, uint8 (H, W) of indices into CLASSES and IGNORE.
-    """
-    street = lay_street(size, random)
-    things = place_things(street, random)
-    colors = paint_sky(size, random)
-    ground, values = paint_ground(street, things, random)
-    horizon = min(int(street.rows[-1]), size[0] - 1)  # a very wide frame may see sky alone
-    haze = colors[horizon].mean(axis=0)
-    values[:horizon], colors[horizon:] = SKY, ground[horizon:]
-    image, label = Image.fromarray(colors.clip(0, 255).astype(np.uint8)), Image.fromarray(values)
-    canvas = Canvas(street, ImageDraw.Draw(image), ImageDraw.Draw(label), haze)
-    for thing in things:
-        (draw_tree if thing.kind == TREE else draw_box)(canvas, thing, random)
-    if random.rand() < 0.3:  # the bonnet of the camera's own car
-        x, y = size[1] * random.uniform(0.4, 0.7), size[0] * random.uniform(0.06, 0.14)
-        box = (size[1] / 2 - x, size[0] - y, size[1] / 2 + x, size[0] + y)
-        canvas.image.ellipse(box, tuple(pick(PAINTS, 0.7, 1.2, random).astype(int)))
-        canvas.label.ellipse(box, IGNORE)
-    return photograph(image, np.asarray(label), random), np.array(label)
+    def photograph(self) -> Array:
+        """uint8 (H, W, 3): the image with texture, in a light of some color, a little blurred, with noise."""
+        texture = 1 + ROUGHNESS[np.asarray(self.label)] * (self.noise(2) + self.noise(6))
+        light = self.random.uniform(0.65, 1.35) * self.random.uniform(0.95, 1.05, 3)
+        blurred = np.asarray(self.image.filter(ImageFilter.GaussianBlur(self.random.uniform(0, 0.7))))
+        noise = self.random.uniform(2, 8) * self.random.uniform(-1, 1, blurred.shape)
+        return (blurred * texture[..., None] * light + noise).clip(0, 255).astype(np.uint8)
 
 
 def open_split(config: DataConfig, split: str) -> Dataset:
-    """The frames of "train", "val" or "test": frame i is the same for ever, however many there are."""
+    """The frames of "train", "val" or "test"; frame i is always the same, however many there are."""
     number = ("train", "val", "test").index(split)
     names = tuple(f"{split}_{index:06d}" for index in range(config.synthetic_frames[number]))
 
     def read(index: int) -> tuple[Array, Array]:
-        # The streams of RandomState are frozen over NumPy's versions, those of Generator are not.
-        return draw_scene(config.synthetic_size, RandomState([config.synthetic_seed, number, index]))
+        # NumPy never changes the streams of RandomState, but may change those of Generator.
+        scene = Scene(config.synthetic_size, np.random.RandomState([config.synthetic_seed, number, index]))
+        return scene.photograph(), np.array(scene.label)
 
     return Dataset(split=split, classes=CLASSES, names=names, read=read)
