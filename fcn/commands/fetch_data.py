@@ -1,4 +1,4 @@
-"""Downloads a data set, checks it and unpacks it into a folder of data sets; a call that was broken off goes on."""
+"""Downloads a data set, checks it and unpacks it; an interrupted download resumes when the command is repeated."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from fcn.datasets.download import ARCHIVES, fetch
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    command.add_argument("name", choices=ARCHIVES, help="the data set; data/README.md says who may use it for what")
+    command.add_argument("name", choices=ARCHIVES, help="the data set; data/README.md has its terms of use")
     command.add_argument("--to", type=Path, default=Path("data"), metavar="DIR", help="folder of data sets; data/")
-    command.add_argument("--url", metavar="URL", help="another address, or the zip on this machine")
+    command.add_argument("--url", metavar="URL", help="another address, or a zip on this machine")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Runs the command."""
     tree = fetch(ARCHIVES[arguments.name], arguments.to, arguments.url)
-    print(f"{tree}: complete; see data/README.md for its terms")
+    print(f"{tree}: complete; its terms of use are in data/README.md")
