@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from fcn.config.data_settings import DataConfig
+from fcn.config.settings import DataConfig
 from fcn.datasets import open_split
 from fcn.datasets.dataset import IncompleteSplitError, check_frames
 from fcn.errors import UserError

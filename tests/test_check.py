@@ -14,8 +14,7 @@ import pytest
 from conftest import ROOT, Script
 from PIL import Image
 
-from fcn.config.data_settings import DataConfig
-from fcn.config.settings import AugmentConfig, ProgressiveConfig
+from fcn.config.settings import AugmentConfig, DataConfig, ProgressiveConfig
 from fcn.datasets import camvid, check
 from fcn.datasets.camvid import VOID, frame_files
 from fcn.datasets.check import FrameStats, SplitReport, check_data, crop_remark, sheet, summary

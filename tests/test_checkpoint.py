@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fcn.config.data_settings import DataConfig
 from fcn.config.fields import fields_of
-from fcn.config.settings import SECTIONS, Config, ModelConfig, TrainConfig
+from fcn.config.settings import SECTIONS, Config, DataConfig, ModelConfig, TrainConfig
 from fcn.config.yaml_file import dump_config, load_config
 from fcn.errors import RunStoppedError, UserError
 from fcn.model.fcn import build_fcn

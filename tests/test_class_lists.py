@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fcn.config.data_settings import DataConfig
+from fcn.config.settings import DataConfig
 from fcn.errors import ConfigError
 
 WORDS = {"kind": "folder", "root": "mine", "class_names": ("background", "road")}

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from fcn.config.data_settings import DataConfig
-from fcn.config.settings import TrainConfig
+from fcn.config.settings import DataConfig, TrainConfig
 from fcn.datasets import camvid
 from fcn.datasets.class_weights import class_weights, median_frequency
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset

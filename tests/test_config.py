@@ -12,9 +12,8 @@ from typing import Annotated, ClassVar
 
 import pytest
 
-from fcn.config.data_settings import DataConfig
 from fcn.config.fields import Rule, Section, above, at_least, below, field_docs, fields_of
-from fcn.config.settings import SECTIONS, AugmentConfig, Config, ModelConfig, TrainConfig, resolved
+from fcn.config.settings import SECTIONS, AugmentConfig, Config, DataConfig, ModelConfig, TrainConfig, resolve_auto
 from fcn.datasets import DATASETS
 from fcn.errors import ConfigError
 
@@ -152,21 +151,21 @@ def test_lists_of_any_length_keep_their_types_and_rules_down_to_the_last_number(
 
 
 def test_threads_are_settled_once_and_stay() -> None:
-    settled = resolved(Config()).train
+    settled = resolve_auto(Config()).train
     assert settled.intra_op_threads == settled.inter_op_threads == len(os.sched_getaffinity(0))
     given = Config(train=TrainConfig(intra_op_threads=7))
-    assert resolved(given) == replace(given, train=replace(given.train, inter_op_threads=settled.inter_op_threads))
-    assert resolved(Config(), like=given).train.intra_op_threads == 7
+    assert resolve_auto(given) == replace(given, train=replace(given.train, inter_op_threads=settled.inter_op_threads))
+    assert resolve_auto(Config(), started=given).train.intra_op_threads == 7
     own, other = TrainConfig(intra_op_threads=3, inter_op_threads=5), TrainConfig(inter_op_threads=9)
-    assert resolved(Config(train=own), like=given).train.intra_op_threads == 3
-    assert resolved(Config(train=own), like=Config(train=other)).train.inter_op_threads == 5
+    assert resolve_auto(Config(train=own), started=given).train.intra_op_threads == 3
+    assert resolve_auto(Config(train=own), started=Config(train=other)).train.inter_op_threads == 5
 
 
 def test_automatic_precision_of_a_continued_run_is_the_one_it_was_started_with() -> None:
     automatic, started = Config(train=TrainConfig(precision="auto")), Config(train=TrainConfig(precision="bfloat16"))
-    assert resolved(automatic).train.precision == "auto"
-    assert resolved(automatic, like=started).train.precision == "bfloat16"
-    assert resolved(Config(), like=started).train.precision == "float32"
+    assert resolve_auto(automatic).train.precision == "auto"
+    assert resolve_auto(automatic, started=started).train.precision == "bfloat16"
+    assert resolve_auto(Config(), started=started).train.precision == "float32"
 
 
 def test_kinds_in_the_config_are_the_data_sets_there_are() -> None:

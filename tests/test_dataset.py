@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from fcn.config.data_settings import DataConfig
+from fcn.config.settings import DataConfig
 from fcn.datasets import SPLITS, classes_of, open_split
 from fcn.datasets.dataset import (
     BACKGROUND_AND_ROAD,

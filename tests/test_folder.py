@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fcn.config.data_settings import DataConfig
+from fcn.config.settings import DataConfig
 from fcn.datasets import classes_of, open_for_training, open_split
 from fcn.datasets.folder import decode_label, frame_files, mask_affixes, name_in, split_by_runs
 from fcn.errors import UserError

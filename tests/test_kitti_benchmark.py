@@ -19,7 +19,7 @@ from PIL import Image
 from test_birds_eye import CALIBRATION
 
 from fcn.commands import build_parser
-from fcn.config.data_settings import DataConfig
+from fcn.config.settings import DataConfig
 from fcn.datasets import open_split
 from fcn.datasets.kitti_road import COLORS
 from fcn.errors import UserError
@@ -241,10 +241,3 @@ def test_table_is_percent_with_a_line_a_category() -> None:
     assert lines[2].split()[0] == "URBAN"
     assert lines[3].startswith("bird's-eye view")
     assert len(lines) == 4
-
-
-def test_palette_is_no_confidence(tree: Path) -> None:
-    folder = predictions(tree, umm_road_000080=TRUTH % 2 * 255)
-    Image.fromarray(np.zeros(TRUTH.shape, np.uint8)).convert("P").save(folder / "um_road_000079.png")
-    _, mistakes = score_predictions(config_of(tree), folder)
-    assert mistakes[0].startswith(f"{folder}/um_road_000079.png: is not a gray PNG; a confidence is an 8-bit gray one")

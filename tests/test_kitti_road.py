@@ -9,8 +9,7 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from fcn.config.data_settings import DataConfig
-from fcn.config.settings import AugmentConfig, ProgressiveConfig
+from fcn.config.settings import AugmentConfig, DataConfig, ProgressiveConfig
 from fcn.datasets import open_split
 from fcn.datasets.dataset import check_frames
 from fcn.datasets.kitti_road import COLORS, decode_label, frame_files, truth_name

@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn.config.data_settings import DataConfig
-from fcn.config.settings import AugmentConfig, Config, ModelConfig, ProgressiveConfig, TrainConfig
+from fcn.config.settings import AugmentConfig, Config, DataConfig, ModelConfig, ProgressiveConfig, TrainConfig
 from fcn.datasets import open_for_training
 from fcn.datasets.class_weights import class_weights
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD

@@ -14,8 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fcn.config.data_settings import DataConfig
-from fcn.config.settings import Config, ModelConfig
+from fcn.config.settings import Config, DataConfig, ModelConfig
 from fcn.datasets import open_split
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD
 from fcn.errors import UserError

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn.config.data_settings import DataConfig
-from fcn.config.settings import Config, ModelConfig, TrainConfig
+from fcn.config.settings import Config, DataConfig, ModelConfig, TrainConfig
 from fcn.datasets import open_for_training
 from fcn.images import IGNORE
 from fcn.model.fcn import build_fcn

@@ -13,8 +13,7 @@ from PIL import Image
 from test_birds_eye import CALIBRATION
 
 from fcn.commands import build_parser
-from fcn.config.data_settings import DataConfig
-from fcn.config.settings import Config
+from fcn.config.settings import Config, DataConfig
 from fcn.errors import UserError
 from fcn.evaluation.kitti import submission
 from fcn.evaluation.kitti.birds_eye import birds_eye, road_to_image

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from fcn.config.data_settings import DataConfig
+from fcn.config.settings import DataConfig
 from fcn.datasets.synthetic import CLASSES, open_split
 from fcn.images import IGNORE, Array
 

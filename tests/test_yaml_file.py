@@ -14,9 +14,8 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fcn.config.data_settings import DataConfig
 from fcn.config.fields import Scalar, Section, fields_of, fit
-from fcn.config.settings import SECTIONS, AugmentConfig, Config, ModelConfig, TrainConfig
+from fcn.config.settings import SECTIONS, AugmentConfig, Config, DataConfig, ModelConfig, TrainConfig
 from fcn.config.yaml_file import NOT_PLAIN, changed_keys, dump_config, load_config, require_setting
 from fcn.errors import ConfigError, UserError
 

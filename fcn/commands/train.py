@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fcn.commands.arguments import add_set_argument
 from fcn.commands.tensorflow_import import import_tensorflow
-from fcn.config.settings import resolved
+from fcn.config.settings import resolve_auto
 from fcn.config.yaml_file import dump_config, find_config, load_config, require_setting
 from fcn.datasets import open_for_training
 from fcn.datasets.class_weights import class_weights
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.print_config:
         print(dump_config(config), end="")
         return
-    config = resolved(config, paths.load_config() if continued else None)
+    config = resolve_auto(config, paths.load_config() if continued else None)
 
     # the run and its data, before TensorFlow is imported: mistakes are reported within a second
     if not continued:

@@ -1,77 +1,167 @@
-"""Every setting of fcn: name, default, meaning, unit, legal values. Sizes are (height, width) in pixels.
+"""Every setting: name, default, meaning, unit, valid values. Sizes are (height, width) in pixels.
 
-The text under a field is its documentation, shown by `--print-config`. Rules stand in the field's type:
-`Annotated[int, at_least(1)]`. Types and rules are checked wherever a section is made, from a file or in Python.
+The text under a field is its documentation, which `--print-config` prints. Rules are part of the field's type, as in
+`Annotated[int, at_least(1)]`; types and rules are checked when a section is made, from a file or in Python.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from fcn.config.data_settings import DataConfig
 from fcn.config.fields import MAY_CHANGE, Rule, Section, above, at_least, below
 
 ODD_WINDOW = Rule(
-    lambda value: value in (1, 3, 5, 7),
-    "must be 1, 3, 5 or 7; an even one shifts the map by half a cell",
+    lambda value: value % 2 == 1 and value <= 7, "must be 1, 3, 5 or 7; an even one shifts the map by half a cell"
 )
 ORDERED = Rule(lambda value: value[0] <= value[1], "must be [lowest, highest]; swap the two numbers")
+BYTE = at_least(0), below(256)
+MAX_CLASSES = 255  # a label map has 8 bits, and 255 is an ignored pixel
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(Section):
+    """The frames for training and evaluation."""
+
+    key: ClassVar[str] = "data"
+
+    kind: Literal["synthetic", "camvid", "kitti_road", "folder"] = "synthetic"
+    """The data set: `synthetic` (generated, nothing to download), `camvid` (the SegNet tree under `data.root`),
+    `kitti_road` (the official tree) or `folder` (your own images and masks)."""
+
+    root: Annotated[str | None, MAY_CHANGE] = None
+    """Folder of the data set, absolute or relative to the current folder; not used by `synthetic`."""
+
+    labels: Literal["all", "road"] = "road"
+    """`all`: every class of the data set; `road`: two classes, background and road."""
+
+    split_lists: Annotated[str | None, MAY_CHANGE] = None
+    """Folder with train.txt, val.txt and test.txt, one frame name per line; null: the data set's own split."""
+
+    held_out: str | None = None
+    """Frames of train and val whose names begin with this become val, the others train: a whole drive, 0001TP, 0006R0
+    or 0016E5; only for `camvid`."""
+
+    kitti_truth: Literal["road", "um_lane"] = "road"
+    """Ground truth: `road` in all frames, or `um_lane`, the ego lane, in those of um; only for `kitti_road`."""
+
+    images: Annotated[str, MAY_CHANGE] = "images"
+    """Folder of the images in `data.root`; this and all fields down to `split_seed` are only for `folder`."""
+
+    masks: Annotated[str, MAY_CHANGE] = "masks"
+    """Folder of the masks in `data.root`; the mask of the image NAME.jpg is mask_prefix + NAME + mask_suffix + .png."""
+
+    mask_prefix: str = ""
+    """Text before the image's name in the name of its mask, such as mask_."""
+
+    mask_suffix: str = ""
+    """Text between the image's name and .png in the name of its mask, such as _mask."""
+
+    class_names: tuple[str, ...] = ()
+    """The classes, such as [background, road]; their order is that of the network's channels."""
+
+    class_colors: Annotated[tuple[tuple[int, int, int], ...] | None, *BYTE] = None
+    """(red, green, blue) of each class in pictures and in masks of colors; null: the PASCAL VOC palette."""
+
+    road_classes: tuple[str, ...] = ("road",)
+    """Names of the classes that are road where data.labels is `road`; upper or lower case does not matter."""
+
+    mask_kind: Literal["index", "color"] = "index"
+    """`index`: gray or palette PNG of class values; `color`: RGB PNG of the class colors."""
+
+    mask_values: Annotated[tuple[int, ...] | None, *BYTE] = None
+    """Value of each class in a mask of indices, such as [0, 255]; null: 0, 1, 2 and so on."""
+
+    ignore_values: Annotated[tuple[int, ...], *BYTE] = ()
+    """Values of a mask of indices that neither loss nor scores count."""
+
+    ignore_colors: Annotated[tuple[tuple[int, int, int], ...], *BYTE] = ()
+    """Colors of a mask of colors that neither loss nor scores count."""
+
+    validation_share: Annotated[float, above(0.0), below(1.0)] = 0.2
+    """Share of val, in whole tenths of neighbors by name; used if neither folders nor lists split the frames."""
+
+    split_seed: Annotated[int, at_least(0)] = 0
+    """Seed of the tenths that go to val."""
+
+    synthetic_frames: Annotated[tuple[int, int, int], at_least(1)] = (160, 24, 24)
+    """Number of generated frames in train, val and test; only for `synthetic`."""
+
+    synthetic_size: Annotated[tuple[int, int], at_least(32)] = (96, 320)
+    """(height, width) in pixels of the generated frames; only for `synthetic`."""
+
+    synthetic_seed: Annotated[int, at_least(0)] = 0
+    """Seed of the generated frames: another seed, other roads; only for `synthetic`."""
+
+    cache_megabytes: Annotated[int, at_least(0), MAY_CHANGE] = 2048
+    """Decoded frames of a split are kept in memory up to this many megabytes; 0 decodes each frame every time."""
+
+    max_megapixels: Annotated[int, at_least(1), MAY_CHANGE] = 128
+    """Images of more than this many million pixels are refused, also by inference; decoding takes 10 bytes a pixel."""
+
+    def conflicts(self) -> dict[str, str]:
+        """A data set on disk needs its folder, `folder` its classes."""
+        problems = class_problems(self) if self.kind == "folder" else {}
+        if self.held_out is not None and self.kind != "camvid":
+            problems["held_out"] = f"is not used where data.kind is {self.kind}; leave it out"
+        if self.kind != "synthetic" and self.root is None:
+            problems["root"] = f"is not set; `{self.kind}` is read from a folder: set data.root to it"
+        return problems
 
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig(Section):
-    """How a training frame is varied. Drawn anew for each frame of each step from `train.seed`."""
+    """Random changes of a training frame, sampled for each frame of each step from `train.seed`."""
 
     key: ClassVar[str] = "augment"
 
     crop_size: Annotated[tuple[int, int], at_least(1), below(2**15)] = (96, 320)
-    """(height, width) in pixels of what the network is trained on; smaller frames are padded with ignored pixels."""
+    """(height, width) in pixels of the training crops; smaller frames are padded with ignored pixels."""
 
     scale: Annotated[tuple[float, float], above(0.0), ORDERED] = (0.75, 1.5)
-    """The frame is resized by a factor drawn uniformly from [lowest, highest] before the crop (Simonyan and Zisserman
-    2015); [1, 1] is off."""
+    """[lowest, highest] factor by which a frame is resized before the crop (Simonyan and Zisserman 2015); [1, 1]: off."""
 
     aspect: Annotated[float, at_least(0.0), below(1.0)] = 0.0
-    """The width is resized by one more factor drawn from [1 - aspect, 1 + aspect] (Szegedy et al. 2015); 0 is off."""
+    """The width is resized by another factor from [1 - aspect, 1 + aspect] (Szegedy et al. 2015); 0: off."""
 
     flip: bool = True
     """Half of the frames are mirrored left to right."""
 
     brightness: Annotated[float, at_least(0.0), below(1.0)] = 0.0
-    """A part of the full range (black 0, white 1) drawn from [-brightness, brightness] is added (Howard 2013)."""
+    """Added: a fraction of the full range from [-brightness, brightness] (Howard 2013)."""
 
     contrast: Annotated[float, at_least(0.0), below(1.0)] = 0.0
-    """Distances from the mean color are multiplied by a factor from [1 - contrast, 1 + contrast] (Howard 2013)."""
+    """Factor from [1 - contrast, 1 + contrast] on the differences from the mean color (Howard 2013)."""
 
     saturation: Annotated[float, at_least(0.0), below(1.0)] = 0.0
-    """Distances from gray are multiplied by a factor drawn from [1 - saturation, 1 + saturation] (Howard 2013)."""
+    """Factor from [1 - saturation, 1 + saturation] on the differences from gray (Howard 2013)."""
 
     hue: Annotated[float, at_least(0.0), below(0.5)] = 0.0
-    """The hue is turned by a part of the circle of hues drawn from [-hue, hue] (SSD, Liu et al. 2016)."""
+    """The hue is rotated by a fraction of the full circle from [-hue, hue] (SSD, Liu et al. 2016)."""
 
     gamma: Annotated[float, at_least(0.0), below(3.0)] = 0.0
-    """Colors, as parts of the full range, are raised to the power e ** u with u from [-gamma, gamma]; our own."""
+    """Colors in [0, 1] are raised to the power e ** u with u from [-gamma, gamma]; our own."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProgressiveConfig(Section):
-    """The first steps of a run on many small, scaled-down crops (progressive resizing: Howard 2018), which are fast."""
+    """Progressive resizing (Howard 2018): the first steps use many small, scaled-down crops, which are fast."""
 
     key: ClassVar[str] = "progressive"
 
     share: Annotated[float, at_least(0.0), below(1.0)] = 0.0
-    """Share of the steps; 0 is off. A later change of `train.steps` moves the end of the phase with it."""
+    """Share of the steps; 0: off. If `train.steps` is changed later, the end of this phase moves with it."""
 
     batch_size: Annotated[int, at_least(1), below(2**16)] = 8
-    """Frames a step, in place of `train.batch_size`."""
+    """Frames a step, instead of `train.batch_size`."""
 
     crop_size: Annotated[tuple[int, int], at_least(1), below(2**15)] = (96, 160)
-    """(height, width) in pixels, in place of `augment.crop_size`."""
+    """(height, width) in pixels, instead of `augment.crop_size`."""
 
     scale: Annotated[tuple[float, float], above(0.0), ORDERED] = (0.5, 1.0)
-    """[lowest, highest] factor, in place of `augment.scale`."""
+    """[lowest, highest] factor, instead of `augment.scale`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +171,7 @@ class ModelConfig(Section):
     key: ClassVar[str] = "model"
 
     encoder: Literal["vgg11", "vgg13", "vgg16", "vgg19"] = "vgg16"
-    """Convolutions in the five blocks, by the names of Simonyan and Zisserman 2015, table 1 (A, B, D, E)."""
+    """Number of layers as in Simonyan and Zisserman 2015, table 1 (A, B, D, E)."""
 
     width: Annotated[float, above(0.0), below(3.0)] = 0.25
     """Factor on the published numbers of channels (64 to 512)."""
@@ -90,26 +180,26 @@ class ModelConfig(Section):
     """Batch normalization after every convolution of the encoder and the head; not in the published VGG."""
 
     head_window: Annotated[int, ODD_WINDOW] = 3
-    """Window of fc6 in cells of the last map: 1 is the 1x1 convolution, 7 is VGG16 at 224x224 pixels."""
+    """Window of fc6 in cells of the last feature map: 1 is a 1x1 convolution, 7 is VGG16 at 224x224 pixels."""
 
     head_units: Annotated[int, at_least(1), below(2**14)] = 256
     """Units of the dense layers fc6 and fc7, 4096 as published; not scaled by `model.width`."""
 
     dropout: Annotated[float, at_least(0.0), below(1.0)] = 0.2
-    """Share of the units that is dropped after fc6 and fc7 in training, 0.5 as published; 0 is off."""
+    """Dropout rate after fc6 and fc7, 0.5 as published; 0: off."""
 
     stride: Literal[32, 16, 8, 4, 2] = 8
-    """Pixels a cell of the finest scores: 32, 16, 8 are FCN-32s, -16s, -8s; 4 and 2 continue with more skips."""
+    """Output stride, pixels a cell of the finest scores: 32, 16, 8 are FCN-32s, -16s, -8s; 4 and 2 have more skips."""
 
     skips: Literal["after_pooling", "before_pooling"] = "after_pooling"
-    """The map of each stride that a skip scores: `after_pooling` what a block's pooling gives, as published;
-    `before_pooling` the last map of the next block, as in U-Net (Ronneberger, Fischer and Brox 2015)."""
+    """Feature map that a skip scores: `after_pooling` the output of a block's pooling, as published; `before_pooling`
+    the last map of the next block, of the same stride, as in U-Net (Ronneberger, Fischer and Brox 2015)."""
 
     learn_last_upsampling: bool = False
-    """False: the last upsampling stays bilinear, as published; True: it is learned from there like the inner ones."""
+    """False: the last upsampling stays bilinear, as published. True: it starts bilinear and is learned."""
 
     def conflicts(self) -> dict[str, str]:
-        """Nothing is larger than the published fc6: a stranger's config is not to take all memory."""
+        """No layer is larger than the published fc6: a config from elsewhere must not take all memory."""
         if self.head_window**2 * self.width * self.head_units > 7**2 * 1.0 * 4096:
             text = "makes fc6 larger than as published (window 7, 4096 units, width 1); lower it or model.head_window"
             return {"head_units": text}
@@ -129,14 +219,14 @@ class TrainConfig(Section):
     """Frames a step."""
 
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
-    """Number type of maps and products in training; weights, statistics, loss and inference stay float32 (mixed
-    precision: Micikevicius et al. 2018). `auto` is bfloat16 where the processor or GPU has it."""
+    """Compute dtype of training; weights, statistics, loss and inference stay float32 (mixed precision: Micikevicius
+    et al. 2018). `auto`: bfloat16 if the processor or GPU has instructions for it."""
 
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    """`adamw` (Loshchilov and Hutter 2019), or `sgd` with momentum; the decay of both is decoupled, unlike Caffe's."""
+    """`adamw` (Loshchilov and Hutter 2019), or `sgd` with momentum; both with decoupled weight decay, unlike Caffe."""
 
     momentum: Annotated[float, at_least(0.0), below(1.0)] = 0.9
-    """Of `sgd`; Long et al. 2015 have 0.9, Shelhamer et al. 2017 0.99 with batches of one image. Not for `adamw`."""
+    """Momentum of `sgd`: 0.9 in Long et al. 2015, 0.99 with one image a batch in Shelhamer et al. 2017."""
 
     learning_rate: Annotated[float, above(0.0)] = 2e-3
     """Highest learning rate, reached after the warm-up."""
@@ -145,80 +235,79 @@ class TrainConfig(Section):
     """Share of the steps in which the learning rate rises linearly (Goyal et al. 2017)."""
 
     schedule: Literal["poly", "cosine"] = "poly"
-    """How the rate falls after the warm-up: `poly` as (1 - progress) ** decay_power (DeepLab), or as half a cosine
+    """Decay of the learning rate after the warm-up: `poly`, (1 - progress) ** decay_power (DeepLab), or `cosine`
     (Loshchilov and Hutter 2017)."""
 
     decay_power: Annotated[float, at_least(0.0)] = 0.9
-    """Of the schedule `poly`; 0 keeps the rate."""
+    """Exponent of `poly`; 0 keeps the learning rate."""
 
     weight_decay: Annotated[float, at_least(0.0)] = 0.05
-    """Decoupled decay of kernels; biases and normalization are exempt. Each step takes rate x decay of a kernel."""
+    """Decoupled weight decay of kernels, not of biases and batch normalization: a step subtracts rate x decay x kernel."""
 
     clip_norm: Annotated[float, above(0.0)] = 5.0
-    """Gradients are scaled down to this global norm where theirs is larger (Pascanu et al. 2013)."""
+    """Gradients with a larger global norm are scaled down to it (Pascanu et al. 2013)."""
 
     class_weights: Literal["none", "median_frequency", "given"] = "none"
-    """What a pixel of each class counts in the loss: `none` all alike, `median_frequency` rare classes more (Eigen and
-    Fergus 2015), `given` as in given_class_weights."""
+    """Per-class loss weights: `none`, `median_frequency` (rare classes weigh more: Eigen and Fergus 2015), or `given`."""
 
     class_weight_power: Annotated[float, at_least(0.0), below(4.0)] = 1.0
-    """The weights of `median_frequency` are raised to this power: 1 as published; less, our own, balances in part."""
+    """Exponent of the `median_frequency` weights: 1 as published; less balances partly, our own."""
 
     given_class_weights: Annotated[tuple[float, ...], at_least(0.0), below(1e6)] = ()
-    """The weights where class_weights is `given`, a number for each class."""
+    """Weight of each class if class_weights is `given`."""
 
     ema_decay: Annotated[float, at_least(0.0), below(1.0)] = 0.0
-    """Decay of an exponential moving average (EMA) of the weights (Polyak and Juditsky 1992), which is scored and kept
-    beside the raw ones; 0 is off. In step t, from 0, it is at most (1 + t) / (10 + t), as TensorFlow's own."""
+    """Decay of an exponential moving average of the weights (Polyak and Juditsky 1992), which is then what is scored
+    and kept; 0: off. At step t, from 0, it is at most (1 + t) / (10 + t), as in TensorFlow."""
 
     statistics_frames: Annotated[int, at_least(0)] = 0
-    """Frames of train, not varied, over which batch normalization's statistics are taken anew for scoring ("precise
-    BN": Wu and Johnson 2021); 0 keeps the running ones, which are of varied crops."""
+    """Training frames, not augmented, over which batch-normalization statistics are recomputed for scoring ("precise
+    BN": Wu and Johnson 2021); 0 keeps the running statistics of the augmented crops."""
 
     seed: Annotated[int, at_least(0), below(2**31)] = 0
-    """Seed of the initial weights, the order of the frames, the augmentation and dropout."""
+    """Seed of the initial weights, the order of the frames, augmentation and dropout."""
 
     deterministic: bool = True
-    """Only ops whose result is the same in each run on the same machine; False may be faster on a GPU."""
+    """Use only ops that give the same result in every run on one machine; False may be faster on a GPU."""
 
     intra_op_threads: Annotated[int | None, at_least(1), below(2**10), MAY_CHANGE] = None
-    """Threads that share the work of one op; null: the cores that the process may use. The last bits depend on it."""
+    """Threads within one op; null: one for each core of the process. The last bits depend on it."""
 
     inter_op_threads: Annotated[int | None, at_least(1), below(2**10), MAY_CHANGE] = None
-    """Threads that run ops beside each other; null: the cores that the process may use."""
+    """Ops that run at the same time; null: one for each core of the process."""
 
     log_steps: Annotated[int, at_least(1), MAY_CHANGE] = 20
     """Steps between two rows of loss, learning rate and speed in metrics.jsonl."""
 
     evaluate_steps: Annotated[int, at_least(1)] = 100
-    """Steps between two evaluations on the whole split val, at native resolution."""
+    """Steps between two evaluations on the whole validation split, at native resolution."""
 
     checkpoint_steps: Annotated[int, at_least(1), MAY_CHANGE] = 100
-    """Steps between two checkpoints to resume from."""
+    """Steps between two checkpoints."""
 
     checkpoint_minutes: Annotated[float, above(0.0), MAY_CHANGE] = 10.0
-    """A step is also saved where the last checkpoint is older than this."""
+    """Another checkpoint is saved after a step if the last one is older than this."""
 
     keep_checkpoints: Annotated[int, at_least(1), MAY_CHANGE] = 2
     """Newest checkpoints that are kept."""
 
     pictures: Annotated[int, at_least(0), MAY_CHANGE] = 4
-    """Frames of val that are drawn as image | truth | prediction when the score is the best so far; 0: none."""
+    """Validation frames shown as image | ground truth | prediction when the score is the best so far; 0: none."""
 
     def conflicts(self) -> dict[str, str]:
-        """Class weights are given where they are asked for, and only there."""
+        """Class weights are given if and only if class_weights is `given`."""
         if self.class_weights == "given" and not any(self.given_class_weights):
-            text = "holds no weight above 0; write one for each class, or set train.class_weights to another"
-        elif self.class_weights != "given" and self.given_class_weights:
-            text = f"is not read where train.class_weights is {self.class_weights}; set that to given, or leave it out"
-        else:
-            return {}
-        return {"given_class_weights": text}
+            text = "has no weight above 0; write one for each class, or set train.class_weights to another value"
+            return {"given_class_weights": text}
+        if self.class_weights != "given" and self.given_class_weights:
+            text = f"is not used if train.class_weights is {self.class_weights}; set that to given, or leave this out"
+            return {"given_class_weights": text}
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """All sections of a run. Only the training loop and the scripts take the whole."""
+    """All sections of a run. Only commands and the training loop take the whole."""
 
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -227,23 +316,80 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
 
-def resolved(config: Config, like: Config | None = None) -> Config:
-    """`null` threads become numbers: those of `like`, else the number of cores that the process may use.
-
-    So what is decided at the start of a run is stored with it, and holds on another machine. A precision `auto` becomes
-    that of `like`; without one TensorFlow has to be asked (`training.start.with_precision`).
-    """
-    cores = len(os.sched_getaffinity(0))
-    recipe, before = config.train, like.train if like else config.train
-    recipe = replace(
-        recipe,
-        intra_op_threads=recipe.intra_op_threads or before.intra_op_threads or cores,
-        inter_op_threads=recipe.inter_op_threads or before.inter_op_threads or cores,
-        precision=before.precision if recipe.precision == "auto" else recipe.precision,
-    )
-    return replace(config, train=recipe)
-
-
 SECTIONS: dict[str, type[Section]] = {
     section.key: section for section in (DataConfig, AugmentConfig, ProgressiveConfig, ModelConfig, TrainConfig)
 }
+
+
+def resolve_auto(config: Config, started: Config | None = None) -> Config:
+    """`null` threads and the precision `auto` get the values that the run was started with, threads else one per core.
+
+    So what is decided at the start of a run is stored with it, and holds on another machine. Without `started` the
+    precision stays `auto` until TensorFlow can be asked (`training.setup.resolve_precision`).
+    """
+    train = config.train
+    before = started.train if started else train
+    cores = len(os.sched_getaffinity(0))
+    train = replace(
+        train,
+        intra_op_threads=train.intra_op_threads or before.intra_op_threads or cores,
+        inter_op_threads=train.inter_op_threads or before.inter_op_threads or cores,
+        precision=before.precision if train.precision == "auto" else train.precision,
+    )
+    return replace(config, train=train)
+
+
+def class_named(name: str, class_names: Sequence[str]) -> str | None:
+    """The class of a name, which may differ in case where only one class fits; None if it is ambiguous or unknown."""
+    if name in class_names:
+        return name
+    same = [one for one in class_names if one.casefold() == name.casefold()]
+    return same[0] if len(same) == 1 else None
+
+
+def class_problems(data: DataConfig) -> dict[str, str]:
+    """Field name -> what is wrong with it and how to fix it; for `data.kind: folder`."""
+    names = data.class_names
+    problems = _unused(data)
+    if not 2 <= len(names) <= MAX_CLASSES:
+        count = "1 name" if len(names) == 1 else f"{len(names)} names"
+        return {"class_names": f"has {count}; write 2 to {MAX_CLASSES}, such as [background, road]"}
+    for name, given in {"class_colors": data.class_colors, "mask_values": data.mask_values}.items():
+        if given is not None and len(given) != len(names):
+            problems[name] = f"has length {len(given)} and data.class_names {len(names)}; write one for each class"
+    values = range(len(names)) if data.mask_values is None else data.mask_values
+    for name, ignored_name, items, ignored in (
+        ("class_names", "class_names", names, ()),
+        ("class_colors", "ignore_colors", data.class_colors or (), data.ignore_colors),
+        ("mask_values", "ignore_values", values, data.ignore_values),
+    ):
+        everything: list[Any] = [*items, *ignored]
+        repeated = [item for number, item in enumerate(everything) if item in everything[:number]]
+        if repeated:
+            item = list(repeated[0]) if isinstance(repeated[0], tuple) else repeated[0]
+            if repeated[0] in ignored:
+                problems.setdefault(ignored_name, f"{item} is listed twice; a pixel is of a class or ignored")
+            else:
+                problems.setdefault(name, f"{item} is listed twice; each class needs a different one")
+    if data.labels == "road":
+        unknown = [name for name in data.road_classes if class_named(name, names) is None]
+        rule = f"name those of {', '.join(names)} that are road, or set data.labels: all"
+        if unknown:
+            problems["road_classes"] = f"{unknown[0]} is not one of data.class_names; {rule}"
+        elif not data.road_classes:
+            problems["road_classes"] = f"is empty; {rule}"
+    return problems
+
+
+def _unused(data: DataConfig) -> dict[str, str]:
+    """Settings for the other kind of mask, and the missing colors of a mask of colors."""
+    if data.mask_kind == "index":
+        text = "is for data.mask_kind: color; a mask of indices has data.ignore_values"
+        return {"ignore_colors": text} if data.ignore_colors else {}
+    text = "is for data.mask_kind: index; a mask of colors has data.class_colors and data.ignore_colors"
+    problems = {} if data.mask_values is None else {"mask_values": text}
+    if data.ignore_values:
+        problems["ignore_values"] = text
+    if data.class_colors is None:
+        problems["class_colors"] = "is not set; write the color that each class has in the masks"
+    return problems

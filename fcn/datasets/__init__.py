@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fcn.config.data_settings import DataConfig
+from fcn.config.settings import DataConfig
 from fcn.datasets import camvid, folder, kitti_road, synthetic
 from fcn.datasets.dataset import (
     BACKGROUND_AND_ROAD,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fcn.config.data_settings import DataConfig
+from fcn.config.settings import DataConfig
 from fcn.datasets.dataset import FrameFiles, listed_names, map_labels, pictures_in, require_files
 from fcn.errors import UserError
 from fcn.images import IGNORE, Array, SegmentationClass, read_label

@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from fcn.config.data_settings import DataConfig
-from fcn.config.settings import AugmentConfig, ProgressiveConfig
+from fcn.config.settings import AugmentConfig, DataConfig, ProgressiveConfig
 from fcn.datasets import DATASETS, SPLITS, open_split
 from fcn.datasets.class_weights import count_classes, median_frequency
 from fcn.datasets.dataset import Dataset, FrameFiles, IncompleteSplitError, evenly_spaced, png_color_type

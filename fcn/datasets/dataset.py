@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fcn.config.data_settings import DataConfig
+from fcn.config.settings import DataConfig
 from fcn.errors import UserError
 from fcn.images import ENDINGS, IGNORE, Array, SegmentationClass, read_image
 

@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from fcn.config.class_lists import class_named
-from fcn.config.data_settings import DataConfig
+from fcn.config.settings import DataConfig, class_named
 from fcn.datasets.dataset import (
     MAX_LISTED,
     FrameFiles,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn.config.data_settings import DataConfig
+from fcn.config.settings import DataConfig
 from fcn.datasets.dataset import (
     BACKGROUND_AND_ROAD,
     FrameFiles,

@@ -78,7 +78,7 @@ def trained_runs() -> list[RunPaths]:
 
 
 def require_new(run: RunPaths) -> None:
-    """Raises UserError if the directory is taken. What a process that was killed at the start left is not in the way."""
+    """Raises UserError if the directory is taken. What a killed start left is not in the way."""
     directory = run.directory
     if not directory.exists():
         return

@@ -114,7 +114,5 @@ def read_record(record_file: Path, weights: Path) -> dict[str, Any]:
 def read_best(run: RunPaths) -> dict[str, Any]:
     """The record of a run's best weights. Raises UserError if there are none, or they are damaged."""
     if not run.best_weights.is_file() or not run.best_record.is_file():
-        raise UserError(
-            f"{run.directory}: has no weights yet; train until the first evaluation (train.evaluate_steps)"
-        )
+        raise UserError(f"{run.directory}: has no weights yet; train until the first evaluation (train.evaluate_steps)")
     return read_record(run.best_record, run.best_weights)

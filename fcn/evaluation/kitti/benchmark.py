@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from fcn.config.data_settings import DataConfig
+from fcn.config.settings import DataConfig
 from fcn.datasets.kitti_road import (
     CLASSES,
     TRUTH_NAME,

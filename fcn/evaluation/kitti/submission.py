@@ -10,7 +10,7 @@ from zipfile import ZipFile, ZipInfo
 from PIL import Image
 from tqdm import tqdm
 
-from fcn.config.data_settings import DataConfig
+from fcn.config.settings import DataConfig
 from fcn.datasets.kitti_road import calibration_file, read_testing_image, testing_names, truth_name
 from fcn.errors import UserError
 from fcn.evaluation.kitti.birds_eye import DEPTHS, SIDES, birds_eye, road_to_image
