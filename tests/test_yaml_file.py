@@ -399,7 +399,7 @@ def test_dump_is_read_back_equal_with_the_documentation_in_it(tmp_path: Path) ->
     )
     text = dump_config(config)
     assert load(tmp_path, text) == config
-    assert "  # Window of fc6 in cells of the last map" in text
+    assert "  # Window of fc6 in cells of the last feature map" in text
 
 
 def test_changed_keys_names_each_difference_once() -> None:

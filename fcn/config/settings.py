@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from fcn.config.fields import MAY_CHANGE, Rule, Section, above, at_least, below
 
 ODD_WINDOW = Rule(
-    lambda value: value % 2 == 1 and value <= 7, "must be 1, 3, 5 or 7; an even one shifts the map by half a cell"
+    lambda value: value in (1, 3, 5, 7), "must be 1, 3, 5 or 7; an even one shifts the map by half a cell"
 )
 ORDERED = Rule(lambda value: value[0] <= value[1], "must be [lowest, highest]; swap the two numbers")
 BYTE = at_least(0), below(256)
@@ -121,7 +121,7 @@ class AugmentConfig(Section):
     """(height, width) in pixels of the training crops; smaller frames are padded with ignored pixels."""
 
     scale: Annotated[tuple[float, float], above(0.0), ORDERED] = (0.75, 1.5)
-    """[lowest, highest] factor by which a frame is resized before the crop (Simonyan and Zisserman 2015); [1, 1]: off."""
+    """[lowest, highest] factor by which a frame is resized before the crop (Simonyan and Zisserman 2015)."""
 
     aspect: Annotated[float, at_least(0.0), below(1.0)] = 0.0
     """The width is resized by another factor from [1 - aspect, 1 + aspect] (Szegedy et al. 2015); 0: off."""
@@ -242,13 +242,13 @@ class TrainConfig(Section):
     """Exponent of `poly`; 0 keeps the learning rate."""
 
     weight_decay: Annotated[float, at_least(0.0)] = 0.05
-    """Decoupled weight decay of kernels, not of biases and batch normalization: a step subtracts rate x decay x kernel."""
+    """Decoupled weight decay of kernels, not of biases and batch normalization; a step subtracts rate x decay x w."""
 
     clip_norm: Annotated[float, above(0.0)] = 5.0
     """Gradients with a larger global norm are scaled down to it (Pascanu et al. 2013)."""
 
     class_weights: Literal["none", "median_frequency", "given"] = "none"
-    """Per-class loss weights: `none`, `median_frequency` (rare classes weigh more: Eigen and Fergus 2015), or `given`."""
+    """Per-class loss weights: `none`, `median_frequency` (more for rare classes: Eigen and Fergus 2015), or `given`."""
 
     class_weight_power: Annotated[float, at_least(0.0), below(4.0)] = 1.0
     """Exponent of the `median_frequency` weights: 1 as published; less balances partly, our own."""
