@@ -1,27 +1,27 @@
-"""The predictor: probabilities at the image's size; weights of another network are refused."""
+"""The predictor: probabilities at the image's size, in bounded memory, of any kind of image; weights that fit."""
 
 from __future__ import annotations
 
-import math
-import shutil
+import re
+from dataclasses import replace
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from conftest import make_run
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.Image import Resampling
 
 from fcn.config.settings import Config, DataConfig, ModelConfig
 from fcn.datasets import open_split
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD
 from fcn.errors import UserError
 from fcn.evaluation.evaluate import evaluate
-from fcn.images import SegmentationClass, read_image
-from fcn.inference.predictor import FlipPredictor, Predictor, load_predictor
-from fcn.inference.segment import infer
+from fcn.images import read_image, write_image
+from fcn.inference.predictor import Predictor, load_predictor
+from fcn.inference.segment import segment_images
 from fcn.inference.sources import sources_of_frames
 from fcn.model.fcn import build_fcn
 from fcn.model.weights import save_weights
@@ -30,42 +30,12 @@ from fcn.runs.trained import write_record
 RANDOM = np.random.default_rng(0)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (33, 31), (64, 96), (1, 100_000)])
-def test_probabilities_have_the_image_size_and_add_up_to_one(size: tuple[int, int], smoke_run: Path) -> None:
-    predictor = load_predictor(smoke_run)
-    image = RANDOM.integers(0, 256, (*size, 3), dtype=np.uint8)
-    probabilities = predictor.probabilities(image)
-    assert (probabilities.shape, probabilities.dtype) == ((*size, 2), np.float32)
-    np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
-    labels = predictor.labels(image)
-    assert (labels.shape, labels.dtype) == (size, np.uint8)
-    np.testing.assert_array_equal(labels, probabilities.argmax(-1))
-
-
-@pytest.mark.parametrize("size", [(430, 350), (1, 2000), (2000, 1)])
-def test_large_images_go_by_tiles_which_change_nothing(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    model = build_fcn(ModelConfig(encoder="vgg11", width=1 / 32, head_units=4, head_window=1), 2)
-    for weight in model.weights:
-        if weight.path.startswith("score"):  # zero as they are built
-            weight.assign(RANDOM.normal(size=weight.shape))
-    image = RANDOM.integers(0, 256, (*size, 3), dtype=np.uint8)
-    whole = Predictor(model, BACKGROUND_AND_ROAD)
-    tiled = Predictor(model, BACKGROUND_AND_ROAD, tile_pixels=2**14)
-    logits, tiles = tiled._logits, []
-    monkeypatch.setattr(tiled, "_logits", lambda tile: tiles.append(tile[..., 0].size) or logits(tile))
-    probabilities = whole.probabilities(image)
-    np.testing.assert_allclose(tiled.probabilities(image), probabilities, atol=1e-5)
-    sure = np.abs(probabilities[..., 0] - 0.5) > 1e-5
-    np.testing.assert_array_equal(tiled.labels(image)[sure], probabilities.argmax(-1)[sure])
-    assert sure.mean() > 0.9
-    both = tiled.labels_and_confidence(image, 1)
-    np.testing.assert_array_equal(both[..., 0], tiled.labels(image))
-    np.testing.assert_allclose(both[..., 1], 255 * probabilities[..., 1], atol=0.51)
-    assert max(tiles) < 0.6 * sure.size  # so never the logits of the whole image
+def random_image(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng((height, width)).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
-def random_predictor() -> Predictor:
+def predictor() -> Predictor:
     """Of a small network with random weights, also where they begin as zeros."""
     model = build_fcn(ModelConfig(encoder="vgg11", width=1 / 32, head_units=8, batch_norm=False), 2)
     random = np.random.default_rng(1)
@@ -76,17 +46,109 @@ def random_predictor() -> Predictor:
 
 @settings(max_examples=15)
 @given(st.integers(1, 70), st.integers(1, 70))
-def test_every_height_and_width_gets_its_labels(random_predictor: Predictor, height: int, width: int) -> None:
-    image = np.random.default_rng((height, width)).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    probabilities, labels = random_predictor.probabilities(image), random_predictor.labels(image)
-    assert probabilities.shape == (height, width, 2)
+@example(1, 100_000)
+def test_every_height_and_width_gets_its_labels(predictor: Predictor, height: int, width: int) -> None:
+    image = random_image(height, width)
+    probabilities = predictor.probabilities(image)
+    assert (probabilities.shape, probabilities.dtype) == ((height, width, 2), np.float32)
     np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
+    labels = predictor.labels(image)
+    assert (labels.shape, labels.dtype) == ((height, width), np.uint8)
     np.testing.assert_array_equal(labels, probabilities.argmax(-1))
     for index in (0, 1):
-        both = random_predictor.labels_and_confidence(image, index)
-        assert both.dtype == np.uint8
-        np.testing.assert_array_equal(both[..., 0], labels)
-        np.testing.assert_array_equal(both[..., 1], np.rint(255 * probabilities[..., index]))
+        same_labels, confidence = predictor.labels_and_confidence(image, index)
+        assert same_labels.dtype == confidence.dtype == np.uint8
+        np.testing.assert_array_equal(same_labels, labels)
+        np.testing.assert_array_equal(confidence, np.rint(255 * probabilities[..., index]))
+
+
+@pytest.mark.parametrize("size", [(430, 350), (1, 2000), (2000, 1)])
+def test_large_images_go_by_tiles_which_change_nothing(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build_fcn(ModelConfig(encoder="vgg11", width=1 / 32, head_units=4, head_window=1), 2)
+    for weight in model.weights:
+        if weight.path.startswith("score"):  # zero as they are built
+            weight.assign(RANDOM.normal(size=weight.shape))
+    image = RANDOM.integers(0, 256, (*size, 3), dtype=np.uint8)
+    tiled = Predictor(model, BACKGROUND_AND_ROAD, tile_pixels=2**14)
+    network, tiles = tiled._network, []
+    monkeypatch.setattr(tiled, "_network", lambda tile: tiles.append(tile[..., 0].size) or network(tile))
+    probabilities = Predictor(model, BACKGROUND_AND_ROAD).probabilities(image)
+    np.testing.assert_allclose(tiled.probabilities(image), probabilities, atol=1e-5)
+    sure = np.abs(probabilities[..., 0] - 0.5) > 1e-5
+    np.testing.assert_array_equal(tiled.labels(image)[sure], probabilities.argmax(-1)[sure])
+    assert sure.mean() > 0.9
+    labels, confidence = tiled.labels_and_confidence(image, 1)
+    np.testing.assert_array_equal(labels, tiled.labels(image))
+    np.testing.assert_allclose(confidence, 255 * probabilities[..., 1], atol=0.51)
+    assert max(tiles) < 0.6 * sure.size  # so never the logits of the whole image
+
+
+def test_flip_averages_the_image_and_its_mirror_image(predictor: Predictor) -> None:
+    image = random_image(40, 70)
+    flipping = Predictor(predictor.model, BACKGROUND_AND_ROAD, flip=True)
+    expected = (predictor.probabilities(image) + predictor.probabilities(image[:, ::-1])[:, ::-1]) / 2
+    assert np.abs(expected - predictor.probabilities(image)).max() > 0.1
+    np.testing.assert_allclose(flipping.probabilities(image), expected, atol=1e-6)
+    np.testing.assert_array_equal(flipping.labels(image), expected.argmax(-1))
+    labels, confidence = flipping.labels_and_confidence(image, 1)
+    np.testing.assert_array_equal(labels, expected.argmax(-1))
+    np.testing.assert_allclose(confidence, 255 * expected[..., 1], atol=0.51)
+
+
+def test_a_path_a_pil_image_and_an_array_of_it_are_the_same_image(predictor: Predictor, tmp_path: Path) -> None:
+    image = random_image(9, 13)
+    write_image(tmp_path / "a.png", image)
+    alpha = np.dstack([image, image[..., 0]])
+    for same in (tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(image), Image.fromarray(alpha)):
+        for method in (predictor.probabilities, predictor.labels, lambda one: predictor.labels_and_confidence(one, 1)):
+            np.testing.assert_array_equal(method(same), method(image))
+
+
+@pytest.mark.parametrize(
+    ("image", "got"),
+    [
+        *((np.zeros(shape, np.uint8), f"an array uint8 {shape}") for shape in ((4, 5), (1, 4, 5, 3), (0, 5, 3))),
+        *((Image.new(mode, (5, 4)), f"a PIL image of mode {mode} and size (5, 4)") for mode in ("I;16", "I", "F")),
+        (np.zeros((4, 5, 3)), "an array float64 (4, 5, 3)"),
+        ([[[0, 0, 0]]], "list"),
+    ],
+)
+def test_what_is_not_an_image_is_refused_in_a_line(predictor: Predictor, image: object, got: str) -> None:
+    line = f"image: got {got}; the network takes 8-bit RGB; pass a path, a PIL image or a uint8 array (H, W, 3), such "
+    for method in (predictor.probabilities, predictor.labels, lambda one: predictor.labels_and_confidence(one, 0)):
+        with pytest.raises(UserError, match=re.escape(line) + ".*$"):
+            method(image)
+
+
+@pytest.mark.parametrize(
+    ("frame_height", "max_height", "height", "expected"),
+    [
+        *((20, "auto", 30, 30), (20, "auto", 31, 20)),  # up to 1.5 times as high as the training frames
+        (None, "auto", 999, 999),  # a run of version 0.1
+        *((20, None, 999, 999), (20, 40, 40, 40), (20, 40, 41, 40), (None, 10, 31, 10)),
+    ],
+)
+def test_high_images_are_segmented_at_the_height_of_the_training_frames(
+    predictor: Predictor, frame_height: int | None, max_height: int | None, height: int, expected: int
+) -> None:
+    limited = Predictor(predictor.model, BACKGROUND_AND_ROAD, frame_height=frame_height, max_height=max_height)
+    assert limited.network_height(height) == expected
+
+
+def test_results_of_a_resized_image_have_its_own_size(predictor: Predictor) -> None:
+    limited = Predictor(predictor.model, BACKGROUND_AND_ROAD, frame_height=32)
+    image = random_image(64, 50)
+    small = np.asarray(Image.fromarray(image).resize((25, 32), Resampling.BILINEAR))
+    np.testing.assert_array_equal(limited.labels(image), predictor.labels(small).repeat(2, axis=0).repeat(2, axis=1))
+    labels, confidence = limited.labels_and_confidence(image, 1)
+    np.testing.assert_array_equal(labels, limited.labels(image))
+    expected = Image.fromarray(predictor.labels_and_confidence(small, 1)[1]).resize((50, 64), Resampling.BILINEAR)
+    np.testing.assert_array_equal(confidence, expected)
+    probabilities = limited.probabilities(image)
+    assert (probabilities.shape, probabilities.dtype) == ((64, 50, 2), np.float32)
+    np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
+    np.testing.assert_allclose(255 * probabilities[..., 1], confidence, atol=2)  # Pillow rounds bytes twice
+    assert limited.labels(random_image(1000, 1)).shape == (1000, 1)  # one pixel wide at least
 
 
 def test_run_of_a_folder_is_scored_and_infers_with_the_classes_of_its_config(tmp_path: Path) -> None:
@@ -101,38 +163,16 @@ def test_run_of_a_folder_is_scored_and_infers_with_the_classes_of_its_config(tmp
     )
     folder = make_run(tmp_path / "run", config)
     save_weights(build_fcn(config.model, 2), folder.best_weights)
-    write_record(folder.best_record, folder.best_weights, {"step": 0})
+    write_record(folder.best_record, folder.best_weights, {"step": 0, "frame_height": 30})
 
     predictor = load_predictor(tmp_path / "run")
-    scores = evaluate(open_split(folder.load_config().data, "val"), predictor.labels)
+    assert predictor.network_height(46) == 30
+    assert load_predictor(tmp_path / "run", max_height=None).network_height(46) == 46
+    with pytest.raises(UserError, match=r"best\.weights\.h5: holds weights of another network"):
+        load_predictor(tmp_path / "run", replace(config, model=replace(config.model, head_units=8)))
+    validation = open_split(folder.load_config().data, "val")
+    scores = evaluate(validation, predictor.labels)
     assert scores["iou"] == {"sea": 1.0, "ice": None}  # the scorers begin as zeros: the first class everywhere
-    infer(predictor, sources_of_frames(open_split(folder.load_config().data, "val"), 1), tmp_path / "out")
+    segment_images(predictor, sources_of_frames(validation, 1), tmp_path / "out")
     (mask,) = (tmp_path / "out").glob("*_mask.png")
     assert (read_image(mask) == (1, 2, 3)).all()
-
-
-def test_weights_of_another_network_are_refused(smoke_run: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(smoke_run, run)
-    config = run / "config.yaml"
-    config.write_text(config.read_text().replace("head_units: 64", "head_units: 32"))
-    with pytest.raises(UserError, match=r"best.weights.h5: holds weights of another network"):
-        load_predictor(run)
-
-
-@pytest.mark.parametrize("stride", [32, 2])
-@pytest.mark.parametrize(("width", "classes"), [(1 / 4, 2), (1 / 32, 11)])  # the encoder's are most, then the decoder's
-def test_gigaflops_are_those_of_the_products_and_little_more(stride: int, width: float, classes: int) -> None:
-    config = ModelConfig(encoder="vgg11", width=width, head_units=64, stride=stride, batch_norm=False)
-    model = build_fcn(config, classes)
-    names = [SegmentationClass(str(number), (number, 0, 0)) for number in range(classes)]
-    kernels = [layer for layer in model.layers if hasattr(layer, "kernel")]
-    inputs = keras.Model(model.input, [layer.input for layer in kernels])(np.zeros((1, 96, 160, 3), np.uint8))
-    # each cell of a map meets the whole kernel, of a convolution and of a transposed one
-    products = sum(
-        cells.shape[1] * cells.shape[2] * math.prod(layer.kernel.shape)
-        for cells, layer in zip(inputs, kernels, strict=True)
-    )
-    operations = Predictor(model, names).gigaflops(96, 160)
-    assert 1 < operations * 1e9 / (2 * products) < 1.05
-    assert FlipPredictor(model, names).gigaflops(96, 160) == 2 * operations

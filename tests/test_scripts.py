@@ -71,7 +71,7 @@ def test_print_config_can_be_read_back(script: Script, tmp_path: Path) -> None:
             "--allow-changed train.stepps: is not a setting; did you mean train.steps?",
         ),
         (["evaluate", "--run", "nowhere"], "nowhere: is not a run"),
-        (["infer", "--weights", "x"], "x: is no file NAME.weights.h5"),
+        (["infer", "--weights", "x"], "x: is not a file NAME.weights.h5"),
         (["submit_kitti", "--out", "x.zip"], "runs/: holds no trained run; start one with"),
     ],
 )
@@ -128,47 +128,55 @@ def test_evaluate_names_unknown_splits(smoke_run: Path, script: Script) -> None:
     assert "split 'vall': is not one of train, val, test" in done.stderr
 
 
-def test_two_inputs_with_one_stem_are_refused_before_any_work(smoke_run: Path, script: Script, tmp_path: Path) -> None:
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / folder / "same.png")
-    out = tmp_path / "a"
-    before = sorted(tmp_path.rglob("*"))
-    done = script("infer", tmp_path / "a", tmp_path / "b", "--run", smoke_run, "--out", out)
-    assert done.returncode == 2
-    assert "has the same stem as" in done.stderr
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_infer_never_overwrites_an_input(smoke_run: Path, script: Script, tmp_path: Path) -> None:
-    for name in ("a.png", "a_mask.png"):
+@pytest.mark.parametrize(
+    ("inputs", "error"),
+    [
+        (("a", "b"), "b/same.png: has the same stem as a/same.png"),
+        (("a",), "a/same_mask.png: is an input and would be"),
+    ],
+)
+def test_infer_refuses_to_overwrite_a_file_before_any_work(
+    inputs: tuple[str, ...], error: str, smoke_run: Path, script: Script, tmp_path: Path
+) -> None:
+    for name in ("a/same.png", "a/same_mask.png", "b/same.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / name)
-    done = script("infer", tmp_path, "--run", smoke_run, "--out", tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    done = script("infer", *inputs, "--run", smoke_run, "--out", "a", cwd=tmp_path)
     assert done.returncode == 2
-    assert "a_mask.png: is an input and would be overwritten" in done.stderr
-    assert len(list(tmp_path.iterdir())) == 2
+    assert done.stderr.startswith(error)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(
     ("option", "error"),
     [
-        (("--confidence", "roda"), "--confidence roda: is no class of the run; name one of background, road\n"),
-        (("--max-height", "0"), "--max-height 0: is no height; name one of at least 1\n"),
+        (("--confidence", "roda"), "--confidence roda: is not a class of the network; name one of background, road\n"),
+        *((("--max-height", pixels), f"--max-height {pixels}: is not a height; name") for pixels in ("0", "-1", "x")),
+        *((("--alpha", alpha), f"--alpha {alpha}: is out of range; name") for alpha in ("1.5", "nan")),
     ],
 )
 def test_wrong_options_of_infer_are_refused(
     option: tuple[str, str], error: str, smoke_run: Path, script: Script
 ) -> None:
     done = script("infer", "--run", smoke_run, *option)
-    assert (done.returncode, done.stderr) == (2, error)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(error)
 
 
 def test_missing_inputs_are_named_and_the_others_done(smoke_run: Path, script: Script, tmp_path: Path) -> None:
-    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
-    done = script("infer", tmp_path / "no.png", tmp_path / "a.png", "--run", smoke_run, "--out", tmp_path / "out")
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "a.webp").touch()
+    options = ("--run", smoke_run, "--out", "out", "--confidence", "ROAD")
+    done = script("infer", "no.png", "in", *options, cwd=tmp_path)
     assert done.returncode == 2
     assert "no.png: no such file" in done.stderr
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a_mask.png", "a_overlay.png"]
+    assert "in: skipped 1 of 2; only files .png, .jpg, .jpeg are read\n" in done.stderr
+    assert done.stdout.startswith(f"weights: {smoke_run}/best.weights.h5 (step 80)\n")
+    assert "resized" not in done.stderr
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["a_confidence.png", "a_mask.png", "a_overlay.png"]
 
 
 def test_evaluate_takes_data_settings_only_and_checks_where_to_write(

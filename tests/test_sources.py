@@ -1,8 +1,7 @@
-"""Sources: what an input names, once each, and a line for what cannot be read."""
+"""Sources: the images that inputs name, once each, and a line for what cannot be read."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,19 +16,31 @@ from fcn.inference.sources import sources_of_frames, sources_of_inputs
 
 
 def test_inputs_are_files_folders_and_patterns(tmp_path: Path) -> None:
-    for name in ("a/1.png", "a/2.JPG", "b/3.png", "a/notes.txt"):
+    for name in ("a/1.png", "a/2.JPG", "b/3.png", "a/notes.txt", "a/.hidden", "a/more/4.png"):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.touch()
     inputs = [str(tmp_path / "b/3.png"), str(tmp_path / "a"), str(tmp_path / "*/1.png"), str(tmp_path / "b/../b/3.png")]
-    sources, missing = sources_of_inputs(inputs, tmp_path / "out", 128)
+    sources, problems, notes = sources_of_inputs(inputs, tmp_path / "out", 128)
     assert [source.stem for source in sources] == ["3", "1", "2"]
-    assert missing == []
-    sources, missing = sources_of_inputs([*inputs, str(tmp_path / "no*.png")], tmp_path / "out", 128)
-    assert (len(sources), len(missing)) == (3, 1)
+    assert problems == []
+    assert notes == [f"{tmp_path}/a: skipped 3 of 5; only files .png, .jpg, .jpeg are read"]
+    sources, problems, _ = sources_of_inputs([*inputs, str(tmp_path / "no*.png")], tmp_path / "out", 128)
+    assert (len(sources), len(problems)) == (3, 1)
     for absent in ("nowhere", "no*pe.png", "a/notes.txt/x"):
         with pytest.raises(UserError, match="no such file; name an image"):
             sources_of_inputs([str(tmp_path / absent)], tmp_path / "out", 128)
+
+
+def test_overlay_of_a_jpeg_is_a_jpeg_and_may_not_replace_an_input(tmp_path: Path) -> None:
+    for name in ("a.JPG", "b.jpeg", "c.png", "a_overlay.jpg"):
+        (tmp_path / name).touch()
+    sources, _, _ = sources_of_inputs([str(tmp_path)], tmp_path / "out", 128)
+    names = [path.name for source in sources for path in source.outputs(tmp_path)]
+    for expected in ("a_mask.png", "a_overlay.jpg", "a_confidence.png", "b_overlay.jpg", "c_overlay.png"):
+        assert expected in names
+    with pytest.raises(UserError, match=r"a_overlay\.jpg: is an input and would be overwritten; name another --out"):
+        sources_of_inputs([str(tmp_path)], tmp_path, 128)
 
 
 def test_frames_without_input_are_spread_over_the_split() -> None:
@@ -46,9 +57,9 @@ def test_pattern_ends_and_counts_an_image_once_where_links_lead_back_up(tmp_path
     (tmp_path / "a" / "2.png").symlink_to("b/1.png")
     for name in ("up", "again"):  # followed, two links make 2**40 paths
         (deep / name).symlink_to("../..")
-    sources, mistakes = sources_of_inputs([str(tmp_path / "**" / "*.png"), str(deep / "up/a/b")], tmp_path / "out", 128)
-    assert len(sources) == 1
-    assert mistakes == []
+    inputs = [str(tmp_path / "**" / "*.png"), str(deep / "up/a/b")]
+    sources, problems, _ = sources_of_inputs(inputs, tmp_path / "out", 128)
+    assert (len(sources), problems) == (1, [])
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,8 +76,8 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_done(tmp_path: Path, monke
 
     monkeypatch.setattr(Path, "iterdir", iterdir)
     inputs = [str(tmp_path / name) for name in ("closed", "open", "loop.png", "x" * 300)]
-    (image, loop), mistakes = sources_of_inputs(inputs, tmp_path / "out", 128)
-    assert mistakes == [
+    (image, loop), problems, _ = sources_of_inputs(inputs, tmp_path / "out", 128)
+    assert problems == [
         f"{inputs[0]}: cannot be read: Permission denied; name an image, a folder of images or a pattern",
         f"{inputs[3]}: cannot be read: File name too long; name an image, a folder of images or a pattern",
     ]
@@ -75,27 +86,14 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_done(tmp_path: Path, monke
         loop.read()
 
 
-def test_names_may_be_any_bytes(tmp_path: Path) -> None:
-    path = os.fsencode(tmp_path) + b"/caf\xe9\n\x1b[2J.png"
-    Image.new("RGB", (2, 1)).save(os.fsdecode(path))
-    (source,), _ = sources_of_inputs([str(tmp_path)], tmp_path / "out", 128)
-    assert source.read().shape == (1, 2, 3)
-    os.truncate(path, 50)
-    with pytest.raises(UserError) as caught:
-        source.read()
-    assert str(caught.value).startswith(str(tmp_path) + r"/caf\udce9\n\x1b[2J.png: is broken or cut off (")
-
-
-def test_limit_reaches_the_reader(tmp_path: Path) -> None:
-    Image.new("L", (1001, 1000)).save(tmp_path / "a.png")
-    (source,), _ = sources_of_inputs([str(tmp_path)], tmp_path / "out", 1)
-    with pytest.raises(UserError, match=r"data\.max_megapixels=1 allows"):
-        source.read()
-
-
-def test_photo_is_turned_upright(tmp_path: Path) -> None:
+def test_limit_reaches_the_reader_and_photos_are_turned_upright(tmp_path: Path) -> None:
     tags = Image.Exif()
     tags[0x0112] = 6
-    Image.new("RGB", (2, 1)).save(tmp_path / "a.png", exif=tags)
-    (source,), _ = sources_of_inputs([str(tmp_path)], tmp_path / "out", 128)
-    assert source.read().shape == (2, 1, 3)
+    Image.new("RGB", (1001, 1000)).save(tmp_path / "a.png", exif=tags)
+    for max_megapixels, error in ((2, None), (1, r"data\.max_megapixels=1 allows")):
+        (source,), _, _ = sources_of_inputs([str(tmp_path)], tmp_path / "out", max_megapixels)
+        if error is None:
+            assert source.read().shape == (1001, 1000, 3)
+        else:
+            with pytest.raises(UserError, match=error):
+                source.read()

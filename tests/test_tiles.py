@@ -1,4 +1,4 @@
-"""Tiles give the numbers of the whole image: the overlap is as large as it must be, and small images are one tile."""
+"""Tiles give the logits of the whole image: the overlap is as large as needed, and small images are one tile."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fcn.config.settings import ModelConfig
-from fcn.inference.tiles import THIN, by_tiles, reach_of, spans
+from fcn.inference.tiles import MIN_SIDE, receptive_radius, spans, tiles
 from fcn.model.fcn import build_fcn
 from fcn.model.vgg import ENCODER_STRIDE
 
@@ -38,14 +38,14 @@ def shift_to(end: int, **settings: object) -> keras.Model:
         ({"encoder": "vgg19", "stride": 2, "head_window": 7}, 276),
     ],
 )
-def test_reach_is_the_farthest_that_a_pixel_is_seen(settings: dict[str, object], expected: int) -> None:
+def test_radius_is_the_farthest_that_a_pixel_is_seen(settings: dict[str, object], expected: int) -> None:
     places = np.arange(320, 320 + ENCODER_STRIDE)  # one dot an image, at each place in a cell
     dots = np.zeros((ENCODER_STRIDE, 1, 672, 3), np.uint8)
     dots[range(ENCODER_STRIDE), 0, places] = 255
     for end, direction in ((0, 1), (-1, -1)):
         model = shift_to(end, **settings)
         image, _, column, _ = np.nonzero(model(dots).numpy())
-        assert max(direction * (column - places[image])) == expected == reach_of(model)
+        assert max(direction * (column - places[image])) == expected == receptive_radius(model)
 
 
 @cache
@@ -68,33 +68,33 @@ def random_fcn(stride: int, head_window: int, skips: str) -> keras.Model:
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 1500), (1700, 37), (500, 490)])
 @pytest.mark.parametrize(
-    "network",
+    "network",  # the last one is like the network that comes with fcn
     [
-        *((32, 3, "after_pooling"), (8, 1, "after_pooling"), (8, 7, "after_pooling"), (2, 1, "after_pooling")),
-        (2, 3, "before_pooling"),  # as the network that comes with fcn
+        *((stride, window, "after_pooling") for stride, window in ((32, 3), (8, 1), (8, 7), (2, 1))),
+        (2, 3, "before_pooling"),
     ],
 )
 def test_tiles_give_the_logits_of_the_whole_image_and_not_with_less_overlap(
     network: tuple[int, int, str], size: tuple[int, int]
 ) -> None:
     model = random_fcn(*network)
-    tiles: list[tuple[int, int]] = []
     image = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
 
-    def logits(tile: np.ndarray) -> np.ndarray:
-        tiles.append(tile.shape[:2])
-        return model(tile[np.newaxis], training=False)[0].numpy()
+    def tiled_logits(radius: int) -> np.ndarray:
+        result = np.full((*size, 3), np.nan)
+        for tile, kept, inner in tiles(*size, radius, LIMIT):
+            result[kept] = model(image[tile][np.newaxis], training=False)[0].numpy()[inner]
+        return result
 
-    whole = logits(image)
-    tiles.clear()
-    result = by_tiles(logits, image, np.full_like(whole, np.nan), reach_of(model), LIMIT)
-    np.testing.assert_allclose(result, whole, rtol=0, atol=1e-4)
+    whole = model(image[np.newaxis], training=False)[0].numpy()
+    radius = receptive_radius(model)
+    np.testing.assert_allclose(tiled_logits(radius), whole, rtol=2e-6, atol=1e-4)
     if size == (1, 1):
-        assert tiles == [size]
+        assert len(list(tiles(*size, radius, LIMIT))) == 1
     else:
-        assert len(tiles) > 1
+        assert len(list(tiles(*size, radius, LIMIT))) > 1
         assert whole.std() > 0.1
-        assert np.abs(by_tiles(logits, image, result, reach_of(model) // 4, LIMIT) - whole).max() > 1e-3
+        assert np.abs(tiled_logits(radius // 4) - whole).max() > 1e-3
 
 
 @pytest.mark.parametrize("margin", [0, 128])
@@ -119,14 +119,13 @@ def test_spans_keep_every_pixel_once_with_the_margin_around_it(length: int, marg
         ((1025, 1024), {(1024, 1024), (385, 1024)}),
         ((200, 20_000), {(200, 5248), (200, 544)}),
         ((20_000, 200), {(5248, 200), (544, 200)}),
-        ((1, 2**20 // THIN), {(1, 2**20 // THIN)}),
+        ((1, 2**20 // MIN_SIDE), {(1, 2**20 // MIN_SIDE)}),
         ((4096, 4096), {(1024, 1024), (1024, 896), (896, 1024), (896, 896)}),
     ],
 )
-def test_tiles_of_long_images_are_long_and_few_shapes_are_made(
-    size: tuple[int, int], expected: set[tuple[int, int]]
-) -> None:
-    shapes = set()
-    image = np.zeros((*size, 3), np.uint8)
-    by_tiles(lambda tile: shapes.add(tile.shape[:2]) or tile, image, image.copy(), reach=181, limit=2**20)
+def test_tiles_of_long_images_are_long_and_of_few_shapes(size: tuple[int, int], expected: set[tuple[int, int]]) -> None:
+    shapes = {
+        (rows.stop - rows.start, columns.stop - columns.start)
+        for (rows, columns), _, _ in tiles(*size, radius=181, limit=2**20)
+    }
     assert shapes == expected

@@ -1,16 +1,20 @@
-"""A trained network is its weights, its config and what is known of both."""
+"""A trained network: weights, config and record that fit each other, and which one is taken by default."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import ROOT, Script
 
+from fcn.config.settings import DataConfig
+from fcn.config.yaml_file import dump_config, load_config
 from fcn.datasets import open_split
 from fcn.errors import UserError
 from fcn.evaluation.evaluate import evaluate
@@ -33,6 +37,7 @@ def test_weights_of_a_run_know_their_config_and_record(smoke_run: Path) -> None:
     assert TrainedModel.of_weights(smoke_run / "best.weights.h5").weights == best.weights
     assert TrainedModel.of_weights(smoke_run / "best.weights.h5").record == best.record
     assert best.config() == RunPaths.of(smoke_run).load_config()
+    assert best.description() == f"{best.weights} (step {best.record['step']})"
 
 
 def test_config_of_the_same_name_goes_first_and_a_record_is_not_needed(copied: Path) -> None:
@@ -40,10 +45,9 @@ def test_config_of_the_same_name_goes_first_and_a_record_is_not_needed(copied: P
     assert TrainedModel.of_weights(copied).config_file.name == "mine.yaml"
     (copied.parent / "mine.yaml").unlink()
     (copied.parent / "mine.json").unlink()
-    assert TrainedModel.of_weights(copied).config_file.name == "config.yaml"
-    assert TrainedModel.of_weights(copied).record == {}
+    assert TrainedModel.of_weights(copied) == TrainedModel(copied, copied.parent / "config.yaml", {}, Path("inference"))
     (copied.parent / "config.yaml").unlink()
-    with pytest.raises(UserError, match=r"mine\.weights\.h5: lacks mine\.yaml beside it, the config of the run; copy"):
+    with pytest.raises(UserError, match=r"mine\.weights\.h5: has no mine\.yaml next to it, the config of its run"):
         TrainedModel.of_weights(copied)
 
 
@@ -55,41 +59,53 @@ def test_weights_that_are_not_those_of_the_record_are_refused(copied: Path) -> N
         TrainedModel.of_weights(copied)
 
 
-@pytest.mark.parametrize("name", ["mine.yaml", "nothing.weights.h5"])
-def test_other_files_are_no_weights(name: str, copied: Path) -> None:
-    with pytest.raises(UserError, match=r"is no file NAME\.weights\.h5; name the best\.weights\.h5 of a run"):
-        TrainedModel.of_weights(copied.parent / name)
-
-
-def test_name_tells_weights_from_a_run(copied: Path) -> None:
+def test_weights_are_files_of_their_ending(copied: Path) -> None:
     assert load_predictor(copied).model.count_params() == TrainedModel.of_weights(copied).record["parameters"]
-    with pytest.raises(UserError, match=r"mine2\.weights\.h5: is no file"):
-        load_predictor(copied.with_name("mine2.weights.h5"))
+    for name in ("mine.yaml", "nothing.weights.h5"):
+        with pytest.raises(UserError, match=r"is not a file NAME\.weights\.h5; name the best\.weights\.h5 of a run"):
+            TrainedModel.of_weights(copied.with_name(name))
+    with pytest.raises(UserError, match=r"nothing\.weights\.h5: is not a file"):  # not taken for the folder of a run
+        load_predictor(copied.with_name("nothing.weights.h5"))
 
 
 def test_what_is_named_goes_before_the_newest_run_and_that_before_what_is_shipped(
-    smoke_run: Path, copied: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    smoke_run: Path, copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(smoke_run.parents[1])
+    runs = copied.parent / "runs"
+    for time in (1, 2, 3):  # run 2 is on real frames
+        shutil.copytree(smoke_run, runs / str(time), ignore=shutil.ignore_patterns("checkpoints"))
+        file = runs / str(time) / "config.yaml"
+        if time == 2:
+            data = DataConfig(kind="folder", root="nowhere", class_names=("background", "road"))
+            file.write_text(dump_config(replace(load_config(file, stored=True), data=data)))
+        os.utime(file, (time, time))
+    monkeypatch.chdir(copied.parent)
     assert TrainedModel.find(weights=copied).weights == copied
     assert TrainedModel.find(smoke_run).weights == smoke_run / "best.weights.h5"
-    assert TrainedModel.find().weights == Path("runs/smoke/best.weights.h5")
-    assert capsys.readouterr().err == ""
-    monkeypatch.chdir(copied.parent)
-    assert TrainedModel.find().weights == SHIPPED
-    told = f"runs/: holds no trained run; taking {SHIPPED}, which knows frames of about 360 x 480 pixels\n"
-    assert capsys.readouterr().err == told
+    assert TrainedModel.find().description() == "runs/3/best.weights.h5 (step 80, newest run)"
+    real = TrainedModel.find(real_frames=True)
+    assert real.description() == "runs/2/best.weights.h5 (step 80, newest run on real frames)"
+    shutil.rmtree(runs / "2")
+    shipped = f"{SHIPPED} (step 12000, the network that comes with fcn)"
+    assert TrainedModel.find(real_frames=True).description() == shipped
+    shutil.rmtree(runs)
+    assert TrainedModel.find().description() == shipped
+    with pytest.raises(UserError, match=r"runs/: holds no trained run; start one with"):
+        TrainedModel.find(shipped=False)
 
 
-def test_photo_is_segmented_out_of_the_box(script: Script, tmp_path: Path) -> None:
-    write_image(tmp_path / "photo.jpg", np.random.default_rng(0).integers(0, 256, (500, 70, 3), dtype=np.uint8))
+def test_photo_is_segmented_out_of_the_box(smoke_run: Path, script: Script, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "toy").symlink_to(smoke_run)  # on synthetic frames, as after `make demo`
+    write_image(tmp_path / "photo.jpg", np.random.default_rng(0).integers(0, 256, (600, 70, 3), dtype=np.uint8))
     done = script("infer", "photo.jpg", cwd=tmp_path)
-    at = "higher images segmented at a height of 360"
     assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith(f"runs/: holds no trained run; taking {SHIPPED}")
-    assert done.stdout.endswith(f"weights: {SHIPPED}  masks and overlays: inference  {at}\n")
-    assert read_label(tmp_path / "inference" / "photo_mask.png").shape == (500, 70)
-    assert read_image(tmp_path / "inference" / "photo_overlay.png").shape == (500, 70, 3)
+    assert done.stdout.startswith(f"weights: {SHIPPED} (step 12000, the network that comes with fcn)\n")
+    assert done.stdout.endswith("\nmasks and overlays: inference\n")
+    assert "segmented at a height of 360 pixels and resized to full size: 1 of 1 (see `at height`); " in done.stderr
+    assert read_label(tmp_path / "inference" / "photo_mask.png").shape == (600, 70)
+    assert read_image(tmp_path / "inference" / "photo_overlay.jpg").shape == (600, 70, 3)
+    (tmp_path / "runs" / "toy").unlink()
     done = script("infer", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.endswith("or name images: python scripts/infer.py photo.jpg\n")
@@ -97,7 +113,9 @@ def test_photo_is_segmented_out_of_the_box(script: Script, tmp_path: Path) -> No
 
 def test_shipped_network_is_whole_and_documented() -> None:
     shipped = TrainedModel.of_weights(SHIPPED)
-    assert load_predictor(shipped).model.count_params() == shipped.record["parameters"] <= 1_500_000
+    predictor = load_predictor(shipped)
+    assert predictor.model.count_params() == shipped.record["parameters"] <= 1_500_000
+    assert predictor.frame_height == 360
     card = SHIPPED.with_name("README.md").read_text()
     assert f"mIoU {shipped.record['miou']:.3f}." in card
     for name, iou in shipped.record["iou"].items():
@@ -113,8 +131,8 @@ def test_shipped_network_has_the_score_of_its_record(monkeypatch: pytest.MonkeyP
     shipped = TrainedModel.of_weights(SHIPPED)
     data = shipped.config().data
     if not Path(data.root).is_dir():
-        pytest.skip(f"{data.root} is not there (data/README.md tells how to get it)")
-    scores = evaluate(open_split(data, "val"), load_predictor(shipped).labels)
+        pytest.skip(f"{data.root} is missing (see data/README.md)")
+    scores = evaluate(open_split(data, "val"), load_predictor(shipped, max_height=None).labels)
     assert scores["miou"] == pytest.approx(shipped.record["miou"], abs=5e-4)  # another processor rounds otherwise
 
 
@@ -128,15 +146,3 @@ def test_weights_are_scored_in_place_of_a_run_and_flipped(copied: Path, script: 
     assert scores["flip"] is True
     gain = scores["miou"] - TrainedModel.of_weights(copied).record["miou"]
     assert 0 < abs(gain) < 0.1
-
-
-def test_flip_averages_the_image_and_its_mirror_image(smoke_run: Path) -> None:
-    image = np.random.default_rng(0).integers(0, 256, (40, 70, 3), dtype=np.uint8)
-    plain, flipped = load_predictor(smoke_run), load_predictor(smoke_run, flip=True)
-    expected = (plain.probabilities(image) + plain.probabilities(image[:, ::-1])[:, ::-1]) / 2
-    np.testing.assert_allclose(flipped.probabilities(image), expected, atol=1e-6)
-    np.testing.assert_array_equal(flipped.labels(image), expected.argmax(-1))
-    both = flipped.labels_and_confidence(image, 1)
-    assert both.dtype == np.uint8
-    np.testing.assert_array_equal(both[..., 0], expected.argmax(-1))
-    np.testing.assert_allclose(both[..., 1], 255 * expected[..., 1], atol=0.51)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from fcn.commands.tensorflow_import import import_tensorflow
+
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """This command has no arguments."""
@@ -11,6 +13,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(_: argparse.Namespace) -> None:
     """Prints the page."""
+    import_tensorflow()
     from fcn.explain.examples import page  # imports TensorFlow
 
     print(page(), end="")

@@ -1,17 +1,23 @@
-"""Segments images with a trained network: a mask of class indices and an overlay for each."""
+"""Segments images with a trained network: writes a mask of class indices and an overlay for each.
+
+Without --run and --weights, images that you name are segmented by the newest run on real frames, else by the network
+that comes with fcn. Without an image, the newest run segments frames of its own validation set.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Literal
 
 from fcn.commands.arguments import add_model_arguments
+from fcn.commands.tensorflow_import import import_tensorflow
 from fcn.datasets import classes_of, open_split
-from fcn.errors import UserError
+from fcn.errors import UserError, print_error, printable
 from fcn.inference.sources import sources_of_frames, sources_of_inputs
-from fcn.runs.trained import SHIPPED_HEIGHT, TrainedModel
+from fcn.runs.trained import TrainedModel
 
-FRAMES = 6  # of the split val where no image is given
+FRAMES = 6  # validation frames that are segmented where no image is named
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -20,51 +26,94 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "inputs",
         nargs="*",
         metavar="INPUT",
-        help=f"images, folders, patterns; {FRAMES} frames of the run's split val",
+        help=f"images, folders, patterns; {FRAMES} frames of the validation set",
     )
     add_model_arguments(command)
     command.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder of the pictures; inference/ in the run's or here"
+        "--out", type=Path, metavar="DIR", help="folder for the pictures; inference/ in the run's folder or here"
     )
     command.add_argument(
         "--confidence", metavar="CLASS", help="also write the probability of this class, 0 to 255, as a gray picture"
     )
     command.add_argument(
         "--max-height",
-        type=int,
+        default="auto",
         metavar="PIXELS",
-        help="segment higher images at this height, best that of the training frames, and bring the result to their "
-        f"size; no limit ({SHIPPED_HEIGHT} where what comes with fcn is taken unasked)",
+        help="segment higher images at this height and resize the result to their size; none: never; auto (default): "
+        "at the height of the training frames, images more than 1.5 times as high",
+    )
+    command.add_argument(
+        "--alpha", type=float, default=0.5, metavar="0..1", help="strength of the colors in overlays; 0.5"
+    )
+    command.add_argument(
+        "--legend", action="store_true", help="add color, name and share of the classes below each overlay"
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Runs the command."""
-    trained = TrainedModel.find(arguments.run, arguments.weights)
+    # everything that can be checked without TensorFlow
+    trained = TrainedModel.find(arguments.run, arguments.weights, real_frames=bool(arguments.inputs))
     config = trained.config()
     out = arguments.out or trained.outputs
-    names = [one.name for one in classes_of(config.data)]
-    if arguments.confidence not in (None, *names):
-        raise UserError(f"--confidence {arguments.confidence}: is no class of the run; name one of {', '.join(names)}")
-    if arguments.max_height is not None and arguments.max_height < 1:
-        raise UserError(f"--max-height {arguments.max_height}: is no height; name one of at least 1")
+    max_height = _max_height(arguments.max_height)
+    confidence_of = None
+    if arguments.confidence is not None:
+        confidence_of = _class_index([one.name for one in classes_of(config.data)], arguments.confidence)
+    if not 0 <= arguments.alpha <= 1:
+        raise UserError(f"--alpha {arguments.alpha}: is out of range; name a number from 0 to 1")
+
+    # the images
+    problems: list[str] = []
+    notes: list[str] = []
     if arguments.inputs:
-        sources, missing = sources_of_inputs(arguments.inputs, out, config.data.max_megapixels)
+        sources, problems, notes = sources_of_inputs(arguments.inputs, out, config.data.max_megapixels)
     else:
         try:
-            sources, missing = sources_of_frames(open_split(config.data, "val"), FRAMES), []
+            sources = sources_of_frames(open_split(config.data, "val"), FRAMES)
         except UserError as error:
             raise UserError(*str(error).splitlines(), "or name images: python scripts/infer.py photo.jpg") from error
+    print(f"weights: {trained.description()}", flush=True)
+    for note in notes:
+        print_error(printable(note))
 
+    import_tensorflow()
     from fcn.inference.predictor import load_predictor
-    from fcn.inference.segment import infer, table  # TensorFlow: only now that nothing is known to be wrong
+    from fcn.inference.segment import segment_images, table
 
-    predictor = load_predictor(trained)
-    confidence_of = names.index(arguments.confidence) if arguments.confidence else None
-    max_height = arguments.max_height or trained.max_height
-    results, unreadable = infer(predictor, sources, out, confidence_of, max_height)
+    # masks and overlays
+    predictor = load_predictor(trained, config, max_height=max_height)
+    results, unreadable = segment_images(
+        predictor, sources, out, confidence_of=confidence_of, alpha=arguments.alpha, with_legend=arguments.legend
+    )
     print(table(results, predictor))
-    at = f"  higher images segmented at a height of {max_height}" if max_height else ""
-    print(f"weights: {trained.weights}  masks and overlays: {out}{at}")
-    if missing + unreadable:
-        raise UserError(*missing, *unreadable)
+    print(f"masks and overlays: {out}", flush=True)
+    resized = [result.network_height for result in results if result.network_height != result.size[0]]
+    if resized:
+        print_error(
+            f"segmented at a height of {resized[0]} pixels and resized to full size: {len(resized)} of {len(results)} "
+            "(see `at height`); --max-height none turns this off"
+        )
+    if problems + unreadable:
+        raise UserError(*problems, *unreadable)
+
+
+def _class_index(names: list[str], wanted: str) -> int:
+    """Index of a class by its name, regardless of case where no class has the name as it is written."""
+    if wanted in names:
+        return names.index(wanted)
+    for index, name in enumerate(names):
+        if name.casefold() == wanted.casefold():
+            return index
+    raise UserError(f"--confidence {wanted}: is not a class of the network; name one of {', '.join(names)}")
+
+
+def _max_height(text: str) -> int | Literal["auto"] | None:
+    """The value of --max-height."""
+    if text == "auto":
+        return "auto"
+    if text == "none":
+        return None
+    if text.isdecimal() and int(text) >= 1:
+        return int(text)
+    raise UserError(f"--max-height {text}: is not a height; name a number of pixels of at least 1, none or auto")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fcn.commands.tensorflow_import import import_tensorflow
 from fcn.datasets.kitti_road import ROAD
 from fcn.errors import UserError, print_error, printable
 from fcn.evaluation.kitti.submission import submission_frames, write_submission
@@ -33,7 +34,8 @@ def run(arguments: argparse.Namespace) -> None:
     for problem in problems:
         print_error(printable(problem))
 
-    from fcn.inference.predictor import load_predictor  # imports TensorFlow: only after all checks
+    import_tensorflow()
+    from fcn.inference.predictor import load_predictor
 
     predictor = load_predictor(trained, max_height=None)
     write_submission(config, frames, lambda image: predictor.labels_and_confidence(image, ROAD)[1], out)

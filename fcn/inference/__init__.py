@@ -1,1 +1,1 @@
-"""Image -> class probabilities at its own size."""
+"""Image -> class probabilities, labels and pictures at the image's own size."""

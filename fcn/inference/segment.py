@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-from PIL.Image import Resampling
 
 from fcn.errors import DISK_FULL, UserError, printable
-from fcn.images import Array, SegmentationClass, write_image, write_mask
+from fcn.images import write_image, write_mask
 from fcn.inference.predictor import Predictor
 from fcn.inference.sources import Source
-from fcn.pictures import overlay
+from fcn.pictures import legend, overlay
 
 
 @dataclass(frozen=True)
@@ -24,36 +22,39 @@ class Result:
 
     Attributes:
         source: the image.
-        size: (height, width) in pixels.
+        size: its (height, width) in pixels.
+        network_height: height in pixels at which it was segmented.
         shares: fraction of the pixels of each class, in the order of the classes.
-        milliseconds: of decoding, of the network, of writing the files.
+        milliseconds: time of decoding, of the network, and of writing the files.
     """
 
     source: Source
     size: tuple[int, int]
+    network_height: int
     shares: tuple[float, ...]
     milliseconds: tuple[float, float, float]
 
 
-def infer(
+def segment_images(
     predictor: Predictor,
     sources: Sequence[Source],
     out: Path,
     confidence_of: int | None = None,
-    max_height: int | None = None,
+    alpha: float = 0.5,
+    with_legend: bool = False,
 ) -> tuple[list[Result], list[str]]:
-    """Writes `<stem>_mask.png` (class indices with the palette, at the image's size) and `<stem>_overlay.png`.
+    """Writes mask, overlay and, if wanted, confidence of each image under the names of `Source.outputs`.
 
     Args:
-        predictor: of the run.
+        predictor: the network.
         sources: the images.
-        out: the folder.
-        confidence_of: index of a class, for which `<stem>_confidence.png` is written too: gray, 255 x its probability.
-        max_height: in pixels, at least 1; a higher image is segmented at this height, and the result resized to the
-            image's own size. A network knows things at the size that they have in its training frames.
+        out: folder for the pictures; made if it does not exist.
+        confidence_of: index of a class, whose probability x 255 is also written as a gray picture.
+        alpha: strength of the class colors in the overlays, 0 to 1.
+        with_legend: adds a strip below each overlay with the color, name and share of each class.
 
     Returns:
-        What was found in each image that could be read and its files written, and a line for each other one.
+        Results of the images that were read and written, and a line for each other image.
 
     Raises:
         UserError: the folder `out` cannot be made.
@@ -63,75 +64,56 @@ def infer(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{out}: cannot be made: {error.strerror}; name another --out") from error
-    predictor.labels(np.zeros((1, 1, 3), np.uint8))  # makes the graph, which is no part of the first image's time
-    results, mistakes = [], []
+    predictor.labels(np.zeros((1, 1, 3), np.uint8))  # builds the graph, which must not count as time of the first image
+    classes = predictor.classes
+    results = []
+    problems = []
     for source in sources:
-        start = time.perf_counter()
+        mask_file, overlay_file, confidence_file = source.outputs(out)
+        confidence = None
         try:
+            started = time.perf_counter()
             image = source.read()
             decoded = time.perf_counter()
-            mask, confidence = _segment(predictor, image, confidence_of, max_height)
+            if confidence_of is None:
+                mask = predictor.labels(image)
+            else:
+                mask, confidence = predictor.labels_and_confidence(image, confidence_of)
             predicted = time.perf_counter()
-            _write(source.outputs(out), image, mask, confidence, predictor.classes)
+            shares = tuple(float(np.mean(mask == index)) for index in range(len(classes)))
+            picture = overlay(image, mask, classes, alpha=alpha)
+            if with_legend:
+                picture = np.concatenate([picture, legend(classes, picture.shape[1], shares)])
+            write_mask(mask_file, mask, classes)
+            write_image(overlay_file, picture)
+            if confidence is not None:
+                write_image(confidence_file, confidence)
+            written = time.perf_counter()
         except UserError as error:
-            mistakes.append(str(error))
+            problems.append(str(error))
             continue
-        written = time.perf_counter()
-        shares = tuple(float(np.mean(mask == index)) for index in range(len(predictor.classes)))
-        times = (1000 * (decoded - start), 1000 * (predicted - decoded), 1000 * (written - predicted))
-        results.append(Result(source, mask.shape, shares, times))
-    return results, mistakes
-
-
-def _segment(
-    predictor: Predictor, image: Array, confidence_of: int | None, max_height: int | None
-) -> tuple[Array, Array | None]:
-    """Mask and confidence, uint8 (H, W), of an image (H, W, 3), as `infer` has them."""
-    size = height, width = image.shape[:2]
-    if max_height is not None and height > max_height:
-        image = _resize(image, (max_height, max(1, round(width * max_height / height))), Resampling.BILINEAR)
-    if confidence_of is None:
-        return _resize(predictor.labels(image), size, Resampling.NEAREST), None
-    mask, confidence = predictor.labels_and_confidence(image, confidence_of)
-    return _resize(mask, size, Resampling.NEAREST), _resize(confidence, size, Resampling.BILINEAR)
-
-
-def _resize(image: Array, size: tuple[int, int], method: Resampling) -> Array:
-    """uint8 (H, W, 3) or (H, W) of another (height, width); Pillow's bilinear takes in all pixels where it shrinks."""
-    return image if image.shape[:2] == size else np.asarray(Image.fromarray(image).resize(size[::-1], method))
-
-
-def _write(
-    files: tuple[Path, Path, Path],
-    image: Array,
-    mask: Array,
-    confidence: Array | None,
-    classes: Sequence[SegmentationClass],
-) -> None:
-    """Writes mask, overlay and confidence; UserError where that cannot be, OSError where the disk is full."""
-    mask_file, overlay_file, confidence_file = files
-    try:
-        write_mask(mask_file, mask, classes)
-        write_image(overlay_file, overlay(image, mask, classes))
-        if confidence is not None:
-            write_image(confidence_file, confidence)
-    except OSError as error:
-        if error.errno in DISK_FULL:  # so would the other images
-            raise
-        raise UserError(
-            f"{error.filename}: cannot be written: {error.strerror}; check the name and its permissions"
-        ) from error
+        except OSError as error:
+            if error.errno in DISK_FULL:  # the other images would fail as well
+                raise
+            reason = f"cannot be written: {error.strerror}; check the name and its permissions"
+            problems.append(f"{error.filename}: {reason}")
+            continue
+        times = (1000 * (decoded - started), 1000 * (predicted - decoded), 1000 * (written - predicted))
+        results.append(Result(source, mask.shape, predictor.network_height(mask.shape[0]), shares, times))
+    return results, problems
 
 
 def table(results: Sequence[Result], predictor: Predictor) -> str:
-    """A line an image: file, size, the classes that take at least 1 % of it, milliseconds of each stage."""
+    """One line per image: file, size, height at which it was segmented, times, and the classes of at least 1 %."""
     names = [printable(result.source.name) for result in results]
     wide = max(map(len, ["file", *names]))
-    lines = [f"{'file':<{wide}} {'height x width':>14}  {'decode':>7} {'model':>7} {'write':>7} ms  classes"]
+    lines = [
+        f"{'file':<{wide}} {'height x width':>14} {'at height':>9}  {'decode':>7} {'model':>7} {'write':>7} ms  classes"
+    ]
     for name, result in zip(names, results, strict=True):
         shares = sorted(zip(result.shares, predictor.classes, strict=True), key=lambda pair: -pair[0])
         classes = ", ".join(f"{one.name} {share:.1%}" for share, one in shares if share >= 0.01)
         size = "{} x {}".format(*result.size)
         times = " ".join(f"{milliseconds:7.1f}" for milliseconds in result.milliseconds)
-        lines.append(f"{name:<{wide}} {size:>14}  {times}     {classes}")
+        lines.append(f"{name:<{wide}} {size:>14} {result.network_height:>9}  {times}     {classes}")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Where images to infer come from: files, folders, patterns, or frames of a data set."""
+"""The images to segment: files, folders, glob patterns, or frames of a data set."""
 
 from __future__ import annotations
 
@@ -18,71 +18,86 @@ class Source:
     """An image that can be read.
 
     Attributes:
-        name: in the table.
-        stem: of its outputs.
-        read: gives uint8 RGB (H, W, 3); raises UserError where the file is none that can be read.
+        name: shown in the table.
+        stem: start of the names of its outputs.
+        read: returns uint8 RGB (H, W, 3); raises UserError if the file cannot be read.
+        overlay_ending: .jpg for a JPEG: its overlay as PNG would take long to write and much space.
     """
 
     name: str
     stem: str
     read: Callable[[], Array]
+    overlay_ending: str = ".png"
 
     def outputs(self, out: Path) -> tuple[Path, Path, Path]:
-        """The mask, the overlay and the confidence of the image in the folder `out`."""
-        return out / f"{self.stem}_mask.png", out / f"{self.stem}_overlay.png", out / f"{self.stem}_confidence.png"
+        """Files of the mask, the overlay and the confidence in the folder `out`."""
+        return (
+            out / f"{self.stem}_mask.png",
+            out / f"{self.stem}_overlay{self.overlay_ending}",
+            out / f"{self.stem}_confidence.png",
+        )
 
 
-def sources_of_inputs(inputs: Sequence[str], out: Path, max_megapixels: int) -> tuple[list[Source], list[str]]:
-    """Files, folders (their PNG and JPEG files) and glob patterns -> images, in the order given.
+def sources_of_inputs(
+    inputs: Sequence[str], out: Path, max_megapixels: int
+) -> tuple[list[Source], list[str], list[str]]:
+    """The images that files, folders (their PNG and JPEG files) and glob patterns name, in the order given.
 
     Returns:
-        The images, and a line for each input that is not there, cannot be read or holds none.
+        The images, each once; a line for each input that does not exist, cannot be read or holds no image; and a line
+        for each folder of which something is skipped.
 
     Raises:
         UserError: there is no image at all, two images have one stem, or a result in `out` would replace an image.
     """
-    paths: dict[str, Path] = {}  # by what a path leads to, so that one image counts once
-    mistakes = []
+    paths: dict[str, Path] = {}  # by real path, so that an image with two names counts once
+    problems = []
+    notes = []
     for name in inputs:
+        path = Path(name)
+        problem = "no such file"
         try:
-            found, none = _images_of(Path(name))
+            if path.is_dir():
+                entries = sorted(path.iterdir())
+                found = [entry for entry in entries if entry.suffix.lower() in ENDINGS]
+                problem = "holds no PNG or JPEG"
+                skipped = len(entries) - len(found)
+                if found and skipped:
+                    endings = ", ".join(ENDINGS)
+                    notes.append(f"{name}: skipped {skipped} of {len(entries)}; only files {endings} are read")
+            elif os.path.lexists(path):
+                found = [path]
+            else:  # not glob.glob, whose ** follows links to folders, even in circles
+                found = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            found, none = [], f"cannot be read: {reason}"
+            found = []
+            problem = f"cannot be read: {error.strerror if isinstance(error, OSError) else error}"
         if not found:
-            mistakes.append(f"{name}: {none}; name an image, a folder of images or a pattern")
+            problems.append(f"{name}: {problem}; name an image, a folder of images or a pattern")
         for file in found:
             paths.setdefault(os.path.realpath(file), file)
     if not paths:
-        raise UserError(*mistakes)
-    by_stem: dict[str, Source] = {}
+        raise UserError(*problems)
+    sources: dict[str, Source] = {}
     for path in paths.values():
-        source = Source(str(path), path.stem, partial(read_image, path, max_megapixels))
-        other = by_stem.setdefault(path.stem, source)
-        if other is not source:
-            raise UserError(f"{path}: has the same stem as {other.name}; infer them into different folders with --out")
-    for source in by_stem.values():
+        if path.stem in sources:
+            other = sources[path.stem].name
+            raise UserError(f"{path}: has the same stem as {other}; segment them into different folders with --out")
+        overlay_ending = ".jpg" if path.suffix.lower() in (".jpg", ".jpeg") else ".png"
+        sources[path.stem] = Source(str(path), path.stem, partial(read_image, path, max_megapixels), overlay_ending)
+    for source in sources.values():
         for output in source.outputs(out):
             if os.path.realpath(output) in paths:
                 raise UserError(f"{output}: is an input and would be overwritten; name another --out")
-    return list(by_stem.values()), mistakes
-
-
-def _images_of(path: Path) -> tuple[list[Path], str]:
-    """The images that an input names, and what to say where there is none."""
-    if path.is_dir():
-        return sorted(file for file in path.iterdir() if file.suffix.lower() in ENDINGS), "holds no PNG or JPEG"
-    if os.path.lexists(path):
-        return [path], ""
-    # not glob.glob, whose ** follows links to folders, also in circles
-    return sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor)))), "no such file"
+    return list(sources.values()), problems, notes
 
 
 def sources_of_frames(dataset: Dataset, count: int) -> list[Source]:
     """Up to `count` frames, spread evenly over a split."""
-    names = dataset.names
-    return [Source(names[i], names[i], partial(_image, dataset, i)) for i in evenly_spaced(len(dataset), count)]
 
+    def read(index: int) -> Array:
+        image, _ = dataset.read(index)
+        return image
 
-def _image(dataset: Dataset, index: int) -> Array:
-    return dataset.read(index)[0]
+    indices = evenly_spaced(len(dataset), count)
+    return [Source(dataset.names[index], dataset.names[index], partial(read, index)) for index in indices]

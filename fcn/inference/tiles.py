@@ -1,80 +1,85 @@
-"""An image of any size in bounded memory: by overlapping tiles, with the numbers of the whole."""
+"""Overlapping tiles: an image of any size goes through the network in bounded memory, with the logits of the whole."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import keras
 from keras import layers
 
-from fcn.images import Array
 from fcn.model.vgg import ENCODER_STRIDE
 
-# A tile of vgg16 takes about 1 GB at width 0.25 and 2.5 GB at width 1. Of each 2048 x 2048 pixels two thirds are kept;
-# larger tiles are no faster, and of smaller ones less is kept.
 TILE_PIXELS = 2**22
-THIN = 3 * ENCODER_STRIDE  # a thinner image takes as much memory: its only cell is upsampled with a copy on each side
+"""A tile of vgg16 takes about 1 GB at width 0.25 and 2.5 GB at width 1. Two thirds of each 2048 x 2048 pixels are kept;
+larger tiles are no faster, and of smaller ones less is kept."""
+
+MIN_SIDE = 3 * ENCODER_STRIDE  # a thinner tile takes as much memory: upsampling pads its only cell on both sides
+
+Window = tuple[slice, slice]
+"""Rows and columns."""
 
 
-def by_tiles(function: Callable[[Array], Array], image: Array, result: Array, reach: int, limit: int) -> Array:
-    """Fills `result` with what `function` gives for the image, seeing about `limit` pixels at a time.
+def tiles(height: int, width: int, radius: int, limit: int) -> Iterator[tuple[Window, Window, Window]]:
+    """Cuts an image into overlapping tiles of about `limit` pixels; an image within the limit is one tile.
 
-    Every tile begins on the grid of the network's coarsest cells. On each side it ends at the image's border, where
-    padding acts as on the whole image, or sees at least `reach` pixels more than are kept of it. An image within the
-    limit is one tile.
+    Every tile starts on the grid of the coarsest feature map. Each of its sides is either the image's border, where
+    padding acts as on the whole image, or at least `radius` pixels away from what is kept of the tile.
 
     Args:
-        function: uint8 (h, w, 3) -> (h, w, ...), each pixel from those at most `reach` rows and columns off.
-        image: uint8 (H, W, 3).
-        result: (H, W, ...), which is returned.
-        reach: as `reach_of` gives it.
-        limit: pixels of a tile, a side below THIN counted as THIN; exceeded where the overlap leaves no room.
+        height: of the image, in pixels.
+        width: of the image, in pixels.
+        radius: from `receptive_radius`.
+        limit: pixels of a tile, where a side below MIN_SIDE counts as MIN_SIDE; exceeded if the overlap needs more.
+
+    Yields:
+        The tile, the part of it that is kept, and the same part in the tile's own coordinates. The kept parts cover
+        the image without overlap.
     """
-    height, width = image.shape[:2]
-    margin = -(-reach // ENCODER_STRIDE) * ENCODER_STRIDE
-    tile_height = min(height, max(math.isqrt(limit), limit // max(width, THIN)))
-    columns = list(spans(width, limit // max(tile_height, THIN), margin))
-    for y, rows_kept, rows_of_tile in spans(height, tile_height, margin):
-        for x, columns_kept, columns_of_tile in columns:
-            result[rows_kept, columns_kept] = function(image[y, x])[rows_of_tile, columns_of_tile]
-    return result
+    margin = math.ceil(radius / ENCODER_STRIDE) * ENCODER_STRIDE
+    tile_height = min(height, max(math.isqrt(limit), limit // max(width, MIN_SIDE)))
+    tile_width = limit // max(tile_height, MIN_SIDE)
+    for rows, kept_rows, inner_rows in spans(height, tile_height, margin):
+        for columns, kept_columns, inner_columns in spans(width, tile_width, margin):
+            yield (rows, columns), (kept_rows, kept_columns), (inner_rows, inner_columns)
 
 
 def spans(length: int, longest: int, margin: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Cuts an axis into overlapping tiles of one length, about `longest`; the last one ends with the axis.
+    """Cuts an axis into overlapping spans of one length, about `longest`; the last one ends with the axis.
 
     Args:
-        length: of the axis.
-        longest: is rounded up to the grid, so that a tile as long as the axis holds all of it.
-        margin: what a tile sees beyond what is kept of it, a multiple of ENCODER_STRIDE.
+        length: of the axis, in pixels.
+        longest: rounded up to the grid, so that a span as long as the axis holds all of it.
+        margin: overlap on each side of the kept part, a multiple of ENCODER_STRIDE.
 
     Yields:
-        A tile, what is kept of it, and the same counted from the tile's begin.
+        The span, the part that is kept, and the same part counted from the span's start.
     """
-    step = max(ENCODER_STRIDE, -(-(longest - 2 * margin) // ENCODER_STRIDE) * ENCODER_STRIDE)
+    step = max(ENCODER_STRIDE, math.ceil((longest - 2 * margin) / ENCODER_STRIDE) * ENCODER_STRIDE)
     for start in range(0, max(1, length - 2 * margin), step):
         stop = min(start + step + 2 * margin, length)
-        first, last = (start + margin if start else 0), (stop - margin if stop < length else length)
+        first = start + margin if start > 0 else 0
+        last = stop - margin if stop < length else length
         yield slice(start, stop), slice(first, last), slice(first - start, last - start)
 
 
-def reach_of(model: keras.Model) -> int:
-    """How many rows or columns off a pixel of the image may lie that has a part in a pixel's logits.
+def receptive_radius(model: keras.Model) -> int:
+    """Number of rows or columns by which a pixel that influences a logit can be away from it.
 
-    Half a receptive field, added up layer by layer as by Araujo, Norris and Sim (2019), in cells: a cell of a map
-    stands for its own pixels and sees `reach` more on each side. A k x k convolution adds k // 2 cells of its map.
-    Pooling adds nothing, as its windows are the cells. A transposed convolution by s cuts cells into s parts; with
-    SAME padding each sees at most (k + s) / 2 - 1 parts beyond itself, to the far end of a neighboring cell. A skip
-    sees less than what it is added to, and its scorer, 1x1, adds nothing.
+    Half the receptive field, added up layer by layer (Araujo, Norris and Sim 2019), in cells: a cell of a feature map
+    covers a square of pixels and sees `radius` more on each side. A k x k convolution adds k // 2 cells of its map.
+    Pooling adds nothing, as its windows are the cells. A transposed convolution with stride s splits each cell into s;
+    with SAME padding each new cell sees at most (k + s) / 2 - 1 new cells beyond itself, to the far end of a
+    neighboring old one. A skip sees less than the map it is added to, and its 1x1 scorer adds nothing.
     """
-    reach, cell = 0, 1
+    radius = 0
+    cell = 1
     for layer in model.layers:
         if isinstance(layer, layers.MaxPooling2D):
             cell *= layer.strides[0]
         elif isinstance(layer, layers.Conv2D):
-            reach += layer.kernel_size[0] // 2 * cell
+            radius += layer.kernel_size[0] // 2 * cell
         elif isinstance(layer, layers.Conv2DTranspose):
             cell //= layer.strides[0]
-            reach += ((layer.kernel_size[0] + layer.strides[0]) // 2 - 1) * cell
-    return reach
+            radius += ((layer.kernel_size[0] + layer.strides[0]) // 2 - 1) * cell
+    return radius

@@ -1,4 +1,4 @@
-"""A trained network on disk: its weights, and beside them its config and the record of its scores."""
+"""A trained network on disk: its weights and, next to them, its config and the record of its scores."""
 
 from __future__ import annotations
 
@@ -9,65 +9,72 @@ from typing import Any
 
 from fcn.config.settings import Config
 from fcn.config.yaml_file import load_config
-from fcn.errors import UserError, print_error
+from fcn.errors import UserError, printable
 from fcn.files import sha256, write_file
 from fcn.runs.log import INVALID_JSON
 from fcn.runs.paths import RUNS, RunPaths, existing_run, trained_runs
 
 SHIPPED = Path(__file__).parents[1] / "pretrained" / "camvid.weights.h5"
-SHIPPED_HEIGHT = 360  # pixels of the frames that it learned from
 ENDING = ".weights.h5"
 MAX_RECORD_BYTES = 2**20  # a record has a few lines a class
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A trained network whose files are there, and whose weights are those of the record, if there is one.
+    """A trained network whose files exist and whose weights match their record, if there is one.
 
     Attributes:
         weights: file of the weights.
-        config_file: config of the run that they are from.
-        record: what was written down with them: step, split, scores; empty where nothing was.
-        outputs: folder for what is inferred.
-        max_height: a higher image is segmented at this height, in pixels, where the user names none; None for no limit.
+        config_file: config of the run that made them.
+        record: what training wrote about them: step, split, scores; empty without a record.
+        outputs: default folder for masks and overlays.
+        reason: why it was taken where the user named none, for people; empty where one was named.
     """
 
     weights: Path
     config_file: Path
     record: dict[str, Any]
     outputs: Path
-    max_height: int | None = None
+    reason: str = ""
 
     @classmethod
     def of_run(cls, path: Path) -> TrainedModel:
-        """The best weights of a run. Raises UserError where there is no run, or its weights are missing or damaged."""
+        """The best weights of a run. Raises UserError if there is no run or its weights are missing or damaged."""
         run = existing_run(path)
         return cls(run.best_weights, run.config, read_best(run), path / "inference")
 
     @classmethod
     def of_weights(cls, path: Path) -> TrainedModel:
-        """A file NAME.weights.h5 with its config, NAME.yaml or config.yaml, beside it, and NAME.json if there is one.
+        """A file NAME.weights.h5 with its config NAME.yaml or config.yaml next to it, and NAME.json if it exists.
 
         Raises:
-            UserError: a file is missing, or the weights are not those that NAME.json is about.
+            UserError: a file is missing, or the weights do not match NAME.json.
         """
         if not path.name.endswith(ENDING) or not path.is_file():
-            raise UserError(f"{path}: is no file NAME{ENDING}; name the best{ENDING} of a run, or a run with --run")
+            raise UserError(f"{path}: is not a file NAME{ENDING}; name the best{ENDING} of a run, or a run with --run")
         stem = path.name.removesuffix(ENDING)
-        config_file = next(
-            (file for file in (path.with_name(f"{stem}.yaml"), path.with_name("config.yaml")) if file.is_file()), None
-        )
-        if config_file is None:
+        config_file = path.with_name(f"{stem}.yaml")
+        if not config_file.is_file():
+            config_file = path.with_name("config.yaml")
+        if not config_file.is_file():
             raise UserError(
-                f"{path}: lacks {stem}.yaml beside it, the config of the run; copy the run's config.yaml there"
+                f"{path}: has no {stem}.yaml next to it, the config of its run; copy the run's config.yaml there"
             )
         record_file = path.with_name(f"{stem}.json")
         record = read_record(record_file, path) if record_file.is_file() else {}
         return cls(path, config_file, record, Path("inference"))
 
     @classmethod
-    def find(cls, run: Path | None = None, weights: Path | None = None, shipped: bool = True) -> TrainedModel:
-        """What the user names; else the newest run under runs/; where there is none, what comes with fcn, if `shipped`.
+    def find(
+        cls, run: Path | None = None, weights: Path | None = None, shipped: bool = True, real_frames: bool = False
+    ) -> TrainedModel:
+        """The run or weights that the user names, else the newest run under runs/, else the network shipped with fcn.
+
+        Args:
+            run: folder of a run.
+            weights: a file NAME.weights.h5.
+            shipped: whether the shipped network may be taken.
+            real_frames: leave out runs on synthetic frames unless named: on a photo they see nothing.
 
         Raises:
             UserError: what is named is missing or damaged, or nothing is found.
@@ -76,17 +83,31 @@ class TrainedModel:
             return cls.of_weights(weights)
         if run is not None:
             return cls.of_run(run)
-        runs = trained_runs()
-        if runs:
-            return cls.of_run(runs[0].directory)
-        if not shipped:
-            raise UserError(f"{RUNS}/: holds no trained run; start one with `python scripts/train.py`, or name a --run")
-        print_error(f"{RUNS}/: holds no trained run; taking {SHIPPED}, which knows frames of about 360 x 480 pixels")
-        return replace(cls.of_weights(SHIPPED), max_height=SHIPPED_HEIGHT)
+        for newest in trained_runs():
+            if not real_frames:
+                return replace(cls.of_run(newest.directory), reason="newest run")
+            if newest.load_config().data.kind != "synthetic":
+                return replace(cls.of_run(newest.directory), reason="newest run on real frames")
+        if shipped:
+            return replace(cls.of_weights(SHIPPED), reason="the network that comes with fcn")
+        raise UserError(f"{RUNS}/: holds no trained run; start one with `python scripts/train.py`, or name a --run")
+
+    @property
+    def frame_height(self) -> int | None:
+        """Height in pixels of the training frames; None where the record lacks it, as in version 0.1."""
+        height = self.record.get("frame_height")
+        return height if isinstance(height, int) and height > 0 else None
 
     def config(self) -> Config:
         """The config that the network is built from."""
         return load_config(self.config_file, stored=True)
+
+    def description(self) -> str:
+        """File of the weights, their step if known, and why they were taken if the user named none, in one line."""
+        details = [f"step {self.record['step']}"] if self.record else []
+        if self.reason:
+            details.append(self.reason)
+        return printable(f"{self.weights} ({', '.join(details)})" if details else str(self.weights))
 
 
 def write_record(record_file: Path, weights: Path, record: dict[str, Any]) -> None:
