@@ -266,7 +266,7 @@ def test_non_finite_loss_stops_the_run_with_step_rate_and_frames(tmp_path: Path)
     assert all(np.isfinite(reader.get_tensor(name)).all() for name in names)
     picture = folder.pictures / f"not_finite_step_{step}.png"
     assert str(picture) in str(caught.value)
-    assert read_image(picture).shape[0] == 32  # a frame a step in the early phase
+    assert 32 < read_image(picture).shape[0] < 128  # with captions; a frame a step in the early phase
 
 
 def test_best_weights_are_those_of_the_best_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
