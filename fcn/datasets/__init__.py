@@ -6,7 +6,7 @@ To add one, write a module in this folder with
     frame_files(config, split)          the files of the split's frames; raises UserError (`require_files` helps)
     decode_label(config, path)          a label map as uint8 (H, W) of class indices and IGNORE; raises UserError
 
-and add its line to DATASETS below, its name to `kind` in `fcn/config/data_settings.py`, a YAML file in `configs/` and a
+and add its line to DATASETS below, its name to `kind` in `fcn/config/settings.py`, a YAML file in `configs/` and a
 test. Two modules differ: `folder` has its classes from the config, `synthetic` generates frames without files.
 """
 
