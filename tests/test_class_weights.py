@@ -48,9 +48,9 @@ def test_weights_are_one_or_as_given() -> None:
 @pytest.mark.parametrize(
     ("recipe", "mistake"),
     [
-        ({"given_class_weights": (0.0,)}, r"is not read where train\.class_weights is none; set that to given"),
-        ({"class_weights": "given"}, "holds no weight above 0; write one for each class"),
-        ({"class_weights": "given", "given_class_weights": (0.0, 0.0)}, "holds no weight above 0"),
+        ({"given_class_weights": (0.0,)}, r"is not used if train\.class_weights is none; set that to given"),
+        ({"class_weights": "given"}, "has no weight above 0; write one for each class"),
+        ({"class_weights": "given", "given_class_weights": (0.0, 0.0)}, "has no weight above 0"),
     ],
 )
 def test_weights_are_given_where_they_are_asked_for(recipe: dict[str, Any], mistake: str) -> None:

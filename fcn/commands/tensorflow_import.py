@@ -10,13 +10,12 @@ SUCCESS = b"\0"  # ends what is captured if the import succeeded
 def import_tensorflow() -> None:
     """Imports TensorFlow. What it prints on stderr meanwhile is shown only if the import fails or ends the process.
 
-    Later on only its fatal errors are printed. With the variable TF_CPP_MIN_LOG_LEVEL set, nothing is held back.
+    Later on only its fatal errors are printed. If TF_CPP_MIN_LOG_LEVEL is set to another level than 3, everything is.
     """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
         import tensorflow
 
         return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:  # lives on if a native crash ends this process
