@@ -11,7 +11,7 @@ from typing import Any
 
 from fcn.errors import RunStoppedError, UserError
 
-INVALID_JSON = (ValueError, KeyError, TypeError, OverflowError, RecursionError)  # raised for text that is not ours
+INVALID_JSON = (ValueError, KeyError, TypeError, OverflowError, RecursionError)  # for text that fcn did not write
 
 
 def read_rows(file: Path) -> list[dict[str, Any]]:
@@ -27,10 +27,9 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
 
 
 class MetricsLog:
-    """Appends rows to metrics.jsonl, each with the time that the run has taken so far.
+    """Appends rows to metrics.jsonl with the time of the run so far, `run_seconds`, continued from the last row.
 
-    `run_seconds` continues from the last row in the file. The time before this object was made is not in it, and that
-    between the last row and the end of an interrupted process is not either.
+    Fields that depend on the clock end in `_seconds` or `_per_second`.
     """
 
     def __init__(self, file: Path):
@@ -40,11 +39,7 @@ class MetricsLog:
         self._started = time.perf_counter()
 
     def append(self, row: dict[str, Any]) -> None:
-        """Adds a row; fields that depend on the clock end in `_seconds` or `_per_second`.
-
-        Raises:
-            RunStoppedError: The disk is full or fails.
-        """
+        """Adds a row. Raises RunStoppedError if the disk is full or fails."""
         seconds = self._seconds_before + time.perf_counter() - self._started
         line = (json.dumps({**row, "run_seconds": seconds}) + "\n").encode()
         try:

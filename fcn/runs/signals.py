@@ -1,4 +1,4 @@
-"""SIGTERM, Ctrl-C and a closed terminal, taken where the state of a run is whole."""
+"""SIGTERM, Ctrl-C and a closed terminal: noted, and taken when the state of the run is whole."""
 
 from __future__ import annotations
 
@@ -13,11 +13,7 @@ from fcn.errors import RunInterruptedError
 
 @contextmanager
 def polled_signals() -> Iterator[Callable[[], None]]:
-    """Inside the block the first signal is only noted; a second one ends the process at once.
-
-    Yields:
-        A function that raises RunInterruptedError once a signal has come.
-    """
+    """Yields a function that raises RunInterruptedError once a signal has come; a second one ends the process."""
     received: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:
@@ -29,10 +25,10 @@ def polled_signals() -> Iterator[Callable[[], None]]:
         if received:
             raise RunInterruptedError(received[0])
 
-    taken = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
-        taken.append(signal.SIGHUP)
-    before = {number: signal.signal(number, note) for number in taken}
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield poll
     finally:
