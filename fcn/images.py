@@ -1,4 +1,4 @@
-"""Decoding and encoding of images and label maps; what may be in one and how large it may be is said here alone.
+"""Decoding and encoding of images and label maps, with every limit on what a file may hold.
 
 An image is uint8 RGB of shape (H, W, 3). A label map is uint8 of shape (H, W): a class index, or IGNORE.
 """
@@ -18,8 +18,8 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
-from PIL.Image import Resampling, Transpose
+from PIL import Image, ImageOps
+from PIL.Image import Resampling
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -34,28 +34,21 @@ IGNORE = 255
 """Label of a pixel that counts neither in the loss nor in a score."""
 
 ENDINGS = (".png", ".jpg", ".jpeg")
-PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"  # what a file begins with; its name does not count
-BAND = 64  # rows that are converted at a time
-PIECE = 2**12  # bytes that are unpacked at a time; they become 1032 times as many at most
-BYTES_PER_PIXEL = 8  # at most: four channels of 16 bits, not compressed
+PNG = b"\x89PNG\r\n\x1a\n"  # the first bytes of a PNG; the content decides, not the name
+JPEG = b"\xff\xd8\xff"
+JPEG_QUALITY = 90  # for pictures that people look at
+PNG_LEVEL = 1  # of zlib for photos: 0.21 s and 3.9 MB for 1440x1920 pixels; 1.5 s and 3.3 MB at its default of 6
+BAND = 64  # rows converted at a time
+PIECE = 2**12  # bytes unpacked at a time; zlib makes at most 1032 times as many of them
+BYTES_PER_PIXEL = 8  # largest of any file: four channels of 16 bits, not compressed
 MAX_SCANS = 100  # of a progressive JPEG, which has about ten; each costs a pass over all pixels and a few bytes
+PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of each color type
 PNG_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """(left, top, step right, step down) of the pixels of each pass of an interlaced PNG."""
 
-JPEG_SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xda-\xfe]", re.DOTALL)  # the markers that a length follows
-JPEG_SCAN, JPEG_APP1 = 0xDA, 0xE1
-JPEG_DROPPED = {*range(0xE1, 0xEE), 0xEF, 0xFE}  # remarks; JFIF (0xE0) and Adobe (0xEE) tell what the channels are
-
-TURNS = {
-    2: Transpose.FLIP_LEFT_RIGHT,
-    3: Transpose.ROTATE_180,
-    4: Transpose.FLIP_TOP_BOTTOM,
-    5: Transpose.TRANSPOSE,
-    6: Transpose.ROTATE_270,
-    7: Transpose.TRANSVERSE,
-    8: Transpose.ROTATE_90,
-}
-"""EXIF orientation -> what makes the image upright."""
+JPEG_SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xda-\xfe]")  # the markers that a length follows
+JPEG_METADATA = {*range(0xE1, 0xEE), 0xEF, 0xFE}  # not JFIF (0xE0) and Adobe (0xEE), which define the channels
+ORIENTATION = 0x0112  # tag of EXIF
 
 
 @dataclass(frozen=True)
@@ -68,88 +61,99 @@ class SegmentationClass:
 
 
 def read_image(path: str | Path, max_megapixels: int = DataConfig.max_megapixels, turn: bool = True) -> Array:
-    """Reads an image of any 8-bit mode as uint8 RGB (H, W, 3); alpha is dropped.
+    """Reads the first picture of a PNG or JPEG of any 8-bit mode as uint8 RGB (H, W, 3); alpha is dropped.
 
-    A JPEG has no checksum: it may be damaged inside and still decode.
+    A JPEG has no checksum: a damaged one may still decode.
 
     Args:
-        path: of a PNG or JPEG, by its content; of several pictures in it the first is read.
-        max_megapixels: limit in 10**6 pixels.
-        turn: makes the image upright by its EXIF orientation; False refuses one that is not.
+        path: File; its content decides the format, not its name.
+        max_megapixels: Limit in 10**6 pixels.
+        turn: Whether EXIF orientation is applied; if not, an image that is not upright is refused.
 
     Raises:
-        UserError: the file cannot be read, is no PNG or JPEG, is broken, cut off, too large or has 16 bits a channel.
+        UserError: The file cannot be read, is not a PNG or JPEG, is damaged, too large or has 16 bits a channel.
     """
     image, _ = _decode(Path(path), max_megapixels, turn)
     pixels = np.empty((image.height, image.width, 3), np.uint8)
-    for top in range(0, image.height, BAND):  # at once it takes two copies more; `crop` has a limit of its own
-        box = (0, top, image.width, min(top + BAND, image.height))
-        band = image.resize((box[2], box[3] - top), Resampling.NEAREST, box)
-        pixels[top : box[3]] = np.asarray(band.convert("RGB"))
+    for top in range(0, image.height, BAND):  # converting all rows at once would need two more copies of the image
+        bottom = min(top + BAND, image.height)
+        # resize copies the band unchanged; crop would apply the process-wide pixel limit of Pillow
+        band = image.resize((image.width, bottom - top), Resampling.NEAREST, box=(0, top, image.width, bottom))
+        pixels[top:bottom] = np.asarray(band.convert("RGB"))
     return pixels
 
 
 def read_label(path: str | Path, max_megapixels: int = DataConfig.max_megapixels) -> Array:
-    """Reads a gray or palette PNG as the uint8 (H, W) values that it stores: a palette's indices, not its colors.
+    """Reads an 8-bit gray or palette PNG as the uint8 (H, W) values that it stores: palette indices, not colors.
 
     Raises:
-        UserError: as `read_image`; or the file has another mode, which does not store one value a pixel.
+        UserError: As `read_image`; or the file has another mode, which does not store one index per pixel.
     """
-    image, stored = _decode(Path(path), max_megapixels, turn=False)
+    image, stored_mode = _decode(Path(path), max_megapixels, turn=False)
     if image.format != "PNG":
         raise UserError(f"{path}: is a {image.format}; its compression changes labels: save label maps as PNG")
-    if image.mode not in ("L", "P") or stored.startswith("L;"):  # Pillow stretches L;4 from 0..15 to 0..255
-        raise UserError(f"{path}: has mode {stored}; a label map is an 8-bit gray or palette PNG of class indices")
+    if image.mode not in ("L", "P") or stored_mode.startswith("L;"):  # Pillow stretches L;4 from 0..15 to 0..255
+        raise UserError(f"{path}: has mode {stored_mode}; a label map is an 8-bit gray or palette PNG of class indices")
     return np.asarray(image)
 
 
 def _decode(path: Path, max_megapixels: int, turn: bool) -> tuple[Image.Image, str]:
-    """The image, and the mode in which the file stores its pixels, such as "L;4" for 4 bits.
+    """The decoded image, and the mode in which the file stores its pixels, such as "L;4" for 4-bit gray.
 
-    Pillow is given pixels only. Of texts, profiles, EXIF and animations it would unpack what may be a bomb, and warn of
-    what is broken. Its readers are called by name as `Image.open` has a limit of its own, one for the whole process.
+    Pillow gets the pixels and no metadata: hostile EXIF takes it minutes, damaged EXIF and animations make it warn (and
+    warnings are silenced for all threads or none), and it refuses images for long texts. Its readers are called by name
+    because `Image.open` has a pixel limit of its own, one for the whole process.
     """
     data = _read(path, max_megapixels)
+    chunks: dict[bytes, bytes] = {}
+    image: ImageFile
     try:
-        image: ImageFile
         if data.startswith(PNG):
             kept, chunks = _png_parts(data)
-            image, exif = PngImageFile(io.BytesIO(kept)), b"".join(chunks[b"eXIf"])
+            image = PngImageFile(io.BytesIO(kept))
+            exif = chunks.get(b"eXIf", b"")
         elif data.startswith(JPEG):
             kept, exif = _jpeg_parts(data)
-            image, chunks = JpegImageFile(io.BytesIO(kept)), {}
+            image = JpegImageFile(io.BytesIO(kept))
         else:
-            raise UserError(f"{path}: {'is no PNG or JPEG' if data else 'is empty'}; replace or remove the file")
+            problem = "is not a PNG or JPEG" if data else "is empty"
+            raise UserError(f"{path}: {problem}; replace or remove the file")
         if image.width * image.height > max_megapixels * 10**6:
             raise UserError(
                 f"{path}: has {image.width} x {image.height} pixels, more than data.max_megapixels={max_megapixels} "
                 "allows; cut it into tiles or raise the limit"
             )
-        stored = str(image.tile[0].args) if image.format == "PNG" and image.tile else image.mode
-        if ";16" in stored:
-            raise UserError(f"{path}: has mode {stored}, over 8 bits a channel; convert it to 8 bits")
+        stored_mode = str(image.tile[0].args) if chunks and image.tile else image.mode
+        if ";16" in stored_mode:
+            raise UserError(f"{path}: has mode {stored_mode}, over 8 bits a channel; convert it to 8 bits")
         if chunks:
-            _check_png(image, chunks)
+            _check_png(chunks)
         image.load()
     except (OSError, SyntaxError, ValueError, struct.error, zlib.error) as error:
         raise UserError(f"{path}: is broken or cut off ({error}); replace or remove the file") from error
     orientation = _orientation(exif)
-    if orientation in TURNS and not turn:
+    if not 2 <= orientation <= 8:
+        return image, stored_mode
+    if not turn:
         raise UserError(
             f"{path}: is rotated by its EXIF orientation {orientation}; image and label map must fit as stored: "
             "save it upright (Pillow: ImageOps.exif_transpose)"
         )
-    return image.transpose(TURNS[orientation]) if orientation in TURNS else image, stored
+    tags = Image.Exif()
+    tags[ORIENTATION] = orientation
+    image.info["exif"] = tags.tobytes()
+    return ImageOps.exif_transpose(image), stored_mode
 
 
 def _read(path: Path, max_megapixels: int) -> bytes:
+    """The bytes of a regular file of at most BYTES_PER_PIXEL for every pixel allowed."""
     try:
-        about = path.stat()
-        if not stat.S_ISREG(about.st_mode):  # a pipe may never end, nor even begin
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe could wait forever
             raise UserError(f"{path}: is a folder, pipe or device; name a PNG or JPEG")
-        if about.st_size > BYTES_PER_PIXEL * max_megapixels * 10**6:
+        if status.st_size > BYTES_PER_PIXEL * max_megapixels * 10**6:
             raise UserError(
-                f"{path}: has {about.st_size:,} bytes, more than any image of data.max_megapixels={max_megapixels}; "
+                f"{path}: has {status.st_size:,} bytes, more than any image of data.max_megapixels={max_megapixels}; "
                 "replace it or raise the limit"
             )
         return path.read_bytes()
@@ -157,75 +161,105 @@ def _read(path: Path, max_megapixels: int) -> bytes:
         raise UserError(f"{path}: cannot be read: {error.strerror}; check the name and its permissions") from error
 
 
-def _png_parts(data: bytes) -> tuple[bytes, dict[bytes, list[memoryview]]]:
-    """The file with its critical chunks only, and the contents of all chunks by kind, in their order."""
-    kept, chunks, here, view = [memoryview(PNG)], defaultdict[bytes, list[memoryview]](list), len(PNG), memoryview(data)
+def _png_parts(data: bytes) -> tuple[bytes, dict[bytes, bytes]]:
+    """The file with its critical chunks only, and the content of all chunks by kind.
+
+    Pillow checks neither the checksums of the pixels nor that the file has an end.
+    """
+    view = memoryview(data)
+    kept = [view[: len(PNG)]]
+    chunks = defaultdict[bytes, list[memoryview]](list)
+    start = len(PNG)
     while b"IEND" not in chunks:
-        kind, begin, end = data[here + 4 : here + 8], here + 8, here + 8 + int.from_bytes(data[here : here + 4])
+        kind = data[start + 4 : start + 8]
+        end = start + 8 + int.from_bytes(data[start : start + 4])
         if end + 4 > len(data):
             raise ValueError("its end is missing")
-        if int.from_bytes(data[end : end + 4]) != zlib.crc32(view[begin:end], zlib.crc32(kind)):
+        content = view[start + 8 : end]
+        if int.from_bytes(data[end : end + 4]) != zlib.crc32(content, zlib.crc32(kind)):
             raise ValueError(f"wrong checksum of chunk {kind!r}")
-        chunks[kind].append(view[begin:end])
+        chunks[kind].append(content)
         if kind in (b"IHDR", b"PLTE", b"IDAT", b"IEND"):
-            kept.append(view[here : end + 4])
+            kept.append(view[start : end + 4])
         elif kind[:1].isupper():
             raise ValueError(f"unknown critical chunk {kind!r}")
-        here = end + 4
-    return b"".join(kept), chunks
+        start = end + 4
+    return b"".join(kept), {kind: b"".join(contents) for kind, contents in chunks.items()}
 
 
-def _check_png(image: ImageFile, chunks: dict[bytes, list[memoryview]]) -> None:
-    """Raises ValueError where a PNG ends early at a row's end, which Pillow takes for black rows, or has no palette."""
-    depth, _, _, _, interlaced = b"".join(chunks[b"IHDR"])[8:]
-    bits, needed = depth * len(image.getbands()), 0
+def _check_png(chunks: dict[bytes, bytes]) -> None:
+    """Raises ValueError if the PNG lacks rows, which Pillow would read as black, or its palette."""
+    width, height, depth, color_type, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
+    if color_type == 3 and not chunks.get(b"PLTE"):
+        raise ValueError("no palette")
+    needed = 0
     for left, top, right, down in PNG_PASSES if interlaced else ((0, 0, 1, 1),):
-        columns, rows = len(range(left, image.width, right)), len(range(top, image.height, down))
-        needed += rows * (1 + (columns * bits + 7) // 8) if columns else 0
-    packed, unpacker = io.BytesIO(b"".join(chunks[b"IDAT"])), zlib.decompressobj()
+        columns = len(range(left, width, right))
+        rows = len(range(top, height, down))
+        if columns:
+            needed += rows * (1 + (columns * depth * PNG_CHANNELS[color_type] + 7) // 8)
+    packed = io.BytesIO(chunks.get(b"IDAT", b""))
+    unpacker = zlib.decompressobj()
     while needed and (piece := packed.read(PIECE)):
         needed -= len(unpacker.decompress(piece, needed))
     if needed:
         raise ValueError("too few pixels")
-    if image.mode == "P" and not any(chunks[b"PLTE"]):
-        raise ValueError("no palette")
 
 
 def _jpeg_parts(data: bytes) -> tuple[bytes, bytes]:
-    """The file of the first picture without remarks, and its EXIF."""
-    kept, exif, here = bytearray(b"\xff\xd8"), b"", 2
-    while segment := JPEG_SEGMENT.search(data, here):
-        begin, marker = segment.start(), data[segment.start() + 1]
-        if marker == JPEG_SCAN:
-            scans, end, _ = data[begin:].partition(b"\xff\xd9")
-            if scans.count(bytes([0xFF, JPEG_SCAN])) > MAX_SCANS:
+    """The first picture of the file without metadata, and its EXIF."""
+    kept = bytearray(data[:2])
+    exif = b""
+    start = 2
+    while segment := JPEG_SEGMENT.search(data, start):
+        start = segment.start()
+        marker = data[start + 1]
+        if marker == 0xDA:  # start of scan
+            scans, end_marker, _ = data[start:].partition(b"\xff\xd9")
+            if scans.count(b"\xff\xda") > MAX_SCANS:
                 raise ValueError(f"over {MAX_SCANS} scans")
-            return bytes(kept) + scans + end, exif
-        here = begin + 2 + int.from_bytes(data[begin + 2 : begin + 4])
-        if marker not in JPEG_DROPPED:
-            kept += data[begin:here]
-        elif marker == JPEG_APP1 and data.startswith(b"Exif\0\0", begin + 4):
-            exif = exif or data[begin + 10 : here]
+            return bytes(kept) + scans + end_marker, exif
+        end = start + 2 + int.from_bytes(data[start + 2 : start + 4])
+        if marker not in JPEG_METADATA:
+            kept += data[start:end]
+        elif marker == 0xE1 and not exif and data.startswith(b"Exif\0\0", start + 4):
+            exif = data[start + 10 : end]
+        start = end
     raise ValueError("its pixels are missing")
 
 
 def _orientation(exif: bytes) -> int:
-    """The EXIF orientation, 2 to 8 where an image is not upright; another number where there is none."""
-    orders: dict[bytes, Literal["little", "big"]] = {b"II*\0": "little", b"MM\0*": "big"}
-    if order := orders.get(exif[:4]):
-        first = int.from_bytes(exif[4:8], order) + 2
-        count = int.from_bytes(exif[first - 2 : first], order)
-        for entry in range(first, first + 12 * count, 12):
-            tag, kind = (int.from_bytes(exif[at : at + 2], order) for at in (entry, entry + 2))
-            if tag == 0x0112:
-                size = {3: 2, 4: 4}.get(kind, 0)  # SHORT, LONG
-                return int.from_bytes(exif[entry + 8 : entry + 8 + size], order)
+    """The EXIF orientation, 1 if there is none. Pillow would parse every tag, and warn of damaged ones."""
+    if not exif.startswith((b"II*\0", b"MM\0*")):
+        return 1
+    order: Literal["little", "big"] = "little" if exif.startswith(b"II") else "big"
+
+    def number(start: int, size: int) -> int:
+        return int.from_bytes(exif[start : start + size], order)
+
+    first = number(4, 4) + 2
+    for entry in range(first, first + 12 * number(first - 2, 2), 12):
+        if number(entry, 2) == ORIENTATION:
+            return number(entry + 8, {3: 2, 4: 4}.get(number(entry + 2, 2), 0))  # a SHORT or a LONG
     return 1
 
 
 def write_image(path: Path, image: Array) -> None:
-    """Writes uint8 RGB (H, W, 3) or gray (H, W) as PNG."""
-    write_file(path, png_of(image))
+    """Writes uint8 RGB (H, W, 3) or gray (H, W) in the format of the suffix: .png, or .jpg and .jpeg.
+
+    Raises:
+        UserError: The path has another suffix.
+        OSError: The file cannot be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in ENDINGS:
+        raise UserError(f"{path}: has the suffix {suffix!r}; pictures are written as .png, .jpg or .jpeg: use one")
+    if suffix == ".png":
+        write_file(path, png_of(image))
+    else:
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "JPEG", quality=JPEG_QUALITY)
+        write_file(path, buffer.getvalue())
 
 
 def write_mask(path: Path, mask: Array, classes: Sequence[SegmentationClass]) -> None:
@@ -234,7 +268,7 @@ def write_mask(path: Path, mask: Array, classes: Sequence[SegmentationClass]) ->
 
 
 def palette(classes: Sequence[SegmentationClass]) -> Array:
-    """uint8 (256, 3): the color of each label; black for IGNORE and what is no class."""
+    """uint8 (256, 3): the color of each label; black for IGNORE and for labels without a class."""
     colors = np.zeros((256, 3), np.uint8)
     colors[: len(classes)] = [one.color for one in classes]
     return colors
@@ -242,8 +276,9 @@ def palette(classes: Sequence[SegmentationClass]) -> Array:
 
 def png_of(image: Array, colors: Array | None = None) -> bytes:
     """A PNG of uint8 RGB (H, W, 3) or gray (H, W); with `colors` (256, 3), of (H, W) palette indices."""
-    picture, buffer = Image.fromarray(image), io.BytesIO()
+    picture = Image.fromarray(image)
     if colors is not None:
         picture.putpalette(colors.tobytes())
-    picture.save(buffer, "PNG")
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=PNG_LEVEL if image.ndim == 3 else 6)
     return buffer.getvalue()
