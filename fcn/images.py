@@ -53,7 +53,7 @@ ORIENTATION = 0x0112  # tag of EXIF
 
 @dataclass(frozen=True)
 class SegmentationClass:
-    """A class of a data set: its name, its color in pictures, and whether the road view counts it as road."""
+    """A class of a data set: its name, its color in pictures, and whether data.labels=road counts it as road."""
 
     name: str
     color: tuple[int, int, int]

@@ -39,13 +39,13 @@ def whole_files() -> list[bytes]:
     text.add_text("Comment", "x" * 50, zip=True)
     text.add_itxt("Title", "y" * 50, zip=True)
     tags[0x0112], tags[0x010E] = 6, "a description"
-    remarks = {"exif": tags, "icc_profile": bytes(100), "dpi": (72, 72)}
+    metadata = {"exif": tags, "icc_profile": bytes(100), "dpi": (72, 72)}
     wanted = [(color.convert(mode), "PNG", {}) for mode in ("1", "L", "P", "LA", "RGB", "RGBA")]
     wanted += [(color.convert("P"), "PNG", {"bits": 4, "transparency": bytes(range(16))}), (sixteen, "PNG", {})]
-    wanted += [(color, "PNG", {"pnginfo": text, **remarks})]
+    wanted += [(color, "PNG", {"pnginfo": text, **metadata})]
     wanted += [(color, "PNG", {"save_all": True, "append_images": [color.rotate(180)]})]
     wanted += [(color.convert(mode), "JPEG", {}) for mode in ("L", "RGB", "CMYK")]
-    wanted += [(color, "JPEG", {"progressive": True, **remarks}), (color, "JPEG", {"restart_marker_blocks": 1})]
+    wanted += [(color, "JPEG", {"progressive": True, **metadata}), (color, "JPEG", {"restart_marker_blocks": 1})]
     wanted += [(color, "MPO", {"save_all": True, "append_images": [color]})]
     files = []
     for picture, image_format, options in wanted:

@@ -17,7 +17,7 @@ from fuzz import chunk, chunks, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, ImageOps
 
 from fcn.errors import UserError
 from fcn.images import SegmentationClass, read_image, read_label, write_image, write_mask
@@ -40,7 +40,7 @@ def png(header: tuple[int, int, int, int], rows: bytes, more: bytes = b"", inter
 
 
 def app1(content: bytes) -> bytes:
-    """A segment of a JPEG for EXIF and other remarks."""
+    """A segment of a JPEG for EXIF and other metadata."""
     return b"\xff\xe1" + struct.pack(">H", 2 + len(content)) + content
 
 
@@ -54,57 +54,74 @@ def mistake(path: Path, content: bytes | None = None, max_megapixels: int = 128)
     return str(caught.value).removeprefix(f"{path}: ")
 
 
+def decoded(path: Path, content: bytes) -> np.ndarray:
+    path.write_bytes(content)
+    return read_image(path)
+
+
 def broken(reason: str) -> str:
     return f"is broken or cut off ({reason}); replace or remove the file"
 
 
-@pytest.mark.parametrize("mode", ["L", "1", "P", "LA", "RGBA", "CMYK"])
-def test_every_8_bit_mode_becomes_rgb_and_alpha_is_dropped_not_blended(mode: str, tmp_path: Path) -> None:
-    path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
+MODES = [(mode, {}) for mode in ("L", "1", "P", "LA", "RGBA", "CMYK")]
+MODES += [("P", {"transparency": 1}), ("P", {"transparency": bytes([0, 100, 200])})]
+
+
+@pytest.mark.parametrize(("mode", "options"), MODES)
+def test_every_8_bit_mode_becomes_rgb_and_alpha_is_dropped_not_blended(
+    mode: str, options: dict[str, object], tmp_path: Path
+) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (150, 3, 4), dtype=np.uint8)
     picture = Image.fromarray(pixels if mode == "RGBA" else pixels[..., :3]).convert(mode)
-    picture.save(path)
-    image = read_image(path)
+    picture.save(tmp_path / "a", "JPEG" if mode == "CMYK" else "PNG", **options)
+    image = read_image(tmp_path / "a")
     assert (image.shape, image.dtype) == ((150, 3, 3), np.uint8)
     if mode != "CMYK":  # JPEG is lossy
         np.testing.assert_array_equal(image, np.asarray(picture.convert("RGB")))
     if mode == "RGBA":
         np.testing.assert_array_equal(image, pixels[..., :3])
+    if mode == "P":
+        np.testing.assert_array_equal(read_label(tmp_path / "a"), np.asarray(picture))
 
 
-@pytest.mark.parametrize("transparency", [1, bytes([0, 100, 200])])
-def test_transparency_of_a_palette_is_dropped_without_a_warning(transparency: int | bytes, tmp_path: Path) -> None:
-    picture = Image.fromarray(RGB).convert("P")
-    picture.save(tmp_path / "a.png", transparency=transparency)
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.asarray(picture.convert("RGB")))
-    np.testing.assert_array_equal(read_label(tmp_path / "a.png"), np.asarray(picture))
+RGB_PNG = encoded("PNG")
+RGB_JPEG = encoded("JPEG")
+PROGRESSIVE = encoded("JPEG", progressive=True)
+CODES = RGB_JPEG.index(b"\xff\xc4") + 5  # place of the counts of Huffman codes of 1 to 16 bits
+SCAN = PROGRESSIVE.rindex(b"\xff\xda")  # place of the last scan
+ROW = b"\0" + bytes(3)
+HIDDEN_SCANS = b"\xff\xfe\0\4\xff\xd9" + PROGRESSIVE[SCAN:-2] * 200  # behind an end marker in a comment
+ANY = "is broken or cut off ("
+REFUSED = [
+    (b"", "is empty; replace or remove the file"),
+    (b"GIF89a" + bytes(50), "is not a PNG or JPEG; replace or remove the file"),
+    (RGB_PNG[:-9], broken("its end is missing")),
+    (RGB_PNG[:-1], broken("its end is missing")),
+    (RGB_JPEG[:80], broken("its pixels are missing")),
+    (RGB_JPEG[:CODES] + bytes([3]) + bytes(15) + RGB_JPEG[CODES + 16 :], ANY),  # there are two codes of one bit
+    (PROGRESSIVE[:SCAN] + HIDDEN_SCANS + PROGRESSIVE[-2:], ANY),
+    *((png(header, ROW), ANY) for header in ((0, 1, 8, 2), (1, 0, 8, 2), (1, 1, 3, 2), (1, 1, 8, 7))),
+    (png((1, 1, 8, 3), ROW), broken("no palette")),
+    (png((1, 1, 8, 3), ROW, chunk(b"PLTE", b"")), broken("no palette")),
+    (png((1, 1, 8, 2), ROW, chunk(b"CgBI", b"")), broken("unknown critical chunk b'CgBI'")),
+    *(
+        (png((1, 1, 16, color_type), bytes(9)), f"has mode {mode};16B, over 8 bits a channel; convert it to 8 bits")
+        for color_type, mode in {0: "I", 2: "RGB", 4: "LA", 6: "RGBA"}.items()
+    ),
+]
 
 
-def test_bad_files_are_named_with_the_fix(tmp_path: Path) -> None:
-    path = tmp_path / "bad.png"
-    assert mistake(path) == "cannot be read: No such file or directory; check the name and its permissions"
-    assert mistake(path, b"") == "is empty; replace or remove the file"
-    assert mistake(path, b"GIF89a" + bytes(50)) == "is not a PNG or JPEG; replace or remove the file"
-    assert mistake(path, encoded("PNG")[:-9]) == mistake(path, encoded("PNG")[:-1]) == broken("its end is missing")
-    assert mistake(path, encoded("JPEG")[:80]) == broken("its pixels are missing")
+@pytest.mark.parametrize(("content", "message"), REFUSED, ids=range(len(REFUSED)))
+def test_bad_files_are_refused_with_the_fix(content: bytes, message: str, tmp_path: Path) -> None:
+    assert mistake(tmp_path / "bad.png", content).startswith(message)
 
 
-def test_content_decides_not_the_name(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(encoded("JPEG"))
-    (tmp_path / "a.jpg").write_bytes(encoded("PNG"))
-    assert read_image(tmp_path / "a.png").shape == (5, 7, 3)
-    np.testing.assert_array_equal(read_image(str(tmp_path / "a.jpg")), RGB)
-
-
-@pytest.mark.parametrize(("image_format", "options"), [("PNG", {}), ("JPEG", {}), ("JPEG", {"progressive": True})])
-def test_no_beginning_of_a_file_is_taken_for_an_image(
-    image_format: str, options: dict[str, object], tmp_path: Path
-) -> None:
-    data = encoded(image_format, **options)
+@pytest.mark.parametrize("data", [RGB_PNG, RGB_JPEG, PROGRESSIVE], ids=["png", "jpeg", "progressive"])
+def test_content_decides_not_the_name_and_no_beginning_of_a_file_is_an_image(data: bytes, tmp_path: Path) -> None:
     for length in range(len(data)):
-        mistake(tmp_path / "a", data[:length])
-    (tmp_path / "a").write_bytes(data + b"garbage after the end \xff\xda" * 200 + b"\xff\xd9")
-    assert read_image(tmp_path / "a").shape == (5, 7, 3)
+        mistake(tmp_path / "a.png", data[:length])
+    more = b"garbage after the end \xff\xda" * 200 + b"\xff\xd9"
+    np.testing.assert_array_equal(decoded(tmp_path / "a.png", data), decoded(tmp_path / "a.jpg", data + more))
 
 
 def test_only_regular_files_are_opened(tmp_path: Path) -> None:
@@ -112,6 +129,8 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     for path in (tmp_path / "pipe.png", tmp_path / "folder.png", Path("/dev/zero")):
         assert mistake(path) == "is a folder, pipe or device; name a PNG or JPEG"
+    missing = "cannot be read: No such file or directory; check the name and its permissions"
+    assert mistake(tmp_path / "missing.png") == missing
     (tmp_path / "loop.png").symlink_to("loop.png")
     assert mistake(tmp_path / "loop.png").startswith("cannot be read: Too many levels of symbolic links")
 
@@ -160,21 +179,14 @@ def test_reading_takes_one_copy_of_the_pixels_beyond_that_of_pillow_and_unpacks_
     assert peak() < 15e6
 
 
-def test_png_whose_rows_end_early_is_refused_not_filled_with_black(tmp_path: Path) -> None:
-    rows = [b"\0" + bytes(row.tobytes()) for row in RGB]
-    (tmp_path / "a.png").write_bytes(png((7, 5, 8, 2), b"".join(rows)))
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), RGB)
-    for short in (*(b"".join(rows[:count]) for count in range(5)), b"".join(rows)[:-1]):
-        assert mistake(tmp_path / "a.png", png((7, 5, 8, 2), short)) == broken("too few pixels")
-
-
-def test_pixels_may_lie_in_several_chunks(tmp_path: Path) -> None:
-    data = png((7, 5, 8, 2), b"".join(b"\0" + row.tobytes() for row in RGB))
-    for kind, content in list(chunks(data)):
-        if kind == b"IDAT":
-            halves = b"".join(chunk(kind, half) for half in (content[:20], b"", content[20:]))
-            (tmp_path / "a.png").write_bytes(data.replace(chunk(kind, content), halves))
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), RGB)
+def test_png_may_have_several_chunks_of_pixels_but_not_too_few(tmp_path: Path) -> None:
+    content = dict(chunks(RGB_PNG))[b"IDAT"]
+    parts = b"".join(chunk(b"IDAT", part) for part in (content[:20], b"", content[20:]))
+    np.testing.assert_array_equal(decoded(tmp_path / "a.png", RGB_PNG.replace(chunk(b"IDAT", content), parts)), RGB)
+    rows = b"".join(b"\0" + row.tobytes() for row in RGB)
+    np.testing.assert_array_equal(decoded(tmp_path / "a.png", png((7, 5, 8, 2), rows)), RGB)
+    for length in (0, 22, 44, 66, 88, 109):  # whole rows, which Pillow follows by black ones; a byte less than all
+        assert mistake(tmp_path / "a.png", png((7, 5, 8, 2), rows[:length])) == broken("too few pixels")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (5, 5), (9, 12)])
@@ -190,9 +202,7 @@ def test_interlaced_png_is_read_and_must_be_whole(size: tuple[int, int], tmp_pat
 
 
 def test_wrong_checksum_is_named_in_every_chunk(tmp_path: Path) -> None:
-    text = PngImagePlugin.PngInfo()
-    text.add_text("Comment", "of no importance")
-    data = encoded("PNG", pnginfo=text)
+    data = RGB_PNG[:33] + chunk(b"tEXt", b"Comment\0of no importance") + RGB_PNG[33:]
     end = len(PNG)
     for kind, content in chunks(data):
         end += 12 + len(content)
@@ -201,21 +211,11 @@ def test_wrong_checksum_is_named_in_every_chunk(tmp_path: Path) -> None:
         assert mistake(tmp_path / "a.png", bytes(spoiled)) == broken(f"wrong checksum of chunk {kind!r}")
 
 
-def test_broken_headers_are_refused(tmp_path: Path) -> None:
-    row = b"\0" + bytes(3)
-    for header in ((0, 1, 8, 2), (1, 0, 8, 2), (1, 1, 3, 2), (1, 1, 8, 7)):
-        assert mistake(tmp_path / "a.png", png(header, row)).startswith("is broken or cut off (")
-    for palettes in (b"", chunk(b"PLTE", b"")):
-        assert mistake(tmp_path / "a.png", png((1, 1, 8, 3), row, palettes)) == broken("no palette")
-    assert "unknown critical chunk" in mistake(tmp_path / "a.png", png((1, 1, 8, 2), row, chunk(b"CgBI", b"")))
-
-
 def test_metadata_of_a_png_is_neither_unpacked_nor_warned_of(tmp_path: Path) -> None:
     bomb = zlib.compress(bytes(2**21))  # Pillow refuses texts of more than 2**20 bytes
     more = chunk(b"zTXt", b"Comment\0\0" + bomb) + chunk(b"iCCP", b"profile\0\0" + bomb)
     more += chunk(b"acTL", bytes(8)) + chunk(b"eXIf", b"II*\0garbage") + chunk(b"tRNS", b"")
-    (tmp_path / "a.png").write_bytes(png((1, 1, 8, 2), b"\0\1\2\3", more))
-    assert read_image(tmp_path / "a.png").tolist() == [[[1, 2, 3]]]
+    assert decoded(tmp_path / "a.png", png((1, 1, 8, 2), b"\0\1\2\3", more)).tolist() == [[[1, 2, 3]]]
 
 
 def test_first_picture_of_animations_and_of_phones_is_read(tmp_path: Path) -> None:
@@ -227,35 +227,17 @@ def test_first_picture_of_animations_and_of_phones_is_read(tmp_path: Path) -> No
 
 
 def test_jpeg_of_many_scans_is_refused_before_it_takes_hours(tmp_path: Path) -> None:
-    data = encoded("JPEG", progressive=True)
-    last, scans = data.rindex(b"\xff\xda"), data.count(b"\xff\xda")
-    hundred, bomb = (data[:last] + data[last:-2] * (count - scans + 1) + data[-2:] for count in (100, 101))
-    assert mistake(tmp_path / "a.jpg", bomb) == broken("over 100 scans")
-    assert hundred.count(b"\xff\xda") == 100
-    (tmp_path / "a.jpg").write_bytes(hundred)
-    assert read_image(tmp_path / "a.jpg").shape == (5, 7, 3)
-
-
-def test_scans_behind_an_end_marker_do_not_escape_the_limit(tmp_path: Path) -> None:
-    data = encoded("JPEG", progressive=True)
-    last = data.rindex(b"\xff\xda")
-    hidden = data[:last] + b"\xff\xfe\0\4\xff\xd9" + data[last:-2] * 200 + data[-2:]  # the marker is in a comment
-    assert mistake(tmp_path / "a.jpg", hidden).startswith("is broken or cut off (")
+    more = 100 - PROGRESSIVE.count(b"\xff\xda")
+    hundred = PROGRESSIVE[:SCAN] + PROGRESSIVE[SCAN:-2] * (more + 1) + PROGRESSIVE[-2:]
+    assert decoded(tmp_path / "a.jpg", hundred).shape == RGB.shape
+    assert mistake(tmp_path / "a.jpg", hundred[:-2] + PROGRESSIVE[SCAN:]) == broken("over 100 scans")
 
 
 def test_metadata_of_a_jpeg_is_dropped_in_linear_time(tmp_path: Path) -> None:
     segments = app1(b"Exif\0\0" + bytes(65000)) * 900  # Pillow would join them, which takes it a minute
     began = time.monotonic()
-    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8" + segments + encoded("JPEG")[2:])
-    assert read_image(tmp_path / "a.jpg").shape == (5, 7, 3)
+    assert decoded(tmp_path / "a.jpg", b"\xff\xd8" + segments + RGB_JPEG[2:]).shape == RGB.shape
     assert time.monotonic() < began + 5
-
-
-def test_jpeg_with_a_bad_huffman_table_is_refused(tmp_path: Path) -> None:
-    data = bytearray(encoded("JPEG"))
-    counts = data.index(b"\xff\xc4") + 5  # of the codes of 1 to 16 bits
-    data[counts : counts + 16] = bytes([3]) + bytes(15)  # there are two codes of one bit
-    assert mistake(tmp_path / "a.jpg", bytes(data)).startswith("is broken or cut off (")
 
 
 def exif(orientation: int) -> bytes:
@@ -272,16 +254,16 @@ def test_exif_orientation_is_applied_or_refused(orientation: int, tmp_path: Path
         with Image.open(path) as picture:
             stored, upright = np.asarray(picture.convert("RGB")), ImageOps.exif_transpose(picture)
         np.testing.assert_array_equal(read_image(path), np.asarray(upright.convert("RGB")))
-        for reader in (partial(read_image, turn=False), read_label):
-            if 2 <= orientation <= 8:
-                with pytest.raises(UserError) as caught:
-                    reader(path)
-                assert str(caught.value) == (
-                    f"{path}: is rotated by its EXIF orientation {orientation}; image and label map must fit as "
-                    "stored: save it upright (Pillow: ImageOps.exif_transpose)"
-                )
         if not 2 <= orientation <= 8:
             np.testing.assert_array_equal(read_image(path, turn=False), stored)
+            continue
+        for reader in (partial(read_image, turn=False), read_label):
+            with pytest.raises(UserError) as caught:
+                reader(path)
+            assert str(caught.value) == (
+                f"{path}: is rotated by its EXIF orientation {orientation}; image and label map must fit as stored: "
+                "save it upright (Pillow: ImageOps.exif_transpose)"
+            )
 
 
 @pytest.mark.parametrize(("order", "magic"), [("<", b"II*\0"), (">", b"MM\0*")])
@@ -291,42 +273,26 @@ def test_exif_orientation_is_found_by_order_place_and_type(
 ) -> None:
     other = struct.pack(f"{order}HHLHH", 0x0100, 4, 1, 0x0112, 3)
     turned = struct.pack(f"{order}HHL{number}", 0x0112, kind, 1, 6)
-    remarks = app1(b"http://ns.adobe.com/xap/1.0/\0" + b"\xff\xda" * 300)
+    xmp = app1(b"http://ns.adobe.com/xap/1.0/\0" + b"\xff\xda" * 300)
     for padding in (b"", b"\0\3\0" * 3):  # between the header and the entries
         head = magic + struct.pack(f"{order}L", 8 + len(padding)) + padding
         tags = app1(b"Exif\0\0" + head + struct.pack(f"{order}H", 4) + other * 2 + turned + other + bytes(4))
-        for segments in (tags, remarks + tags, tags + app1(b"Exif\0\0" + magic)):  # a camera begins with EXIF
-            (tmp_path / "a.jpg").write_bytes(b"\xff\xd8" + segments + encoded("JPEG")[2:])
+        for segments in (tags, xmp + tags, tags + app1(b"Exif\0\0" + magic)):  # a camera begins with EXIF
+            image = decoded(tmp_path / "a.jpg", b"\xff\xd8" + segments + RGB_JPEG[2:])
             with Image.open(tmp_path / "a.jpg") as picture:
-                upright = ImageOps.exif_transpose(picture)
-            np.testing.assert_array_equal(read_image(tmp_path / "a.jpg"), np.asarray(upright))
-            assert upright.height == height
+                np.testing.assert_array_equal(image, np.asarray(ImageOps.exif_transpose(picture)))
+            assert len(image) == height
         entries = struct.pack(f"{order}H", 2) + other * 2 + turned  # the third counts no more
-        (tmp_path / "a.jpg").write_bytes(b"\xff\xd8" + app1(b"Exif\0\0" + head + entries) + encoded("JPEG")[2:])
-        assert read_image(tmp_path / "a.jpg").shape == (5, 7, 3)
+        cut_off = b"\xff\xd8" + app1(b"Exif\0\0" + head + entries) + RGB_JPEG[2:]
+        assert decoded(tmp_path / "a.jpg", cut_off).shape == RGB.shape
 
 
-def test_image_with_broken_exif_is_taken_as_it_is(tmp_path: Path) -> None:
-    tags, path = exif(6), tmp_path / "a.png"
+def test_damaged_exif_is_ignored_without_a_warning(tmp_path: Path) -> None:
+    tags = exif(6)
     entry = tags.index(b"\x01\x12")
     for spoiled in (tags[: entry + 3], tags[:8], b"Exif\0\0XX" + tags[8:], tags[:10] + b"\xff" * 4, b"Exif\0\0"):
-        path.write_bytes(encoded("JPEG", exif=spoiled))
-        assert read_image(path).shape == (5, 7, 3)
-    path.write_bytes(encoded("JPEG", exif=tags))
-    assert read_image(path).shape == (7, 5, 3)
-
-
-def test_16_bits_a_channel_are_refused_with_the_fix(tmp_path: Path) -> None:
-    for color_type, channels in ((0, 1), (2, 3), (4, 2), (6, 4)):
-        sixteen = png((1, 1, 16, color_type), b"\0" + bytes(2 * channels))
-        assert mistake(tmp_path / "a.png", sixteen).endswith("over 8 bits a channel; convert it to 8 bits")
-
-
-def test_4_bit_gray_is_not_a_label_because_its_values_would_be_stretched(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(png((2, 1, 4, 0), b"\0\x1b"))
-    assert read_image(tmp_path / "a.png")[0, :, 0].tolist() == [17, 187]
-    with pytest.raises(UserError, match="has mode L;4; a label map is an 8-bit gray"):
-        read_label(tmp_path / "a.png")
+        assert decoded(tmp_path / "a.png", encoded("JPEG", exif=spoiled)).shape == (5, 7, 3)
+    assert decoded(tmp_path / "a.png", encoded("JPEG", exif=tags)).shape == (7, 5, 3)
 
 
 @pytest.mark.parametrize(("mode", "ending"), [("RGB", "png"), ("LA", "png"), ("1", "png"), ("L", "jpg")])
@@ -370,7 +336,6 @@ def test_picture_with_the_suffix_of_a_jpeg_is_one(name: str, tmp_path: Path) -> 
 def test_picture_with_an_unknown_suffix_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a.gif: has the suffix '.gif'; pictures are written as .png, .jpg or .jpeg"):
         write_image(tmp_path / "a.gif", RGB)
-    assert list(tmp_path.iterdir()) == []
 
 
 @given(st.data(), st.sampled_from([1, 2, 4, 8]), st.sampled_from([0, 3]))
@@ -386,7 +351,7 @@ def test_label_of_any_depth_and_size_is_what_was_stored_or_refused(
     if color_type == 3 or bits == 8:
         np.testing.assert_array_equal(read_label(scratch), values)
     else:
-        with pytest.raises(UserError, match="a label map is an 8-bit gray or palette PNG"):
+        with pytest.raises(UserError, match=r"has mode (1|L;2|L;4); a label map is an 8-bit gray or palette PNG"):
             read_label(scratch)
 
 
