@@ -159,11 +159,12 @@ def test_predictions_that_cannot_be_scored_are_named_and_the_others_scored(tree:
     (folder / "um_road_000002.png").write_bytes(b"GIF89a")
     record, problems = score_predictions(config_of(tree), folder)
     expected = (
-        "predictions/photo.png: has no truth training/gt_image_2/photo.png; rename or remove it",
-        "predictions/um_lane_000079.png: is no gray PNG; a confidence is an 8-bit gray one, 255 where",
-        "predictions/um_road_000001.png: has no truth training/gt_image_2/um_road_000001.png; rename or remove it",
+        "predictions/photo.png: has no ground truth training/gt_image_2/photo.png; rename or remove it",
+        "predictions/um_lane_000079.png: is not a gray PNG; a confidence is an 8-bit gray one, 255 where",
+        "predictions/um_road_000001.png: has no ground truth training/gt_image_2/um_road_000001.png; rename or",
         "predictions/um_road_000002.png: is not a PNG or JPEG; replace or remove the file",
-        "predictions/um_road_000079.png: is 120x39, its truth 120x40 (width x height); write confidences at",
+        "predictions/um_road_000003.png: is not a gray PNG; a confidence is an 8-bit gray one, 255 where",
+        "predictions/um_road_000079.png: is 120x39, its ground truth 120x40 (width x height); write confidences at",
         "uu_road_000082: is left out of the bird's-eye scores: training/calib/uu_000082.txt: cannot be read: No such",
     )
     for line, start in zip(problems, expected, strict=True):

@@ -90,14 +90,22 @@ def test_missing_and_broken_files_are_listed(tree: Path) -> None:
     ]
 
 
-def test_nothing_is_written_where_a_frame_is_broken_unless_partial(tree: Path) -> None:
-    broken, out = tree / "testing/image_2/um_000001.png", tree / "out.zip"
-    broken.unlink()
-    broken.write_bytes(b"GIF89a")
-    with pytest.raises(UserError, match=r"um_000001.png: is not a PNG or JPEG(.|\n)*out.zip: is not written"):
-        write_submission(config_of(tree), ["um_000000", "um_000001"], red, out, partial=False)
-    with pytest.raises(UserError, match=r"out.zip: is not written"):
-        write_submission(config_of(tree), ["um_000001"], red, out, partial=True)
+def test_nothing_is_written_where_a_frame_is_broken_unless_partial(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    trained = SimpleNamespace(config=lambda: Config(data=config_of(tree)))
+    predictor = SimpleNamespace(labels_and_confidence=lambda image, index: (image[..., 1], image[..., index - 1]))
+    monkeypatch.setattr(TrainedModel, "find", lambda *_, **__: trained)
+    loaded = {None: predictor}  # no image is resized
+    monkeypatch.setattr("fcn.inference.predictor.load_predictor", lambda *_, max_height: loaded[max_height])
+    (tree / "calib.txt").write_text("")
+    good = tree / "testing/calib/um_000000.txt"
+    good.unlink()
+    good.write_text(CALIBRATION)
+    out = tree / "out.zip"
+    arguments = build_parser().parse_args(["submit-kitti", "--out", str(out)])
+    with pytest.raises(UserError, match=r"um_000001.txt: P2: no such line(.|\n)*out.zip: is not written; fix these"):
+        arguments.call(arguments)
     assert not out.exists()
     arguments.partial = True
     arguments.call(arguments)
