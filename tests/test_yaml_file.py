@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from fcn.config.fields import Scalar, Section, fields_of, fit
 from fcn.config.settings import SECTIONS, AugmentConfig, Config, DataConfig, ModelConfig, TrainConfig
-from fcn.config.yaml_file import NOT_PLAIN, changed_keys, dump_config, load_config, require_setting
+from fcn.config.yaml_file import NOT_PLAIN, changed_keys, dump_config, field_of, load_config
 from fcn.errors import ConfigError, UserError
 
 EVEN = "an even one shifts the map by half a cell"
@@ -416,7 +416,7 @@ def test_shipped_configs_load_and_say_only_what_differs(path: Path) -> None:
 
 
 def test_names_of_settings_are_known_and_others_hinted_at() -> None:
-    require_setting("train.steps", "--option")
+    field_of("train.steps", "--option")
     for key, hint in {
         "train.stepps": "did you mean train.steps?",
         "steps": "did you mean train.steps?",
@@ -425,5 +425,5 @@ def test_names_of_settings_are_known_and_others_hinted_at() -> None:
         "trains.steps": "did you mean train.steps?",
     }.items():
         with pytest.raises(UserError) as caught:
-            require_setting(key, "--option")
+            field_of(key, "--option")
         assert str(caught.value).startswith(f"--option {key}: is not a setting; {hint}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from fcn.commands.arguments import add_set_argument
 from fcn.commands.tensorflow_import import import_tensorflow
 from fcn.config.settings import resolve_auto
-from fcn.config.yaml_file import dump_config, find_config, load_config, require_setting
+from fcn.config.yaml_file import dump_config, field_of, find_config, load_config
 from fcn.datasets import open_for_training
 from fcn.datasets.class_weights import class_weights
 from fcn.errors import UserError, print_error, printable
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.allow_changed and not arguments.resume:
         raise UserError("--allow-changed: a new run has no settings yet; add --resume with --run-dir")
     for key in arguments.allow_changed:
-        require_setting(key, "--allow-changed")
+        field_of(key, "--allow-changed")
 
     # the config: of a continued run its own, unless another one is named
     file = find_config(arguments.config or "synthetic")

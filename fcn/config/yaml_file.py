@@ -9,12 +9,13 @@ import difflib
 import math
 from collections.abc import Iterator, Sequence
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from fcn.config.fields import NULLS, Scalar, Section, field_docs, fields_of
+from fcn.config.fields import NULLS, Field, Scalar, Section, field_docs, fields_of
 from fcn.config.settings import SECTIONS, Config
 from fcn.errors import ConfigError, UserError
 
@@ -110,31 +111,26 @@ def _without_tuples(value: Any) -> Any:
 
 def changed_keys(one: Config, other: Config) -> list[str]:
     """Dotted keys whose values differ."""
-    return [
-        f"{key}.{name}"
-        for key, section in SECTIONS.items()
-        for name in fields_of(section)
-        if getattr(getattr(one, key), name) != getattr(getattr(other, key), name)
-    ]
+    return [key for key in settings() if attrgetter(key)(one) != attrgetter(key)(other)]
 
 
-def require_setting(key: str, source: str) -> None:
-    """Raises UserError, which begins with `source`, if a dotted key is not a setting."""
-    if key not in _settings():
+def field_of(key: str, source: str = "") -> Field:
+    """The field of a dotted key. Raises UserError, which begins with `source`, if it is not a setting."""
+    if key not in settings():
         raise UserError(f"{source} {key}: is not a setting; {_hint(key)}")
+    return settings()[key]
 
 
 @cache
-def _settings() -> dict[str, type[Section]]:
-    """Dotted key -> its section."""
-    return {f"{key}.{name}": section for key, section in SECTIONS.items() for name in fields_of(section)}
+def settings() -> dict[str, Field]:
+    """Dotted key -> field, in the order of definition."""
+    return {f"{key}.{name}": field for key, section in SECTIONS.items() for name, field in fields_of(section).items()}
 
 
 def _hint(key: str) -> str:
     """What to write instead of a wrong key: the setting that was meant, or the names on its level."""
     section, _, name = key.rpartition(".")
-    settings = list(_settings())
-    if key in settings:
+    if key in settings():
         return f"write `{name}:` in a line under `{section}:`"
     if key in RENAMED:
         return f"it is called {RENAMED[key]} now"
@@ -142,13 +138,13 @@ def _hint(key: str) -> str:
         return f"it is a section; name a setting of it, such as {key}.{next(iter(fields_of(SECTIONS[key])))}"
     if name in SYNONYMS:
         return f"use {SYNONYMS[name]}"
-    close = [setting for setting in settings if setting.endswith(f".{name}")]
+    close = [setting for setting in settings() if setting.endswith(f".{name}")]
     if section in SECTIONS:
         level = list(fields_of(SECTIONS[section]))
         close += [f"{section}.{match}" for match in difflib.get_close_matches(name, level)]
     else:
         level = list(SECTIONS)
-        close += difflib.get_close_matches(key, [*level, *settings])
+        close += difflib.get_close_matches(key, [*level, *settings()])
     return f"did you mean {close[0]}?" if close else f"known here: {', '.join(level)}"
 
 
@@ -186,8 +182,9 @@ class _Reader:
         """The config of the values read. A section with a mistake keeps its defaults."""
         sections: dict[str, Section] = {}
         for key, section in SECTIONS.items():
-            dotted = {name: f"{key}.{name}" for name in fields_of(section)}
-            values = {name: self.values[setting] for name, setting in dotted.items() if setting in self.values}
+            values = {
+                name: self.values[f"{key}.{name}"] for name in fields_of(section) if f"{key}.{name}" in self.values
+            }
             try:
                 sections[key] = section(**values)
             except ConfigError as error:
@@ -200,7 +197,7 @@ class _Reader:
         if self.stored:
             key = RENAMED.get(key, key)
         section = key.partition(".")[0]
-        if key not in _settings():
+        if key not in settings():
             self._note(mark, f"{key}: is not a setting; {_hint(key)}")
             return
         value = _value_of(node)

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fcn.config.fields import fields_of
-from fcn.config.settings import SECTIONS, Config
-from fcn.config.yaml_file import changed_keys, dump_config, load_config
+from fcn.config.settings import Config
+from fcn.config.yaml_file import changed_keys, dump_config, field_of, load_config
 from fcn.errors import RunStoppedError, UserError, print_error
 from fcn.files import PART, flush, sha256, write_file
 from fcn.runs.paths import RunPaths
@@ -36,13 +35,7 @@ STATE = "state"  # prefix of TensorFlow's files
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was verified.
-
-    Attributes:
-        path: Directory of the checkpoint.
-        step: Steps done.
-        environment: What the bits depended on when it was saved, as `describe_environment` returns it.
-    """
+    """A checkpoint that equals its manifest: its directory, the steps done, the environment in which it was saved."""
 
     path: Path
     step: int
@@ -50,19 +43,12 @@ class Checkpoint:
 
 
 def find_checkpoint(run: RunPaths, config: Config, allow_changed: Sequence[str] = ()) -> Checkpoint | None:
-    """The newest valid checkpoint of a run; damaged ones are set aside, with a line on stderr each.
-
-    Args:
-        run: Run to continue.
-        config: Config to continue it with.
-        allow_changed: Dotted keys that may differ from the checkpoint's, apart from those that always may.
-
-    Returns:
-        None if the run has not begun.
+    """The newest valid checkpoint of a run; None if the run has not begun. Damaged ones are set aside, and said so.
 
     Raises:
         RunStoppedError: There were checkpoints, and none of them is valid.
-        UserError: The checkpoint was saved with another config, or after more steps than the config has.
+        UserError: It was saved with a config that differs in keys that are neither free to change nor in
+            `allow_changed`, or after more steps than the config has.
     """
     path = _newest_valid(run.checkpoints)
     if path is None:
@@ -97,18 +83,13 @@ def list_checkpoints(directory: Path) -> list[Path]:
 
 
 def _require_unchanged(source: Path, before: Config, now: Config, allow_changed: Sequence[str]) -> None:
-    keys = [key for key in changed_keys(before, now) if key not in allow_changed and not _may_change(key)]
+    keys = [key for key in changed_keys(before, now) if key not in allow_changed and not field_of(key).may_change]
     if keys:
         options = " ".join(f"--allow-changed {key}" for key in keys)
         raise UserError(
             f"{source}: was made with another {', '.join(keys)}; change that back, start a new run, or continue with "
             f"{options}"
         )
-
-
-def _may_change(key: str) -> bool:
-    section, _, name = key.partition(".")
-    return fields_of(SECTIONS[section])[name].may_change
 
 
 def find_damage(path: Path) -> str | None:
@@ -158,15 +139,9 @@ def save_checkpoint(
     step: int,
     evaluated: bool,
 ) -> None:
-    """Saves a checkpoint, unless a valid one of this state exists, and removes the oldest ones.
+    """Saves all variables, rows and best weights after a step, and removes the oldest checkpoints.
 
-    Args:
-        run: Run whose rows and best weights are saved too.
-        config: Config of the run.
-        environment: As `describe_environment` returns it.
-        variables: All variables of the run.
-        step: Steps done.
-        evaluated: Whether this step was evaluated already.
+    Nothing is done if a valid checkpoint of this step exists, before or after its evaluation as `evaluated` says.
 
     Raises:
         RunStoppedError: The disk is full or fails; earlier checkpoints are untouched.
@@ -200,11 +175,7 @@ def save_checkpoint(
 
 
 def restore_checkpoint(checkpoint: Checkpoint, run: RunPaths, variables: tf.train.Checkpoint) -> None:
-    """Sets the variables, the rows and the best weights to those of a checkpoint.
-
-    Raises:
-        UserError: The checkpoint is of another network or of another version of fcn.
-    """
+    """Sets variables, rows and best weights to those saved. Raises UserError if they are of another network."""
     import tensorflow as tf
 
     path = checkpoint.path

@@ -40,10 +40,7 @@ SWITCHES = (
 def describe_environment(devices: Sequence[str], threads: Sequence[int], data_fingerprint: str) -> dict[str, Any]:
     """What the bits of a run depend on besides its config.
 
-    Args:
-        devices: Names of TensorFlow's devices.
-        threads: Threads within an op and between ops as TensorFlow reports them; 0 is its own choice.
-        data_fingerprint: Fingerprint of the frames, as `datasets.open_for_training` returns it.
+    Given are the names of TensorFlow's devices, its threads within and between ops, and the fingerprint of the frames.
     """
     return {
         "python": platform.python_version(),
@@ -81,7 +78,7 @@ def _cpuinfo(name: str) -> str:
 
 
 def _without_paths(value: str) -> str:
-    """The value; a digest instead of one that may hold a path, as XLA_FLAGS=--xla_dump_to=DIR does."""
+    """The value, or its digest if it may hold a path, as XLA_FLAGS=--xla_dump_to=DIR does."""
     return hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest() if "/" in value else value
 
 
