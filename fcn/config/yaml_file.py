@@ -149,12 +149,12 @@ def _hint(key: str) -> str:
 
 
 class _Reader:
-    """Settings read so far: values by dotted key, where each stands, and the mistakes as (place, line)."""
+    """Settings read so far: values by section and name, the place of each, and mistakes as (place, line)."""
 
     def __init__(self, stored: bool):
         self.stored = stored
         self.source = ""
-        self.values: dict[str, Any] = {}
+        self.values: dict[str, dict[str, Any]] = {key: {} for key in SECTIONS}
         self.places: dict[str, tuple[Place, str]] = {}  # of a setting; of a section that of its last setting
         self.mistakes: list[tuple[Place, str]] = []
 
@@ -182,11 +182,8 @@ class _Reader:
         """The config of the values read. A section with a mistake keeps its defaults."""
         sections: dict[str, Section] = {}
         for key, section in SECTIONS.items():
-            values = {
-                name: self.values[f"{key}.{name}"] for name in fields_of(section) if f"{key}.{name}" in self.values
-            }
             try:
-                sections[key] = section(**values)
+                sections[key] = section(**self.values[key])
             except ConfigError as error:
                 for setting, problem in error.problems.items():
                     place, prefix = self.places.get(setting) or self.places[key]
@@ -196,7 +193,7 @@ class _Reader:
     def _read_setting(self, key: str, mark: yaml.Mark, node: yaml.Node) -> None:
         if self.stored:
             key = RENAMED.get(key, key)
-        section = key.partition(".")[0]
+        section, _, name = key.partition(".")
         if key not in settings():
             self._note(mark, f"{key}: is not a setting; {_hint(key)}")
             return
@@ -205,7 +202,7 @@ class _Reader:
         if renamed is not None and not self.stored:
             self._note(node.start_mark, f"{key}: {str(value)!r} is called {renamed} now")
             return
-        self.values[key] = value if renamed is None else Scalar(renamed)
+        self.values[section][name] = value if renamed is None else Scalar(renamed)
         self.places[key] = self._place(node.start_mark)
         self.places[section] = self.places[key]
 

@@ -20,18 +20,10 @@ YIQ = (
 def augment_frame(
     image: tf.Tensor, label: tf.Tensor, config: AugmentConfig, seed: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Scales, crops, recolors and mirrors a frame at random.
+    """Scales, crops, recolors and mirrors an image uint8 (H, W, 3) and its label uint8 (H, W) at random.
 
-    The crop is cut before it is resized, so that no pixel is resized in vain.
-
-    Args:
-        image: uint8 (H, W, 3).
-        label: uint8 (H, W).
-        config: Ranges, and the size of the result.
-        seed: int64 (2,); the same seed gives the same frame.
-
-    Returns:
-        image uint8 (crop height, crop width, 3), 0 in the padding; label uint8 (crop height, crop width), IGNORE there.
+    Both results have the crop size; the padding is 0 in the image and IGNORE in the label. The same seed, int64 (2,),
+    gives the same result. The crop is cut before it is resized, so that no pixel is resized in vain.
     """
     draws = tf.unstack(tf.random.stateless_uniform([10], seed))
     scale_draw, top_draw, left_draw, mirror_draw, aspect_draw, *color_draws = draws
@@ -56,19 +48,11 @@ def augment_frame(
 
 
 def recolor(image: tf.Tensor, config: AugmentConfig, draws: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Changes hue and saturation, then contrast and brightness, then gamma; clips to the range.
+    """Changes hue and saturation, then contrast and brightness, then gamma of an image uint8 (H, W, 3).
 
-    In YIQ, the color space of analog television, the last two channels span the plane of hues around gray: saturation
-    scales it, hue rotates it. One matrix does both in a fifth of the time of a conversion to HSV, on the processor that
-    also trains.
-
-    Args:
-        image: uint8 (H, W, 3).
-        config: Largest change of each kind.
-        draws: Five numbers in [0, 1), float32 (), for brightness, contrast, saturation, hue, gamma.
-
-    Returns:
-        uint8 (H, W, 3).
+    `draws` are five numbers in [0, 1), float32 (). In YIQ, the color space of analog television, the last two channels
+    span the plane of hues around gray: saturation scales it, hue rotates it. One matrix does both in a fifth of the
+    time of a conversion to HSV, on the processor that also trains.
     """
     largest = [config.brightness, config.contrast, config.saturation, config.hue, config.gamma]
     if not any(largest):
@@ -87,13 +71,9 @@ def recolor(image: tf.Tensor, config: AugmentConfig, draws: Sequence[tf.Tensor])
 
 
 def crop(image: tf.Tensor, label: tf.Tensor, window: tf.Tensor, place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Cuts out a window, or as much of it as the frame has.
+    """Cuts out a window, int32 (height, width), or as much of it as the frame has.
 
-    Args:
-        image: uint8 (H, W, 3).
-        label: uint8 (H, W).
-        window: int32 (2,), largest (height, width) of the result.
-        place: float32 (2,) in [0, 1): position of the window between top and bottom, and between left and right.
+    `place`, float32 (2,) in [0, 1), is its position between top and bottom, and between left and right.
     """
     size = tf.shape(label)
     room = tf.maximum(size - window, 0)
@@ -111,13 +91,7 @@ def pad(image: tf.Tensor, label: tf.Tensor, size: tuple[int, int]) -> tuple[tf.T
 
 
 def resize(image: tf.Tensor, label: tf.Tensor, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Resizes the image bilinearly and the label by nearest neighbor, so that no label is invented.
-
-    Args:
-        image: uint8 (H, W, 3).
-        label: uint8 (H, W).
-        size: int32 (2,), (height, width) of the result.
-    """
+    """Resizes to int32 (height, width): the image bilinearly, the label by nearest neighbor, which invents no label."""
     resized = tf.cast(tf.round(tf.image.resize(image, size, "bilinear")), tf.uint8)
     nearest = tf.image.resize(label[..., tf.newaxis], size, "nearest")[..., 0]
     return resized, nearest

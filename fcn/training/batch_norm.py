@@ -20,14 +20,9 @@ def recompute_batch_norm_statistics(
 ) -> None:
     """Replaces the running statistics by those over the frames ("precise BN": Wu and Johnson 2021, section 3).
 
-    All batches have the same weight: from their means m and variances v follow mean(m) and
-    mean(v + m^2) - mean(m)^2.
-
-    Args:
-        model: A model without dropout, as it is called in training mode.
-        dataset: Frames; those of a batch are cropped to the center that all have.
-        frames: Number of frames, evenly spaced over the split; 0 changes nothing.
-        poll: Called before each batch; may raise to stop.
+    From the means m and variances v of all batches follow mean(m) and mean(v + m^2) - mean(m)^2. The model is called in
+    training mode and must have no dropout. `frames` are evenly spaced over the split; 0 changes nothing. `poll` is
+    called before each batch and may raise to stop.
     """
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     indices = evenly_spaced(len(dataset), frames if norms else 0)

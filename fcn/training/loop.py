@@ -43,16 +43,9 @@ def train(
     data_fingerprint: str,
     checkpoint: Checkpoint | None = None,
 ) -> None:
-    """Trains a network and leaves config, weights, scores and pictures in the run's directory.
+    """Trains a network and leaves config, weights, scores and pictures in the run's directory, which is locked.
 
-    Args:
-        config: Config of the run.
-        run: Its directory, locked by this process.
-        training: Frames to learn from; every one was read before and is valid.
-        validation: Frames to score; likewise.
-        class_weights: Weight of a pixel of each class in the loss.
-        data_fingerprint: Fingerprint of both data sets.
-        checkpoint: Checkpoint to continue from, as `find_checkpoint` returns it; None starts at step 0.
+    Every frame was read before and is valid. Training continues from the checkpoint, or starts at step 0 without one.
 
     Raises:
         UserError: The checkpoint does not fit the config; or a frame can no longer be read, and the state is saved.

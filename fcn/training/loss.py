@@ -15,13 +15,8 @@ def pixel_loss(logits: tf.Tensor, labels: tf.Tensor, class_weights: Sequence[flo
     Both are returned because the parts of a batch on several devices may have different numbers of valid pixels: sums
     add up, means do not. In sum(w l) / sum(w) weights that are all twice as large change nothing.
 
-    Args:
-        logits: float32 (N, H, W, C).
-        labels: uint8 (N, H, W), class indices and IGNORE; ignored pixels add nothing to either sum.
-        class_weights: Weight w of a pixel of each class; at least 0.
-
-    Returns:
-        Sum of the weighted losses in nats, and of the weights; both float32 ().
+    Logits are float32 (N, H, W, C), labels uint8 (N, H, W); pixels with the label IGNORE add nothing. The sums, in nats
+    and in weights, are float32 ().
     """
     valid = labels != IGNORE
     # the op gives NaN for a label beyond C, and NaN times zero is NaN: ignored pixels get class 0 first

@@ -23,14 +23,7 @@ PREFETCHED_BATCHES = 2  # one is made while one waits; more would only cost memo
 
 @dataclass(frozen=True)
 class Phase:
-    """Steps with batches of one kind.
-
-    Attributes:
-        steps: Steps of the run, counted from 0.
-        first_slot: First slot of the first step.
-        batch_size: Slots a step, N.
-        augment: Crop size and augmentation.
-    """
+    """Steps of a run, counted from 0, with batches of one kind; a batch fills `batch_size` slots."""
 
     steps: range
     first_slot: int
@@ -38,7 +31,7 @@ class Phase:
     augment: AugmentConfig
 
     def slots(self, steps: range) -> range:
-        """The slots of some of its steps, which may be none."""
+        """The slots of some of its steps."""
         first = self.first_slot + (steps.start - self.steps.start) * self.batch_size
         return range(first, first + len(steps) * self.batch_size)
 
@@ -75,21 +68,10 @@ def _permutation(frame_count: int, seed: int, epoch: int) -> Array:
 def training_batches(
     read: Callable[[int], tuple[Array, Array]], frame_count: int, phases: Sequence[Phase], seed: int, start: int = 0
 ) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
-    """The batches of all steps from `start` on, in order.
+    """Yields the batches of all steps from `start` on: images uint8 (N, h, w, 3), labels uint8 (N, h, w) of crop size.
 
-    Args:
-        read: Frame index -> (image uint8 (H, W, 3), label uint8 (H, W)); called from a thread of tf.data, from several
-            without op determinism.
-        frame_count: Number of frames.
-        phases: Phases of the run.
-        seed: Seed of order and augmentation.
-        start: First step, from 0.
-
-    Yields:
-        (images uint8 (N, crop height, crop width, 3), labels uint8 (N, crop height, crop width)).
-
-    Raises:
-        UserError: As `read` raised it.
+    `read` maps a frame's index to image uint8 (H, W, 3) and label uint8 (H, W); it is called from a thread of tf.data,
+    from several without op determinism. Its UserError is raised as it is.
     """
     mistakes: list[UserError] = []
 

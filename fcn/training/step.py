@@ -20,7 +20,7 @@ class TrainState:
     Attributes:
         model: Weights and batch-normalization statistics.
         optimizer: Its slots and its step count.
-        averages: Exponential moving averages of the model's weights, float32; empty if the run keeps none.
+        averages: Moving averages of the model's weights, float32; empty if the run keeps none.
         step: int64 (), steps done.
         evaluated: int64 (), step of the last evaluation; 0 before the first.
         best_score: float64 (), best mean IoU of an evaluation so far; -1 before the first.
@@ -54,13 +54,6 @@ def compile_train_step(
     state: TrainState, clip_norm: float, seed: int, class_weights: Sequence[float], ema_decay: float
 ) -> TrainStep:
     """Compiles one step, which trains the state's model and moves its averages, if it has any.
-
-    Args:
-        state: What is trained; `step`, `evaluated` and `best_score` stay as they are.
-        clip_norm: Largest global norm of the gradients.
-        seed: Seed of dropout.
-        class_weights: Weight of a pixel of each class in the loss.
-        ema_decay: Largest decay of the averages.
 
     Returns:
         (images uint8 (N, H, W, 3), labels uint8 (N, H, W), step int64 ()) -> weighted mean loss over the valid pixels,

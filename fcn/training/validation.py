@@ -27,14 +27,7 @@ HEIGHT_FRAMES = 64  # frames whose median height is recorded
 
 @dataclass(frozen=True)
 class Validation:
-    """A float32 network to copy weights into, so that scoring touches no variable of the run.
-
-    Attributes:
-        predictor: The network without dropout.
-        training: Frames to recompute batch-normalization statistics over.
-        statistics_frames: How many of them; 0 keeps the statistics of the weights.
-        dataset: Frames to score.
-    """
+    """A float32 network without dropout to copy weights into, so that scoring touches no variable of the run."""
 
     predictor: Predictor
     training: Dataset
@@ -53,9 +46,7 @@ class Validation:
     ) -> dict[str, Any]:
         """Scores of weights on the whole split, as `evaluate` returns them. The network keeps these weights.
 
-        Args:
-            weights: In the order of the model's.
-            poll: Called before each frame; may raise to stop.
+        `poll` is called before each frame and may raise to stop.
         """
         model = self.predictor.model
         model.set_weights([weight.numpy() for weight in weights])
