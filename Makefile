@@ -2,14 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test drill fuzz lint clean
+.PHONY: demo test test-slow drill fuzz lint clean
 
 demo: .venv/demo.installed
 	$(BIN)/python scripts/train.py
 	$(BIN)/python scripts/infer.py
 
 test: .venv/test.installed
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -m "not slow"
+
+test-slow: .venv/test.installed
+	$(BIN)/python -m pytest -q -m slow
 
 drill: .venv/demo.installed
 	$(BIN)/python tests/drill.py

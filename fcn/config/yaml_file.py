@@ -218,8 +218,8 @@ class _Reader:
             if not isinstance(key, yaml.ScalarNode):
                 self._note(key.start_mark, f"{what}: a key must be a plain word")
             elif key.value in lines:
-                first = lines[key.value]
-                self._note(key.start_mark, f"{what}: {key.value} occurs twice, first in line {first}; keep one")
+                text = f"{what}: {key.value} occurs twice, first in line {lines[key.value]}; keep one"
+                self._note(key.start_mark, text)
             else:
                 lines[key.value] = key.start_mark.line + 1
                 yield key.value, key.start_mark, value
@@ -235,19 +235,15 @@ class _Reader:
                 if marked or isinstance(event, yaml.AliasEvent) or depth > MAX_DEPTH:
                     self._note(event.start_mark, NOT_PLAIN)
                     return None
-            return yaml.compose(text, Loader=yaml.SafeLoader) or yaml.ScalarNode(
-                "", ""
-            )  # an empty text, an empty value
+            tree = yaml.compose(text, Loader=yaml.SafeLoader)
+            return yaml.ScalarNode("", "") if tree is None else tree  # an empty text is an empty value
         except yaml.MarkedYAMLError as error:
             self._note(error.problem_mark, f"is not YAML: {error.problem}")
         except yaml.reader.ReaderError as error:
             before = text[: error.position].split("\n")
             mark = yaml.Mark(self.source, error.position, len(before) - 1, len(before[-1]), None, 0)
             self._note(mark, f"{error.reason}; remove them")
-        except (
-            ValueError,
-            OverflowError,
-        ):  # escapes and version numbers that PyYAML passes to chr() and int() unchecked
+        except (ValueError, OverflowError):  # PyYAML passes escapes and version numbers to chr() and int() unchecked
             self._note(event.end_mark, NOT_PLAIN)
         return None
 
