@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -34,54 +33,47 @@ SETTINGS = (
 )
 
 
-@pytest.fixture
-def script() -> Callable[..., object]:
-    """Runs `fcn NAME ARGUMENTS` in this process, which has TensorFlow already; gives what the command returns."""
-
-    def run(name: str, *arguments: object) -> object:
-        parsed = build_parser().parse_args([name.replace("_", "-"), *map(str, arguments)])
-        return parsed.call(parsed)
-
-    return run
+def command(name: str, *arguments: object) -> object:
+    """Runs `fcn NAME ARGUMENTS` in this process, which has TensorFlow already; returns what the command returns."""
+    parsed = build_parser().parse_args([name, *map(str, arguments)])
+    return parsed.call(parsed)
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="data/kitti_road is not there (data/README.md says how to get it)")
 def test_real_frames_are_scored_and_submitted_as_they_are_inferred(
-    script: Callable[..., object], tmp_path: Path, capsys: pytest.CaptureFixture
+    tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     for split, names in LISTS.items():
         (tmp_path / f"{split}.txt").write_text("\n".join(names))
     tree = tmp_path / "tree"  # with a test frame of um, which the real ones here lack
-    for folder, name in {"image_2": "um_000000.png", "calib": "um_000000.txt"}.items():
-        (tree / "testing" / folder).mkdir(parents=True)
-        (tree / "testing" / folder / name).symlink_to(REAL / "training" / folder / name)
+    for file in ("image_2/um_000000.png", "calib/um_000000.txt"):
+        (tree / "testing" / file).parent.mkdir(parents=True)
+        (tree / "testing" / file).symlink_to(REAL / "training" / file)
     (tree / "training").symlink_to(REAL / "training")
     run, out, archive = tmp_path / "run", tmp_path / "out", tmp_path / "submission.zip"
     # not by the script, which sets TensorFlow's threads: too late in this process
     places = [f"data.root={tree}", f"data.split_lists={tmp_path}"]
     train(load_config(ROOT / "configs/kitti_road.yaml", [*SETTINGS, *places]), RunPaths.of(run))
 
-    script("evaluate", "--run", run, "--json", tmp_path / "scores.json")
+    command("evaluate", "--run", run, "--json", tmp_path / "scores.json")
     record = json.loads((tmp_path / "scores.json").read_text())
     assert record["frames"] == 3
-    assert {space: list(rows) for space, rows in record["kitti_road"].items()} == {
-        "image": ["UM_LANE"],
-        "bev": ["UM_LANE"],
-    }
+    categories = {space: list(rows) for space, rows in record["kitti_road"].items()}
+    assert categories == {"image": ["UM_LANE"], "bev": ["UM_LANE"]}
     output = capsys.readouterr()
     assert output.err.count("um_lane_000009: is left out of the bird's-eye scores") == 1
     assert f"{record['kitti_road']['bev']['UM_LANE']['MaxF']:.2%}" in output.out
 
     images = [REAL / f"training/image_2/{name}.png" for name in LISTS["val"]]
     images += [REAL / f"testing/image_2/{name}.png" for name in LISTS["test"]]
-    script("infer", *images, "--run", run, "--out", out, "--confidence", "road")
+    command("infer", *images, "--run", run, "--out", out, "--confidence", "road")
     for name in LISTS["val"]:
         (out / f"{name}_confidence.png").rename(tmp_path / f"{name.replace('um_', 'um_lane_')}.png")
     folder = ["--predictions", tmp_path, "--config", run / "config.yaml"]
-    assert script("evaluate", *folder, "--json", tmp_path / "again.json") == 2  # two frames have no calibration
+    assert command("evaluate", *folder, "--json", tmp_path / "again.json") == 2  # two frames have no calibration
     assert json.loads((tmp_path / "again.json").read_text())["kitti_road"] == record["kitti_road"]
 
-    script("submit_kitti", "--run", run, "--out", archive, "--partial")
+    command("submit-kitti", "--run", run, "--out", archive, "--partial")
     with ZipFile(archive) as members:
         assert members.namelist() == ["um_lane_000000.png"]
         members.extractall(tmp_path / "submission")

@@ -9,26 +9,13 @@ from pathlib import Path
 def add_model_arguments(command: ArgumentParser) -> None:
     """Adds --run and --weights, which name the trained network to use."""
     source = command.add_mutually_exclusive_group()
-    source.add_argument(
-        "--run",
-        type=Path,
-        metavar="DIR",
-        help="folder of the run; the newest under runs/, else the network that comes with fcn",
-    )
-    source.add_argument(
-        "--weights",
-        type=Path,
-        metavar="FILE",
-        help="a file NAME.weights.h5 with its config NAME.yaml next to it, instead of a run",
-    )
+    run_help = "folder of the run; the newest under runs/, else the network that comes with fcn"
+    source.add_argument("--run", type=Path, metavar="DIR", help=run_help)
+    weights_help = "a file NAME.weights.h5 with its config NAME.yaml next to it, instead of a run"
+    source.add_argument("--weights", type=Path, metavar="FILE", help=weights_help)
 
 
 def add_set_argument(command: ArgumentParser, example: str) -> None:
     """Adds --set KEY=VALUE, which may be given several times."""
-    command.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help=f"override one setting, for example {example}",
-    )
+    text = f"override one setting, for example {example}"
+    command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)

@@ -26,12 +26,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_model_arguments(command)
     command.add_argument("--flip", action="store_true", help="average over the image and its mirror image")
     add_set_argument(command, example="data.root=DIR")
-    command.add_argument(
-        "--predictions",
-        type=Path,
-        metavar="DIR",
-        help="score its 8-bit confidences um_road_000000.png ... instead of a network; needs --config",
-    )
+    predictions = "score its 8-bit confidences um_road_000000.png ... instead of a network; needs --config"
+    command.add_argument("--predictions", type=Path, metavar="DIR", help=predictions)
     command.add_argument("--config", type=Path, metavar="YAML", help="data set with the ground truth of --predictions")
     command.add_argument("--split", default="val", metavar="NAME", help="train, val or test; val")
     command.add_argument("--json", type=Path, metavar="FILE", help="write the scores to this file as JSON")
@@ -46,9 +42,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json and not arguments.json.parent.is_dir():
         raise UserError(f"{arguments.json.parent}: no such folder; create it or name another --json")
     if arguments.predictions:
-        record, problems = _scores_of_predictions(arguments)
+        data = load_config(arguments.config, arguments.set).data
+        if data.kind != "kitti_road":
+            raise UserError(f"--predictions: need KITTI's ground truth; data.kind is {data.kind}, set it to kitti_road")
+        record, problems = score_predictions(data, arguments.predictions)
+        print(f"{arguments.predictions}: frames scored: {record['frames']}")
     else:
-        record, problems = _scores_of_network(arguments)
+        record, problems = _network_scores(arguments)
     if "kitti_road" in record:
         print(road_table(record["kitti_road"]))
     if arguments.json:
@@ -59,18 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 2 if problems and arguments.predictions else 0
 
 
-def _scores_of_predictions(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
-    """Scores a folder of confidences; returns the record and a line for each problem."""
-    config = load_config(arguments.config, arguments.set).data
-    if config.kind != "kitti_road":
-        raise UserError(f"--predictions: need KITTI's ground truth; data.kind is {config.kind}, set it to kitti_road")
-    record, problems = score_predictions(config, arguments.predictions)
-    print(f"{arguments.predictions}: {record['frames']} {'frame' if record['frames'] == 1 else 'frames'}")
-    return record, problems
-
-
-def _scores_of_network(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
-    """Scores a trained network; returns the record and a line for each problem."""
+def _network_scores(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    """The scores of a trained network, and a line for each problem."""
     trained = TrainedModel.find(arguments.run, arguments.weights)
     config = load_config(trained.config_file, arguments.set, stored=True)
     for key in changed_keys(trained.config(), config):
