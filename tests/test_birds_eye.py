@@ -56,7 +56,8 @@ def test_every_cell_is_the_pixel_that_the_formula_names(file: Path) -> None:
             if 1 <= u / w <= width and 1 <= v / w <= height:
                 expected = image[math.floor(v / w) - 1, math.floor(u / w) - 1].tolist()
             else:
-                expected, outside = [9999, 9999], outside + 1
+                expected = [9999, 9999]
+                outside += 1
             assert seen[i, j].tolist() == expected
     assert 1000 < outside < 30000
 
@@ -77,17 +78,13 @@ def test_cells_with_no_finite_pixel_are_outside() -> None:
         ("road: 1 0 0", "road: 0 0 0", "Tr_cam_to_road: has no inverse"),
         (CALIBRATION, "\x00\xff", "P2: no such line"),
         (CALIBRATION, "", "P2: no such line"),
+        (CALIBRATION, None, "cannot be read: No such file or directory"),
     ],
 )
-def test_bad_calibration_is_one_line_with_the_fix(old: str, new: str, expected: str, file: Path) -> None:
-    file.write_text(CALIBRATION.replace(old, new), encoding="latin-1")
-    with pytest.raises(UserError) as caught:
+def test_bad_calibration_is_one_line_with_the_fix(old: str, new: str | None, expected: str, file: Path) -> None:
+    if new is None:
+        file.unlink()
+    else:
+        file.write_text(CALIBRATION.replace(old, new), encoding="latin-1")
+    with pytest.raises(UserError, match=rf"{file}: {expected}.*; restore the official file\Z"):
         road_to_image(file)
-    assert str(caught.value).startswith(f"{file}: {expected}")
-    assert str(caught.value).endswith("restore the official file")
-    assert "\n" not in str(caught.value)
-
-
-def test_missing_calibration_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"x.txt: cannot be read: No such file or directory; restore the official file"):
-        road_to_image(tmp_path / "x.txt")
