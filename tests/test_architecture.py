@@ -43,7 +43,6 @@ WITHOUT_TENSORFLOW = (
     "datasets.class_weights",
     "evaluation.metrics",
     "evaluation.evaluate",
-    "evaluation.color_table",
     "evaluation.kitti.benchmark",
     "evaluation.kitti.birds_eye",
     "evaluation.kitti.submission",

@@ -18,11 +18,10 @@ from fcn.runs.paths import RunPaths
 
 def run(path: Path, scores: dict[int, float]) -> RunPaths:
     folder = make_run(path, Config())
-    rows = [
-        {"step": step, "miou": miou, "iou": {"sky": miou / 2, "sea": None}, "run_seconds": 30.0 * step}
-        for step, miou in scores.items()
-    ]
-    folder.metrics.write_text("".join(json.dumps(row) + "\n" for row in [{"step": 1, "loss": 2.0}, *rows]))
+    rows: list[dict[str, object]] = [{"step": 1, "loss": 2.0}]
+    for step, miou in scores.items():
+        rows.append({"step": step, "miou": miou, "iou": {"sky": miou / 2, "sea": None}, "run_seconds": 30.0 * step})
+    folder.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
 
@@ -71,10 +70,11 @@ def test_rows_that_were_cut_off_are_left_out_and_damaged_ones_named(tmp_path: Pa
 
 def test_script_prints_the_table_and_plots_to_a_png_only(tmp_path: Path, script: Script) -> None:
     path = run(tmp_path / "run", {2: 0.2}).directory
-    done = script("plot_runs", path, "--out", tmp_path / "curves.png")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == curve_table({"": read_curve(RunPaths.of(path))}) + f"\ncurves: {tmp_path / 'curves.png'}\n"
-    assert (tmp_path / "curves.png").is_file()
+    out = tmp_path / "curves.png"
+    done = script("plot_runs", path, "--out", out)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == curve_table({"": read_curve(RunPaths.of(path))}) + f"\ncurves: {out}\n"
+    assert out.is_file()
     done = script("plot_runs", path, "--out", tmp_path / "curves.gif")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "name a file NAME.png" in done.stderr

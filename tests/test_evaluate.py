@@ -1,17 +1,28 @@
-"""Every frame counts once; the color-lookup baseline is the majority class of each RGB bin."""
+"""Every frame counts once; the baseline is the majority class of each RGB bin; operations are those of the kernels."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
+from fcn.config.settings import ModelConfig
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset
 from fcn.errors import UserError
-from fcn.evaluation.color_table import color_bins, fit_color_table
-from fcn.evaluation.evaluate import evaluate, evaluate_color_table, evaluate_trained, score_table
+from fcn.evaluation.cost import gigaflops
+from fcn.evaluation.evaluate import (
+    color_bins,
+    evaluate,
+    evaluate_color_table,
+    evaluate_trained,
+    fit_color_table,
+    score_table,
+)
 from fcn.images import IGNORE, Array
+from fcn.model.fcn import build_fcn
 from fcn.runs.trained import TrainedModel
 
 GRAY, GREEN = (100, 100, 100), (10, 200, 10)
@@ -39,18 +50,14 @@ def test_every_frame_is_predicted_once_at_its_own_size() -> None:
 
 
 def test_color_table_gives_the_majority_class_of_a_bin() -> None:
+    corners = np.array([[[0, 0, 15], [0, 16, 0], [255, 255, 255]]], np.uint8)
+    assert color_bins(corners).tolist() == [[0, 16, 4095]]  # sixteenths of each channel
     table = fit_color_table(make("train"))
     assert table.shape == (4096,)
-    assert table[color_bins(np.array([[GRAY, GREEN]], np.uint8))].tolist() == [
-        [1, 0]
-    ]  # gray: road twice, background once
-    assert table[color_bins(np.array([[[255, 0, 255]]], np.uint8))].tolist() == [[0]]  # unseen: background, 3 of 5
+    # gray: road twice, background once; magenta is unseen: background, 3 pixels of 5
+    colors = np.array([[GRAY, GREEN, (255, 0, 255)]], np.uint8)
+    assert table[color_bins(colors)].tolist() == [[1, 0, 0]]
     assert evaluate_color_table(make("train"), make())["iou"] == {"background": 2 / 3, "road": 2 / 3}
-
-
-def test_bins_are_sixteenths_of_each_channel() -> None:
-    image = np.array([[[0, 0, 15], [0, 16, 0], [255, 255, 255]]], np.uint8)
-    assert color_bins(image).tolist() == [[0, 16, 4095]]
 
 
 def test_score_table_shows_absent_classes_as_a_dash_and_needs_no_baseline() -> None:
@@ -62,7 +69,7 @@ def test_score_table_shows_absent_classes_as_a_dash_and_needs_no_baseline() -> N
     assert score_table(absent, None).splitlines()[-1].split() == ["iou", "road", "-"]
 
 
-def test_missing_training_split_leaves_the_baseline_out_and_says_so(
+def test_flip_averaging_costs_twice_and_a_missing_training_split_leaves_the_baseline_out(
     smoke_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def open_split(*_: object) -> Dataset:
@@ -70,7 +77,23 @@ def test_missing_training_split_leaves_the_baseline_out_and_says_so(
 
     monkeypatch.setattr("fcn.evaluation.evaluate.open_split", open_split)
     trained = TrainedModel.of_run(smoke_run)
-    dataset = Dataset("val", BACKGROUND_AND_ROAD, ("a",), lambda index: FRAMES[index])
-    record, baseline, problems = evaluate_trained(trained, trained.config(), dataset, flip=False)
-    assert (record["frames"], baseline) == (1, None)
+    plain, baseline, problems = evaluate_trained(trained, trained.config(), make(), flip=False)
+    flipped, _, _ = evaluate_trained(trained, trained.config(), make(), flip=True)
+    assert flipped["gigaflops"] == 2 * plain["gigaflops"]
+    assert (plain["frames"], baseline) == (2, None)
     assert problems == ["no color-lookup baseline, which is fitted on the training split: data/train: no such folder"]
+
+
+@pytest.mark.parametrize("stride", [32, 2])
+@pytest.mark.parametrize(("width", "classes"), [(1 / 4, 2), (1 / 32, 11)])  # the encoder's are most, then the decoder's
+def test_gigaflops_are_those_of_the_products_and_little_more(stride: int, width: float, classes: int) -> None:
+    config = ModelConfig(encoder="vgg11", width=width, head_units=64, stride=stride, batch_norm=False)
+    model = build_fcn(config, classes)
+    kernels = [layer for layer in model.layers if hasattr(layer, "kernel")]
+    inputs = keras.Model(model.input, [layer.input for layer in kernels])(np.zeros((1, 96, 160, 3), np.uint8))
+    # every position of a feature map meets the whole kernel, of a convolution and of a transposed one
+    products = sum(
+        features.shape[1] * features.shape[2] * math.prod(layer.kernel.shape)
+        for features, layer in zip(inputs, kernels, strict=True)
+    )
+    assert 1 < gigaflops(model, 96, 160) * 1e9 / (2 * products) < 1.05

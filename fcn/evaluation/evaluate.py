@@ -7,6 +7,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from fcn.config.settings import Config
@@ -14,25 +15,20 @@ from fcn.datasets import open_split
 from fcn.datasets.dataset import Dataset
 from fcn.datasets.kitti_road import ROAD
 from fcn.errors import UserError
-from fcn.evaluation.color_table import color_bins, fit_color_table
 from fcn.evaluation.kitti.benchmark import RoadScores
-from fcn.evaluation.metrics import ConfusionMatrix
+from fcn.evaluation.metrics import ConfusionMatrix, count_pairs
 from fcn.images import Array
 from fcn.runs.trained import TrainedModel
+
+LEVELS = 16  # of each channel in the color-lookup baseline: 16 x 16 x 16 RGB bins
 
 Scores = dict[str, Any]
 
 
 def evaluate(dataset: Dataset, predict: Callable[[Array], Any], accumulator: ConfusionMatrix | None = None) -> Scores:
-    """Scores predictions on all frames of a split; a bar shows the progress on a terminal.
+    """`split`, `frames` and the scores of predictions on all frames of a split; a bar shows the progress on a terminal.
 
-    Args:
-        dataset: the split.
-        predict: image uint8 (H, W, 3) -> class indices uint8 (H, W), or what the given accumulator takes.
-        accumulator: an empty one that collects the results; a plain `ConfusionMatrix` by default.
-
-    Returns:
-        `split`, `frames` and the accumulator's scores.
+    `predict` maps an image uint8 (H, W, 3) to class indices uint8 (H, W), or to what the given accumulator takes.
     """
     accumulator = accumulator or ConfusionMatrix(dataset.classes)
     for index in tqdm(range(len(dataset)), "evaluate", unit="frame", leave=False, disable=None):
@@ -42,25 +38,34 @@ def evaluate(dataset: Dataset, predict: Callable[[Array], Any], accumulator: Con
 
 
 def evaluate_color_table(training: Dataset, dataset: Dataset) -> Scores:
-    """Scores the color-lookup baseline: fitted on one split, scored on another. Returns as `evaluate`."""
+    """Scores as `evaluate` of the baseline that a network must beat, fitted on one split and scored on another."""
     table = fit_color_table(training)
     return evaluate(dataset, lambda image: table[color_bins(image)])
+
+
+def fit_color_table(training: Dataset) -> Array:
+    """The majority class of each RGB bin over a split, uint8 (4096,); of all pixels where a bin is empty."""
+    counts = np.zeros((len(training.classes), LEVELS**3), np.int64)
+    for index in range(len(training)):
+        image, label = training.read(index)
+        counts += count_pairs(label, color_bins(image), counts.shape)
+    majority = np.where(counts.any(axis=0), counts.argmax(axis=0), counts.sum(axis=1).argmax())
+    return majority.astype(np.uint8)
+
+
+def color_bins(image: Array) -> Array:
+    """The RGB bin of each pixel, the index into a color table: uint8 (H, W, 3) -> int64 (H, W), 0 to 4095."""
+    red, green, blue = np.moveaxis(image.astype(np.int64) * LEVELS // 256, -1, 0)
+    return (red * LEVELS + green) * LEVELS + blue
 
 
 def evaluate_trained(
     trained: TrainedModel, config: Config, dataset: Dataset, flip: bool
 ) -> tuple[Scores, Scores | None, list[str]]:
-    """Scores a trained network on a split; on KITTI Road with the benchmark's measures, too.
+    """Scores a trained network on a split, by its config (whose `data` may differ); `flip` adds the mirror image.
 
-    Args:
-        trained: the network.
-        config: its config, whose `data` may differ.
-        dataset: the split to score.
-        flip: average over the image and its mirror image.
-
-    Returns:
-        What `evaluate` returns, with `parameters`, and `gigaflops` (of the first) and `milliseconds` (median) per
-        frame; scores of the color-lookup baseline, None without a training split; a line for each problem.
+    Returns what `evaluate` does, with `parameters`, `gigaflops` (of the first frame) and `milliseconds` (median) per
+    frame; scores of the color-lookup baseline, None without a training split; a line for each problem.
     """
     from fcn.evaluation.cost import gigaflops  # import TensorFlow: only after all checks
     from fcn.inference.predictor import load_predictor
@@ -93,14 +98,12 @@ def evaluate_trained(
 
 def score_table(network: Scores, baseline: Scores | None) -> str:
     """Scores of a network next to those of the color-lookup baseline as text, a line for each measure and class."""
-    columns = {"network": network}
-    if baseline is not None:
-        columns["color lookup"] = baseline
-    rows = {"": list(columns)}
+    columns = [network] if baseline is None else [network, baseline]
+    rows = {"": ["network", "color lookup"][: len(columns)]}
     for measure in ("miou", "pixel_accuracy", "mean_accuracy", "fw_iou"):
-        rows[measure] = [shown(scores[measure]) for scores in columns.values()]
+        rows[measure] = [shown(scores[measure]) for scores in columns]
     for name in network["iou"]:
-        rows[f"iou {name}"] = [shown(scores["iou"][name]) for scores in columns.values()]
+        rows[f"iou {name}"] = [shown(scores["iou"][name]) for scores in columns]
     return "\n".join(f"{title:<16}" + "".join(f"{cell:>14}" for cell in cells) for title, cells in rows.items())
 
 

@@ -18,12 +18,7 @@ def count_pairs(label: Array, values: Array, shape: tuple[int, int]) -> Array:
 
 
 class ConfusionMatrix:
-    """Counts the pixels of every pair of a true and a predicted class.
-
-    Attributes:
-        classes: C classes.
-        counts: int64 (C, C), pixels of class [label, prediction].
-    """
+    """Counts pixels by their true and their predicted class: `counts`, int64 (C, C), rows are the true classes."""
 
     def __init__(self, classes: Sequence[SegmentationClass]):
         self.classes = tuple(classes)
@@ -34,16 +29,14 @@ class ConfusionMatrix:
         self.counts += count_pairs(label, prediction, self.counts.shape)
 
     def scores(self) -> dict[str, Any]:
-        """The scores of all frames so far, as defined by Shelhamer, Long and Darrell 2017, section 5.
+        """The measures of Shelhamer, Long and Darrell 2017, section 5: fractions, None where nothing was counted.
 
-        Returns:
-            Fractions from 0 to 1, None where nothing was counted:
-            miou: mean of `iou` over the classes that occur in labels or predictions. Every class counts the same
-                however rare, which is why it is the headline; it does not show where in the image the mistakes are.
-            iou: class name -> intersection over union of label and prediction; None where the class is in neither.
-            pixel_accuracy: share of correct pixels; high already where one class fills the frame.
-            mean_accuracy: mean over the labeled classes of the share of their pixels that was found.
-            fw_iou: mean of `iou` weighted by the class's share of the labeled pixels.
+        miou: mean of `iou` over the classes in labels or predictions. A rare class counts as much as a frequent one,
+            which is why it is the headline; it does not show where in the image the mistakes are.
+        iou: class name -> intersection over union of label and prediction; None where the class is in neither.
+        pixel_accuracy: share of correct pixels; high already where one class fills the frame.
+        mean_accuracy: mean over the labeled classes of the share of their pixels that was found.
+        fw_iou: mean of `iou` weighted by the class's share of the labeled pixels.
         """
         correct = np.diag(self.counts)
         labeled = self.counts.sum(axis=1)

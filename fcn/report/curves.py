@@ -28,8 +28,7 @@ def read_curve(run: RunPaths) -> Curve:
 def curve_table(curves: Mapping[str, Curve]) -> str:
     """Mean, lowest and highest score over the runs: mIoU at each step that all share, each class at the last of them.
 
-    Raises:
-        UserError: the runs share no step, or have different classes.
+    Raises UserError where the runs share no step, or have different classes.
     """
     steps = sorted(set.intersection(*(set(curve) for curve in curves.values())))
     classes = {tuple(row["iou"]) for curve in curves.values() for row in curve.values()}
@@ -41,17 +40,15 @@ def curve_table(curves: Mapping[str, Curve]) -> str:
         rows = [curve[step] for curve in curves.values()]
         minutes = np.median([row["run_seconds"] for row in rows]) / 60
         lines.append(f"{f'miou, step {step}':<22}{minutes:>9.1f}{_mean_and_range([row['miou'] for row in rows])}")
-    last = [curve[steps[-1]]["iou"] for curve in curves.values()]
-    lines += [f"{f'iou {name}':<31}{_mean_and_range([iou[name] for iou in last])}" for name in last[0]]
+    for name in rows[0]["iou"]:
+        lines.append(f"{f'iou {name}':<31}{_mean_and_range([row['iou'][name] for row in rows])}")
     return "\n".join(lines)
 
 
 def _mean_and_range(scores: list[float | None]) -> str:
     """Mean, lowest and highest, in columns of eight; '-' where a class does not occur."""
     known = [score for score in scores if score is not None]
-    if not known:
-        return f"{'-':>8}"
-    return f"{np.mean(known):>8.3f}{min(known):>8.3f}{max(known):>8.3f}"
+    return f"{np.mean(known):>8.3f}{min(known):>8.3f}{max(known):>8.3f}" if known else f"{'-':>8}"
 
 
 def plot_curves(curves: Mapping[str, Curve], path: Path) -> None:
@@ -63,8 +60,8 @@ def plot_curves(curves: Mapping[str, Curve], path: Path) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot(xlabel="minutes of training", ylabel="validation mIoU")
     for name, curve in curves.items():
-        minutes = [row["run_seconds"] / 60 for row in curve.values()]
-        axes.plot(minutes, [row["miou"] for row in curve.values()], label=name)
+        rows = curve.values()
+        axes.plot([row["run_seconds"] / 60 for row in rows], [row["miou"] for row in rows], label=name)
     axes.grid(alpha=0.3)
     axes.legend()
     picture = BytesIO()

@@ -14,15 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from fcn.config.settings import DataConfig
-from fcn.datasets.kitti_road import (
-    CLASSES,
-    TRUTH_NAME,
-    calibration_file,
-    decode_label,
-    part_of_tree,
-    read_confidence,
-    truth_name,
-)
+from fcn.datasets import kitti_road
 from fcn.errors import UserError
 from fcn.evaluation.kitti.birds_eye import birds_eye, road_to_image
 from fcn.evaluation.metrics import ConfusionMatrix, count_pairs
@@ -39,15 +31,12 @@ MEASURES = ("MaxF", "AP", "PRE", "REC", "FPR", "FNR", "threshold")
 TINY = 1e-10  # in the benchmark's denominators
 HISTOGRAMS = (2, 256)  # pixels of (label, confidence)
 
-Figures = dict[str, dict[str, dict[str, float]]]  # "image" or "bev" -> category -> measure -> value
-
 
 def measures(histograms: Array) -> dict[str, float] | None:
     """The benchmark's measures of the histograms (2, 256), fractions from 0 to 1; None where no pixel is road.
 
-    Returns:
-        MaxF: highest F1 of all thresholds; `threshold` is the lowest that has it, PRE, REC, FPR, FNR are taken there.
-        AP: mean over the recalls 0, 0.1 ... 1 of the highest precision at that recall or more (PASCAL VOC 2007).
+    MaxF: highest F1 of all thresholds; `threshold` is the lowest that has it, PRE, REC, FPR, FNR are taken there.
+    AP: mean over the recalls 0, 0.1 ... 1 of the highest precision at that recall or more (PASCAL VOC 2007).
     """
     negatives, positives = histograms.sum(axis=1)
     if not positives:
@@ -70,14 +59,10 @@ def measures(histograms: Array) -> dict[str, float] | None:
 
 
 class RoadScores(ConfusionMatrix):
-    """Collects the benchmark's histograms next to the confusion matrix.
-
-    Attributes:
-        problems: a line for each frame that is left out of the bird's-eye scores.
-    """
+    """Collects the benchmark's histograms, too; `problems`: a line for each frame left out of the bird's-eye scores."""
 
     def __init__(self, config: DataConfig):
-        super().__init__(CLASSES)
+        super().__init__(kitti_road.CLASSES)
         self.problems: list[str] = []
         self._config = config
         self._histograms = defaultdict[tuple[str, str], Array](lambda: np.zeros(HISTOGRAMS, np.int64))
@@ -86,23 +71,23 @@ class RoadScores(ConfusionMatrix):
         """Counts a frame such as um_000000: label, and predicted labels and confidence of road, all uint8 (H, W)."""
         labels, confidence = prediction
         super().add(name, label, labels)
-        self.add_confidence(truth_name(self._config, name), label, confidence)
+        self.add_confidence(kitti_road.truth_name(self._config, name), label, confidence)
 
     def add_confidence(self, name: str, label: Array, confidence: Array) -> None:
         """Counts a frame by its ground truth's name, such as um_road_000000, for the benchmark's measures only."""
         category, kind, number = name.split("_")
         self._histograms["image", f"{category}_{kind}"] += count_pairs(label, confidence, HISTOGRAMS)
         try:
-            homography = road_to_image(calibration_file(self._config, f"{category}_{number}"))
+            homography = road_to_image(kitti_road.calibration_file(self._config, f"{category}_{number}"))
         except UserError as error:
             self.problems.append(f"{name}: is left out of the bird's-eye scores: {error}")
             return
-        from_above = birds_eye(np.dstack([label, confidence]), homography, outside=IGNORE)
-        self._histograms["bev", f"{category}_{kind}"] += count_pairs(from_above[..., 0], from_above[..., 1], HISTOGRAMS)
+        label, confidence = np.moveaxis(birds_eye(np.dstack([label, confidence]), homography, outside=IGNORE), -1, 0)
+        self._histograms["bev", f"{category}_{kind}"] += count_pairs(label, confidence, HISTOGRAMS)
 
     def scores(self) -> dict[str, Any]:
-        """As `ConfusionMatrix.scores`, and `kitti_road`: `measures` of the categories that have road pixels."""
-        figures: Figures = {"image": {}, "bev": {}}
+        """As `ConfusionMatrix.scores`, and `kitti_road`: "image", "bev" -> category with road pixels -> `measures`."""
+        figures: dict[str, dict[str, dict[str, float]]] = {"image": {}, "bev": {}}
         for space, rows in figures.items():
             for category, kinds in CATEGORIES.items():
                 found = measures(np.sum([self._histograms[space, kind] for kind in kinds], axis=0))
@@ -111,7 +96,7 @@ class RoadScores(ConfusionMatrix):
         return {**super().scores(), "kitti_road": figures}
 
 
-def road_table(figures: Figures) -> str:
+def road_table(figures: dict[str, dict[str, dict[str, float]]]) -> str:
     """`kitti_road` of `RoadScores` as the benchmark's server shows them: percent, a line for each category."""
     lines = []
     for space, title in (("image", "image"), ("bev", "bird's-eye view")):
@@ -125,38 +110,30 @@ def road_table(figures: Figures) -> str:
 def score_predictions(config: DataConfig, folder: Path) -> tuple[dict[str, Any], list[str]]:
     """Scores a folder of confidences: 8-bit PNGs named like the ground truth. Images are not needed.
 
-    Returns:
-        `frames` that were scored and `kitti_road` as in `RoadScores.scores`; and a line for each problem.
-
-    Raises:
-        UserError: the folder holds no prediction, or there is no folder of ground truth.
+    Returns the number of scored `frames` with `kitti_road` as in `RoadScores.scores`, and a line for each problem.
+    Raises UserError where the folder holds no prediction, or there is no folder of ground truth.
     """
     paths = sorted(folder.glob("*.png"))
     if not paths:
         raise UserError(f"{folder}: holds no prediction; name a folder of files such as um_road_000000.png")
-    label_folder = part_of_tree(config) / "gt_image_2"
+    label_folder = kitti_road.part_of_tree(config) / "gt_image_2"
     if not label_folder.is_dir():
         raise UserError(f"{label_folder}: no such folder; set data.root to KITTI's official tree")
     road = RoadScores(config)
     unreadable = []
     for path in tqdm(paths, "score", unit="frame", leave=False, disable=None):
+        label_file = label_folder / path.name
         try:
-            label, confidence = _label_and_confidence(config, label_folder / path.name, path)
+            if not kitti_road.TRUTH_NAME.fullmatch(path.stem) or not label_file.is_file():
+                raise UserError(f"{path}: has no ground truth {label_file}; rename or remove it")
+            confidence = kitti_road.read_confidence(config, path)
+            label = kitti_road.decode_label(config, label_file)
+            if confidence.shape != label.shape:
+                sizes = "{1}x{0}, its ground truth {3}x{2}".format(*confidence.shape, *label.shape)
+                raise UserError(f"{path}: is {sizes} (width x height); write confidences at the image's size")
         except UserError as error:
             unreadable.append(str(error))
         else:
             road.add_confidence(path.stem, label, confidence)
     record = {"frames": len(paths) - len(unreadable), "kitti_road": road.scores()["kitti_road"]}
     return record, unreadable + road.problems
-
-
-def _label_and_confidence(config: DataConfig, label_file: Path, path: Path) -> tuple[Array, Array]:
-    """Reads a ground truth and a prediction, uint8 (H, W); UserError where one is missing, bad or of another size."""
-    if not TRUTH_NAME.fullmatch(path.stem) or not label_file.is_file():
-        raise UserError(f"{path}: has no ground truth {label_file}; rename or remove it")
-    confidence = read_confidence(config, path)
-    label = decode_label(config, label_file)
-    if confidence.shape != label.shape:
-        sizes = "{1}x{0}, its ground truth {3}x{2}".format(*confidence.shape, *label.shape)
-        raise UserError(f"{path}: is {sizes} (width x height); write confidences at the image's size")
-    return label, confidence
