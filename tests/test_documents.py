@@ -83,7 +83,7 @@ def test_python_example_runs(smoke_run: Path, tmp_path: Path, monkeypatch: pytes
 
 
 def test_make_targets_are_those_of_the_makefile() -> None:
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
     shown = {line.split()[1] for path in PAGES for line in code_lines(path) if line.startswith("make ")}
     assert {"demo", "test"} <= shown <= targets
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from fcn.config.settings import Config
@@ -15,12 +14,11 @@ from fcn.datasets import open_split
 from fcn.datasets.dataset import Dataset
 from fcn.datasets.kitti_road import ROAD
 from fcn.errors import UserError
+from fcn.evaluation.color_table import color_bins, fit_color_table
 from fcn.evaluation.kitti.benchmark import RoadScores
-from fcn.evaluation.metrics import ConfusionMatrix, count_pairs
+from fcn.evaluation.metrics import ConfusionMatrix
 from fcn.images import Array
 from fcn.runs.trained import TrainedModel
-
-LEVELS = 16  # of each channel in the color-lookup baseline: 16 x 16 x 16 RGB bins
 
 Scores = dict[str, Any]
 
@@ -41,22 +39,6 @@ def evaluate_color_table(training: Dataset, dataset: Dataset) -> Scores:
     """Scores as `evaluate` of the baseline that a network must beat, fitted on one split and scored on another."""
     table = fit_color_table(training)
     return evaluate(dataset, lambda image: table[color_bins(image)])
-
-
-def fit_color_table(training: Dataset) -> Array:
-    """The majority class of each RGB bin over a split, uint8 (4096,); of all pixels where a bin is empty."""
-    counts = np.zeros((len(training.classes), LEVELS**3), np.int64)
-    for index in range(len(training)):
-        image, label = training.read(index)
-        counts += count_pairs(label, color_bins(image), counts.shape)
-    majority = np.where(counts.any(axis=0), counts.argmax(axis=0), counts.sum(axis=1).argmax())
-    return majority.astype(np.uint8)
-
-
-def color_bins(image: Array) -> Array:
-    """The RGB bin of each pixel, the index into a color table: uint8 (H, W, 3) -> int64 (H, W), 0 to 4095."""
-    red, green, blue = np.moveaxis(image.astype(np.int64) * LEVELS // 256, -1, 0)
-    return (red * LEVELS + green) * LEVELS + blue
 
 
 def evaluate_trained(
