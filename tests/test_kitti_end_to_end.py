@@ -50,7 +50,8 @@ def test_real_frames_are_scored_and_submitted_as_they_are_inferred(
         (tree / "testing" / file).parent.mkdir(parents=True)
         (tree / "testing" / file).symlink_to(REAL / "training" / file)
     (tree / "training").symlink_to(REAL / "training")
-    run, out, archive = tmp_path / "run", tmp_path / "out", tmp_path / "submission.zip"
+    run = tmp_path / "run"
+    out = tmp_path / "out"
     # not by the script, which sets TensorFlow's threads: too late in this process
     places = [f"data.root={tree}", f"data.split_lists={tmp_path}"]
     train(load_config(ROOT / "configs/kitti_road.yaml", [*SETTINGS, *places]), RunPaths.of(run))
@@ -73,8 +74,8 @@ def test_real_frames_are_scored_and_submitted_as_they_are_inferred(
     assert command("evaluate", *folder, "--json", tmp_path / "again.json") == 2  # two frames have no calibration
     assert json.loads((tmp_path / "again.json").read_text())["kitti_road"] == record["kitti_road"]
 
-    command("submit-kitti", "--run", run, "--out", archive, "--partial")
-    with ZipFile(archive) as members:
+    command("submit-kitti", "--run", run, "--out", tmp_path / "submission.zip", "--partial")
+    with ZipFile(tmp_path / "submission.zip") as members:
         assert members.namelist() == ["um_lane_000000.png"]
         members.extractall(tmp_path / "submission")
     assert read_label(tmp_path / "submission/um_lane_000000.png").any()
