@@ -1,4 +1,4 @@
-"""Downloads the archives of published data sets, checks them and unpacks the files that belong to the data set.
+"""Downloads the archives of published data sets and unpacks the files that belong to the data set.
 
 Archives are not trusted: only members that match a pattern are copied, to the place that the pattern gives.
 """
@@ -13,12 +13,12 @@ import struct
 import zlib
 from collections import Counter
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
-from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo, is_zipfile
 
 from tqdm import tqdm
 
@@ -72,10 +72,8 @@ ARCHIVES = {
 def fetch(archive: Archive, to: Path, source: str | None = None) -> Path:
     """Downloads and unpacks a data set into a new folder below `to`, and returns the folder.
 
-    `source` is another address, or a zip on this machine, which is kept; None is the publisher's address.
-
-    Raises:
-        UserError: the folder exists, the download fails, or the archive is not that of the data set.
+    `source` is another address, or a zip on this machine, which is kept. Raises UserError if the folder exists, the
+    download fails, or the archive is not that of the data set.
     """
     folder = to / archive.folder
     source = source or archive.url
@@ -90,7 +88,8 @@ def fetch(archive: Archive, to: Path, source: str | None = None) -> Path:
         return folder
     part = to / f"{archive.folder}.zip.part"
     try:
-        download(source, part)
+        if not is_zipfile(part):  # it is one if unpacking was interrupted
+            download(source, part)
     except UserError as error:
         steps = f"by hand: download {archive.url} with a browser and give the file to the same command with --url"
         raise UserError(str(error), steps) from error
@@ -104,67 +103,56 @@ def fetch(archive: Archive, to: Path, source: str | None = None) -> Path:
 
 
 def download(url: str, part: Path) -> None:
-    """Downloads a zip to `part`; what is there already is kept if the server can send the rest alone.
-
-    Raises:
-        UserError: the server cannot be reached, refuses, sends no zip or too much, or the connection keeps breaking.
-    """
+    """Downloads a zip to `part`, after the bytes that it has if the server can resume; UserError if it fails."""
     reason = ""
     for _ in range(ATTEMPTS):
         have = part.stat().st_size if part.exists() else 0
-        request = Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 (http or https)
         try:
-            with urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310 (http or https)
-                if _save(response, part, start=have if response.status == 206 else 0):
-                    return
+            if receive(url, part, have):
+                return
             reason = f"the connection broke after {part.stat().st_size:,} bytes"
         except HTTPError as error:
             error.close()
             if error.code != 416:
                 raise UserError(f"{url}: the server answers {error.code} {error.reason}; check the address") from error
-            if error.headers["Content-Range"] == f"bytes */{have}":  # there is nothing left to send
-                return
-            part.unlink(missing_ok=True)  # of another archive
+            part.unlink(missing_ok=True)  # it is as long as the archive, and no zip
             reason = "the server cannot resume"
-        except URLError as error:
-            raise UserError(f"{url}: cannot be reached: {error.reason}; check the network") from error
-        except ValueError as error:
-            raise UserError(f"{url}: {error}") from error
+        except (URLError, ValueError) as error:
+            raise UserError(f"{url}: cannot be reached: {error}; check the address and the network") from error
         except (HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
             reason = f"the connection broke ({error or type(error).__name__})"
     raise UserError(f"{url}: {reason}, {ATTEMPTS} times; repeat the command to resume")
 
 
-def _save(response: HTTPResponse, part: Path, start: int) -> bool:
-    """Writes what a server sends after the first `start` bytes of `part`; whether the zip is then complete."""
-    total = None if response.length is None else start + response.length
-    chunk = response.read(CHUNK)
-    if not chunk:
-        raise ConnectionError("nothing sent")
-    if not start and not chunk.startswith(b"PK"):
-        kind = response.headers.get_content_type()
-        raise ValueError(f"is not a zip; the server sends {kind}; open the address in a browser to see why")
-    progress = tqdm(total=total, initial=start, desc=part.stem, unit="B", unit_scale=True, disable=None)
-    with progress, part.open("ab" if start else "wb") as file:
-        while chunk:
-            file.write(chunk)
-            progress.update(len(chunk))
-            if file.tell() > MAX_ARCHIVE_BYTES:
-                raise ValueError(f"has more than {MAX_ARCHIVE_BYTES:,} bytes, as no data set has; check the address")
-            chunk = response.read(CHUNK)
-        return total is None or file.tell() == total
+def receive(url: str, part: Path, have: int) -> bool:
+    """Asks for a zip without its first `have` bytes and writes what is sent; whether `part` is then complete."""
+    request = Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 (http or https)
+    with urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310 (http or https)
+        start = have if response.status == 206 else 0
+        total = None if response.length is None else start + response.length
+        chunk = response.read(CHUNK)
+        if not chunk:
+            raise ConnectionError("nothing sent")
+        if not start and not chunk.startswith(b"PK"):
+            kind = response.headers.get_content_type()
+            raise UserError(f"{url}: is not a zip; the server sends {kind}; open the address in a browser to see why")
+        progress = tqdm(total=total, initial=start, desc=part.stem, unit="B", unit_scale=True, disable=None)
+        with progress, part.open("ab" if start else "wb") as file:
+            while chunk:
+                file.write(chunk)
+                progress.update(len(chunk))
+                if file.tell() > MAX_ARCHIVE_BYTES:
+                    raise UserError(f"{url}: has more than {MAX_ARCHIVE_BYTES:,} bytes, as no data set has")
+                chunk = response.read(CHUNK)
+            return total is None or file.tell() == total
 
 
 def unpack(zipped: Path, archive: Archive, folder: Path) -> None:
-    """Copies the files of a data set from a zip into `folder`, which is created only if all of them are valid.
-
-    Raises:
-        UserError: the file is not a zip, is damaged, or does not hold exactly the files of the data set.
-    """
+    """Copies the files of a data set from a zip into `folder`, which is created only if all are there and valid."""
     try:
         with ZipFile(zipped) as opened, TemporaryDirectory(dir=folder.parent, prefix=PART) as temporary:
             tree = Path(temporary) / "tree"
-            members = _members(opened.infolist(), archive)
+            members = members_of_tree(opened.infolist(), archive)
             for path, member in tqdm(members.items(), "unpack", unit="file", leave=False, disable=None):
                 (tree / path).parent.mkdir(parents=True, exist_ok=True)
                 with opened.open(member) as packed, (tree / path).open("wb") as file:
@@ -178,7 +166,7 @@ def unpack(zipped: Path, archive: Archive, folder: Path) -> None:
         raise UserError(f"{zipped}: {error}; use the archive that the publisher of the data set offers") from error
 
 
-def _members(infos: list[ZipInfo], archive: Archive) -> dict[Path, ZipInfo]:
+def members_of_tree(infos: list[ZipInfo], archive: Archive) -> dict[Path, ZipInfo]:
     """Path in the tree -> member of the zip; ValueError unless the directory of the zip is complete and safe."""
     for name, times in Counter(info.filename for info in infos).items():
         path = PurePosixPath(name)
@@ -194,9 +182,10 @@ def _members(infos: list[ZipInfo], archive: Archive) -> dict[Path, ZipInfo]:
             raise ValueError(f"holds {len(found)} files {ending}; the data set has {count}")
         for info in found:
             target = Path(*PurePosixPath(info.filename).parts[-len(PurePosixPath(pattern).parts) :])
+            kind = stat.S_IFMT(info.external_attr >> 16)
             if target in members:
                 raise ValueError(f"its members {members[target].filename} and {info.filename} are both {target}")
-            if info.is_dir() or stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
+            if info.is_dir() or kind not in (0, stat.S_IFREG):
                 raise ValueError(f"its member {info.filename} is a folder, link or device")
             if info.flag_bits & 1 or info.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
                 raise ValueError(f"its member {info.filename} is encrypted or uses an unusual compression")
