@@ -22,20 +22,29 @@ from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset, FrameFiles
 from fcn.images import read_image
 
 REAL = ROOT / "data" / "CamVid"
+RANDOM = np.random.default_rng(0)
 CLASSES_OF_A_FRAME = np.arange(48, dtype=np.uint8).reshape(6, 8) % (VOID + 1)  # each class and void 4 times
+
+
+def add_frames(root: Path, split: str, names: str = "ab") -> None:
+    """Random pictures of 6 x 8 pixels with every class."""
+    for name in names:
+        picture = Image.fromarray(RANDOM.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+        picture.save(root / split / f"{split}_{name}.png")
+        save_label(root / f"{split}annot/{split}_{name}.png", CLASSES_OF_A_FRAME)
+
+
+def save_label(path: Path, values: object) -> None:
+    Image.fromarray(np.broadcast_to(np.array(values, np.uint8), (6, 8))).save(path)
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """Valid: two frames of 6 x 8 pixels in each of train, val and test."""
-    rng = np.random.default_rng(0)
     for split in ("train", "val", "test"):
         for folder in (split, f"{split}annot"):
             (tmp_path / folder).mkdir()
-        for name in ("a", "b"):
-            picture = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
-            picture.save(tmp_path / split / f"{split}_{name}.png")
-            Image.fromarray(CLASSES_OF_A_FRAME).save(tmp_path / f"{split}annot" / f"{split}_{name}.png")
+        add_frames(tmp_path, split)
     return tmp_path
 
 
@@ -51,7 +60,7 @@ def test_valid_set_has_no_problem_and_its_figures_are_those_counted_by_hand(tree
     reports, found, remarks = check_data(config(tree))
     assert (found, remarks) == ([], [])
     lines = summary(reports).splitlines()
-    assert lines[1].split() == ["train", "2", "6", "x", "8", "(2)"]
+    assert lines[1].split() == ["train", "2", "2", "6", "x", "8", "(2)"]
     assert lines[5].split() == ["Sky", "8.33%", "8.33%", "8.33%"]
     assert lines[16].split() == ["ignored", "8.33%", "8.33%", "8.33%"]
     assert lines[17] == f"class weights by median frequency on train: [{', '.join(['1.0000'] * 11)}]"
@@ -78,7 +87,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], str]] = {
     "valannot/val_a.png": (GRAY_WITH_ALPHA.save, "has mode LA; a label map is an 8-bit gray or palette PNG"),
     "valannot/val_b.png": (Image.new("L", (8, 7)).save, "is 8x7, its image val_b.png 8x6"),
     "test/test_a.png": (GRAY_WITH_ALPHA.save, "has an alpha channel, and training also sees what it hides"),
-    "testannot/test_b.png": (PHOTO_PALETTE.save, "holds 200 in 48 pixels, which is not a class"),
+    "testannot/test_b.png": (PHOTO_PALETTE.save, "holds values that are not a class: 200 (48 px)"),
 }
 
 
@@ -94,21 +103,18 @@ def test_no_mistake_hides_another(tree: Path) -> None:
 def test_same_picture_in_two_splits_is_reported_however_it_is_stored(tree: Path) -> None:
     Image.open(tree / "train/train_b.png").save(tree / "val/val_a.png", compress_level=0)
     shutil.copy(tree / "train/train_b.png", tree / "train/train_a.png")  # twice in one split is no problem
-    (line,) = problems(tree)
-    assert line.startswith(
-        "val/val_a.png: is the same picture as train/train_a.png; frames of train must not be in val"
-    )
+    assert problems(tree) == ["val/val_a.png: is the same picture as train/train_a.png in train; remove one of the two"]
 
 
 def test_frames_all_ignored_and_classes_absent_are_reported(tree: Path) -> None:
-    Image.fromarray(np.full((6, 8), VOID, np.uint8)).save(tree / "trainannot/train_a.png")
+    save_label(tree / "trainannot/train_a.png", VOID)
     for name in ("a", "b"):
-        Image.fromarray(np.where(CLASSES_OF_A_FRAME == 2, 3, CLASSES_OF_A_FRAME)).save(
-            tree / f"valannot/val_{name}.png"
-        )
-    first, second = problems(tree)
-    assert first.startswith("train/train_a.png: every pixel of its label is ignored;")
-    assert second.startswith("val: no pixel is Pole; it cannot be scored: move frames that show it into val")
+        label = np.where(CLASSES_OF_A_FRAME == 2, 3, CLASSES_OF_A_FRAME)
+        save_label(tree / f"valannot/val_{name}.png", label)
+    assert problems(tree) == [
+        "train/train_a.png: every pixel of its label is ignored; remove it, or fix its label",
+        "val: no pixel is Pole; it cannot be scored: move frames that show it into val",
+    ]
 
 
 def test_missing_split_is_a_problem_but_test(tree: Path) -> None:
@@ -170,32 +176,27 @@ def test_command_ends_with_2_and_all_problems_or_with_0(tree: Path, script: Scri
 
 def test_split_without_a_complete_frame_loses_no_problem(tree: Path) -> None:
     for name in ("a", "b"):
-        path = tree / "trainannot" / f"train_{name}.png"
-        path.rename(path.with_name(f"train_{name}_mask.png"))
-    Image.fromarray(np.full((6, 8), 77, np.uint8)).save(tree / "valannot/val_a.png")
+        (tree / f"trainannot/train_{name}.png").rename(tree / f"trainannot/train_{name}_mask.png")
+    save_label(tree / "valannot/val_a.png", 77)
     (tree / "train.txt").write_text("train_a\ntrain_b\n")
-    assert [line.partition(":")[0] for line in problems(tree)] == [
-        "trainannot/train_a.png",
-        "trainannot/train_b.png",
-        "valannot/val_a.png",
-    ]
+    lost = ["trainannot/train_a.png", "trainannot/train_b.png", "valannot/val_a.png"]
+    assert [line.partition(":")[0] for line in problems(tree)] == lost
     reports = check_data(config(tree))[0]
-    assert summary(reports).splitlines()[1] == "train          0  "
+    assert summary(reports).splitlines()[1] == "train          0       0  "
     assert sheet(reports[:1]) is None
 
 
 def test_masks_with_a_common_suffix_are_one_problem_and_are_checked_all_the_same(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
     for index in range(20):
-        Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).save(tmp_path / f"images/{index:02}.jpg")
-        Image.fromarray(CLASSES_OF_A_FRAME % 2).save(tmp_path / f"masks/{index:02}_mask.png")
-    Image.fromarray(np.full((6, 8), 9, np.uint8)).save(tmp_path / "masks/05_mask.png")
+        picture = Image.fromarray(RANDOM.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+        picture.save(tmp_path / f"images/{index:02}.jpg")
+        save_label(tmp_path / f"masks/{index:02}_mask.png", 9 if index == 5 else CLASSES_OF_A_FRAME % 2)
     own = DataConfig(kind="folder", root=str(tmp_path), class_names=("background", "road"))
     reports, (suffix, value), _ = check_data(own)
-    assert suffix == f"{tmp_path}/masks: 20 masks end in _mask: set data.mask_suffix: _mask"
-    assert value.startswith(f"{tmp_path}/masks/05_mask.png: holds 9 in 48 pixels")
+    assert suffix.startswith(f"{tmp_path}/masks: most masks are called NAME_mask.png: set ")
+    assert value.startswith(f"{tmp_path}/masks/05_mask.png: holds values that are not a class: 9 (48 px)")
     assert [len(report.dataset) for report in reports] == [16, 4]
     assert check_data(replace(own, mask_suffix="_mask"))[1] == [value]
 
@@ -237,15 +238,13 @@ def test_crop_that_does_not_fit_the_frames_is_reported_with_one_that_does(
 def test_sheet_shows_up_to_four_valid_frames_of_each_split(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "contact_sheet", lambda frames, _: [image for image, _ in frames])
     (tree / "train/train_a.png").write_bytes(b"")
-    for name in "cdefgh":
-        for folder in ("test", "testannot"):
-            shutil.copy(tree / folder / "test_a.png", tree / folder / f"test_{name}.png")
+    add_frames(tree, "test", "cdefgh")
     assert len(sheet(check_data(config(tree))[0])) == 1 + 2 + 4
 
 
 def test_frame_with_a_broken_label_is_still_compared_and_hides_no_absence(tree: Path) -> None:
     shutil.copy(tree / "train/train_b.png", tree / "val/val_a.png")
-    Image.fromarray(np.full((6, 8), 77, np.uint8)).save(tree / "valannot/val_a.png")
+    save_label(tree / "valannot/val_a.png", 77)
     first, second = problems(tree)  # and no line that val lacks a class: the broken label may show it
-    assert first.startswith("valannot/val_a.png: holds 77 in 48 pixels")
+    assert first.startswith("valannot/val_a.png: holds values that are not a class: 77 (48 px)")
     assert second.startswith("val/val_a.png: is the same picture as train/train_b.png")

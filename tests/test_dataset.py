@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -43,16 +44,6 @@ def read_tiny(index: int) -> tuple[Array, Array]:
 TINY = Dataset("val", CLASSES, ("a", "b", "c"), read_tiny)
 
 
-def test_unmapped_values_are_counted_with_the_place_of_the_first_and_the_fix() -> None:
-    values = np.array([[0, 11], [12, 0], [12, 13]], np.uint8)
-    with pytest.raises(UserError) as caught:
-        map_labels(values, {0: 0, 11: IGNORE}, Path("x.png"), lambda found: f"drop {found}")
-    assert str(caught.value) == (
-        "x.png: holds 12 in 2 pixels, 13 in 1 pixel, which is not a class, "
-        "the first at (row, column) (1, 0); drop [12, 13]"
-    )
-
-
 @given(
     st.dictionaries(st.integers(0, 255), st.integers(0, 255), min_size=1),
     arrays(np.uint8, array_shapes(min_dims=2, max_dims=2)),
@@ -64,7 +55,7 @@ def test_labels_are_what_a_dictionary_gives_or_the_value_is_refused(label_of: di
     np.testing.assert_array_equal(map_labels(valid, label_of, Path("x.png"), str), expected)
     unmapped = sorted(set(values.ravel().tolist()) - label_of.keys())
     if unmapped:
-        with pytest.raises(UserError, match=rf"x.png: holds .*\b{unmapped[0]} in "):
+        with pytest.raises(UserError, match=rf"x.png: holds .* class: {unmapped[0]} \(\d+ px\)"):
             map_labels(values, label_of, Path("x.png"), str)
 
 
@@ -72,7 +63,7 @@ def test_labels_are_what_a_dictionary_gives_or_the_value_is_refused(label_of: di
     ("content", "names"),
     [
         (b"b\n\na \nb\n", ["b", "a"]),
-        (b"/SegNet/val/b.png /SegNet/valannot/b.png\n/x/b 2.png /y/b 2.png\n", ["b", "b 2"]),
+        (b"/SegNet/val/b.png /SegNet/valannot/b.png\n/x/b 2.png /y/b 2.png\r\n", ["b", "b 2"]),
         (b"a.JPG\nother/b.jpeg\nc.tif\nd.v2", ["a", "b", "c.tif", "d.v2"]),
         (b"/x/caf\xe9.png", [os.fsdecode(b"caf\xe9")]),
     ],
@@ -84,16 +75,13 @@ def test_list_gives_each_name_once_without_folder_and_ending(content: bytes, nam
 
 
 def test_list_that_is_missing_empty_or_a_broken_link_is_reported(tmp_path: Path) -> None:
-    path = tmp_path / "val.txt"
-    with pytest.raises(UserError, match=r"val.txt: no such file; the list of val must hold the names of its frames"):
-        listed_names(path, "val")
-    path.write_text("\n")
-    with pytest.raises(UserError, match=r"val.txt: is empty; the list of val must hold"):
-        listed_names(path, "val")
-    path.unlink()
-    path.symlink_to("val.txt")
-    with pytest.raises(UserError, match=r"val.txt: is a broken link or a folder; the list of val must hold"):
-        listed_names(path, "val")
+    (tmp_path / "empty.txt").write_text(" \n")
+    (tmp_path / "link.txt").symlink_to("link.txt")
+    mistakes = {"no.txt": "no such file", "empty.txt": "is empty", "link.txt": "is a broken link or a folder"}
+    for name, mistake in mistakes.items():
+        text = f"{name}: {mistake}; the list of val must hold the names of its frames, one per line"
+        with pytest.raises(UserError, match=re.escape(text)):
+            listed_names(tmp_path / name, "val")
 
 
 def test_rotated_image_or_label_map_of_a_data_set_is_refused(tmp_path: Path) -> None:
@@ -111,9 +99,9 @@ def test_rotated_image_or_label_map_of_a_data_set_is_refused(tmp_path: Path) -> 
 
 
 def test_road_labels_joins_the_road_classes_and_keeps_ignored_pixels() -> None:
-    view = road_labels(TINY)
-    assert view.classes == BACKGROUND_AND_ROAD
-    np.testing.assert_array_equal(view.read(1)[1], [[0, 1], [1, IGNORE], [0, 1]])
+    road = road_labels(TINY)
+    assert road.classes == BACKGROUND_AND_ROAD
+    np.testing.assert_array_equal(road.read(1)[1], [[0, 1], [1, IGNORE], [0, 1]])
 
 
 @pytest.mark.parametrize(("cache_megabytes", "reads"), [(0, [0, 1, 2, 0, 1, 2]), (5, [0, 1, 2, 2])])
@@ -134,28 +122,21 @@ def test_cache_keeps_frames_until_it_is_full(cache_megabytes: int, reads: list[i
 
 
 def test_check_names_every_bad_frame_of_every_split() -> None:
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError, match=r"^frame 2: is bad\nframe 2: is bad$"):
         check_frames([TINY, TINY])
-    assert str(caught.value) == "frame 2: is bad\nframe 2: is bad"
 
 
 def test_fingerprint_sees_pixels_labels_names_and_order() -> None:
-    def make_one(names: str = "ab", image: int = 0, label: int = 0, swap: bool = False) -> Dataset:
+    def fingerprint(names: str = "ab", image: int = 0, label: int = 0, swap: bool = False) -> str:
         def read(index: int) -> tuple[Array, Array]:
             index = 1 - index if swap else index
             return np.full((2, 2, 3), index + image, np.uint8), np.full((2, 2), label, np.uint8)
 
-        return Dataset("val", CLASSES, tuple(names), read)
+        return check_frames([Dataset("val", CLASSES, tuple(names), read)])
 
-    changed = [make_one(), make_one("ac"), make_one(image=1), make_one(label=1), make_one(swap=True)]
-    assert len({check_frames([dataset]) for dataset in changed}) == len(changed)
-    assert check_frames([make_one()]) == check_frames([make_one()])
-    assert check_frames([make_one("a\udce9")]) != check_frames([make_one()])  # a name that is not UTF-8
-
-
-def test_unknown_splits_are_refused() -> None:
-    with pytest.raises(UserError, match="split 'dev': is not one of train, val, test"):
-        open_split(DataConfig(), "dev")
+    changed = [fingerprint("ac"), fingerprint(image=1), fingerprint(label=1), fingerprint(swap=True)]
+    changed.append(fingerprint("a\udce9"))  # a name that is not UTF-8
+    assert len({fingerprint(), fingerprint(), *changed}) == 1 + len(changed)
 
 
 @pytest.mark.parametrize("labels", ["road", "all"])
@@ -165,3 +146,5 @@ def test_classes_are_known_without_reading_files(labels: str) -> None:
         assert open_split(config, split).classes == classes_of(config)
     names = [one.name for one in classes_of(DataConfig(kind="camvid", root="nowhere", labels=labels))]
     assert names[:2] == (["background", "road"] if labels == "road" else ["Sky", "Building"])
+    with pytest.raises(UserError, match="split 'dev': is not one of train, val, test"):
+        open_split(DataConfig(), "dev")

@@ -71,12 +71,9 @@ def test_red_is_background_magenta_road_and_black_ignored(tree: Path) -> None:
         image, label = open_split(config_of(tree, labels=labels), "train").read(0)
         assert (image.shape, image.dtype, label.dtype) == ((2, 3, 3), np.uint8, np.uint8)
         np.testing.assert_array_equal(label, LABEL)
-
-
-def test_lane_truth_is_another_file(tree: Path) -> None:
-    split = open_split(config_of(tree, kitti_truth="um_lane"), "val")
-    assert split.names == ("um_000079",)
-    np.testing.assert_array_equal(split.read(0)[1], 1 - LABEL % 2)
+    lane = open_split(config_of(tree, kitti_truth="um_lane"), "val")  # is another file
+    assert lane.names == ("um_000079",)
+    np.testing.assert_array_equal(lane.read(0)[1], 1 - LABEL % 2)
 
 
 def test_test_frames_are_ignored_all_over(tree: Path) -> None:
@@ -98,7 +95,7 @@ def test_every_other_color_is_refused_with_its_place(color: tuple[int, int, int]
     pixels[1, 1:] = color
     write_image(path, pixels)
     assert mistake(tree).startswith(
-        f"training/gt_image_2/um_road_000079.png: holds {list(color)} in 2 pixels, which is not a class, "
+        f"training/gt_image_2/um_road_000079.png: holds values that are not a class: {list(color)} (2 px), "
         "the first at (row, column) (1, 1); legal are red (not road), magenta (road) and black (ignored)"
     )
 
@@ -146,20 +143,20 @@ def test_lists_name_the_frames_of_a_part_in_their_order(tree: Path) -> None:
 def test_frames_of_different_sizes_make_one_batch(tree: Path) -> None:
     from fcn.training.pipeline import plan_phases, training_batches
 
-    write_image(tree / "training/image_2/um_000078.png", np.zeros((5, 4, 3), np.uint8))
-    write_image(tree / "training/gt_image_2/um_road_000078.png", np.zeros((5, 4, 3), np.uint8))
+    for file in ("image_2/um_000078.png", "gt_image_2/um_road_000078.png"):
+        write_image(tree / "training" / file, np.zeros((5, 4, 3), np.uint8))
     (tree / "train.txt").write_text("um_000078\num_000079\n")
     split = open_split(config_of(tree, split_lists=str(tree)), "train")
-    recipe = AugmentConfig(crop_size=(4, 4))
-    ((images, labels),) = training_batches(split.read, len(split), plan_phases(ProgressiveConfig(), recipe, 2, 1), 0)
+    phases = plan_phases(ProgressiveConfig(), AugmentConfig(crop_size=(4, 4)), 2, 1)
+    ((images, labels),) = training_batches(split.read, len(split), phases, 0)
     assert (images.shape, labels.shape) == ((2, 4, 4, 3), (2, 4, 4))
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="data/kitti_road is not there (data/README.md tells how to get it)")
 def test_real_truth_holds_road_background_and_ignored_pixels() -> None:
-    config, values = config_of(REAL, kitti_truth="um_lane"), set()
+    values: set[int] = set()
     for number in range(11):
-        label = decode_label(config, REAL / f"training/gt_image_2/um_lane_{number:06d}.png")
+        label = decode_label(LANE_CONFIG, REAL / f"training/gt_image_2/um_lane_{number:06d}.png")
         assert label.shape == (375, 1242)
         values |= set(np.unique(label).tolist())
     assert values == {0, 1, IGNORE}

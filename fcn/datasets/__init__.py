@@ -1,14 +1,4 @@
-"""The data sets: each opens a split as a `Dataset`.
-
-To add one, write a module in this folder with
-
-    CLASSES                             its classes, a tuple of SegmentationClass
-    frame_files(config, split)          the files of the split's frames; raises UserError (`require_files` helps)
-    decode_label(config, path)          a label map as uint8 (H, W) of class indices and IGNORE; raises UserError
-
-and add its line to DATASETS below, its name to `kind` in `fcn/config/settings.py`, a YAML file in `configs/` and a
-test. Two modules differ: `folder` has its classes from the config, `synthetic` generates frames without files.
-"""
+"""The data sets: each opens a split as a `Dataset`. docs/layout.md says how to add one."""
 
 from __future__ import annotations
 
@@ -35,12 +25,7 @@ DATASETS = {"synthetic": synthetic, "camvid": camvid, "kitti_road": kitti_road, 
 
 
 def open_split(config: DataConfig, split: str, files: Sequence[FrameFiles] | None = None) -> Dataset:
-    """Opens a split with the configured labels. Files are looked for, not yet read.
-
-    Args:
-        config: of the data set.
-        split: one of SPLITS.
-        files: the frames to open; None for all frames of the split.
+    """Opens a split, or the given frames of it, with the configured labels. Files are looked for, not yet read.
 
     Raises:
         UserError: the split has no such name, or the data set's folder is not as it should be.
@@ -55,21 +40,14 @@ def open_split(config: DataConfig, split: str, files: Sequence[FrameFiles] | Non
         if files is None:
             files = module.frame_files(config, split)
         classes = classes_of(replace(config, labels="all"))
-        dataset = open_files(config, split, classes, files, module.decode_label)
+        dataset = open_files(split, classes, files, config=config, decode_label=module.decode_label)
     if config.labels == "road":
         dataset = road_labels(dataset)
     return cached(dataset, config.cache_megabytes)
 
 
 def open_for_training(config: DataConfig) -> tuple[Dataset, Dataset, str]:
-    """Opens the splits train and val and reads every frame once.
-
-    Returns:
-        Both splits and the fingerprint of their frames, as `check_frames` gives it.
-
-    Raises:
-        UserError: as `open_split`; or a line for each invalid frame.
-    """
+    """The splits train and val and the fingerprint of their frames; UserError as `open_split` and `check_frames`."""
     training = open_split(config, "train")
     validation = open_split(config, "val")
     return training, validation, check_frames([training, validation])

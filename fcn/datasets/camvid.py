@@ -10,6 +10,7 @@ all frames of its folder count.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from fcn.config.settings import DataConfig
@@ -35,35 +36,26 @@ LABEL_OF = {**{index: index for index in range(VOID)}, VOID: IGNORE}
 
 
 def decode_label(config: DataConfig, path: Path) -> Array:
-    """Reads an annotation as uint8 (H, W) of class indices and IGNORE; UserError as `read_label` and `map_labels`."""
+    """An annotation as uint8 (H, W) of class indices and IGNORE; UserError as `read_label` and `map_labels`."""
     fix = f"legal are 0 to {VOID}: is it a mask of another data set, or resized with interpolation?"
     return map_labels(read_label(path, config.max_megapixels), LABEL_OF, path, lambda _: fix)
 
 
-def frame_files(config: DataConfig, split: str) -> list[FrameFiles]:
-    """Files of the frames of a split.
-
-    Raises:
-        UserError: a folder is missing or empty, or data.held_out leaves the split without frames.
-        IncompleteSplitError: images or annotations are missing.
-    """
-    if config.held_out is None or split == "test":
-        frames = _frames_in(Path(str(config.root)), split)
-    else:
-        both = [frame for part in ("train", "val") for frame in _frames_in(Path(str(config.root)), part)]
-        frames = [frame for frame in both if frame.name.startswith(config.held_out) == (split == "val")]
+def frame_files(config: DataConfig, split: str) -> Sequence[FrameFiles]:
+    """Files of the frames of a split; UserError for missing folders, images, annotations and an empty split."""
+    held_out = config.held_out if split != "test" else None
+    frames = []
+    for part in [split] if held_out is None else ["train", "val"]:
+        images = Path(str(config.root)) / part
+        annotations = images.with_name(f"{part}annot")
+        names_file = images.with_name(f"{part}.txt")
+        fix = f"data.root must hold {part}/ and {part}annot/: see data/README.md"
+        names = sorted({path.stem for path in pictures_in(images, fix) + pictures_in(annotations, fix)})
+        if os.path.lexists(names_file):  # a broken link is not the same as no list
+            names = listed_names(names_file, part)
+        frames += [FrameFiles(name, images / f"{name}.png", annotations / f"{name}.png") for name in names]
+    if held_out is not None:
+        frames = [frame for frame in frames if frame.name.startswith(held_out) == (split == "val")]
         if not frames:
-            which = "no frame's name begins" if split == "val" else "every frame's name begins"
-            raise UserError(f"data.held_out: {which} with {config.held_out!r}; name a drive, such as 0006R0")
+            raise UserError(f"data.held_out: {held_out!r} leaves no frame for {split}; name a drive, such as 0006R0")
     return require_files(frames, fix="restore it, or remove the frame's other file and its line in the list")
-
-
-def _frames_in(root: Path, split: str) -> list[FrameFiles]:
-    """The frames in the folders of a split, some of whose files may be missing; UserError as `frame_files`."""
-    fix = f"data.root must hold {split}/ and {split}annot/: see data/README.md"
-    images = root / split
-    annotations = root / f"{split}annot"
-    names = sorted({path.stem for path in pictures_in(images, fix) + pictures_in(annotations, fix)})
-    if os.path.lexists(root / f"{split}.txt"):  # a broken link is not the same as no list
-        names = listed_names(root / f"{split}.txt", split)
-    return [FrameFiles(name, images / f"{name}.png", annotations / f"{name}.png") for name in names]

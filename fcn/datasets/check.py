@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import prod, sqrt
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -32,45 +33,35 @@ CROP_PIXELS = 320 * 448  # as in configs/camvid.yaml; memory and time of a step 
 SMALL_CROP = 0.6  # of the crop's height and width, for the progressive phase
 
 
-@dataclass(frozen=True)
-class FrameStats:
-    """Statistics of a frame; so small that memory does not grow with the pixels.
+class FrameStats(NamedTuple):
+    """Statistics of a frame; so small that memory does not grow with the pixels."""
 
-    Attributes:
-        size: (height, width) in pixels.
-        digest: SHA-256 of the decoded image.
-        counts: pixels of each class, int64 (C,); (0,) where the label is invalid.
-    """
-
-    size: tuple[int, int]
-    digest: bytes
-    counts: Array
+    size: tuple[int, int]  # (height, width) in pixels
+    digest: bytes  # SHA-256 of the decoded image
+    counts: Array  # pixels of each class, int64 (C,); (0,) if the label is invalid
 
 
 @dataclass(frozen=True)
 class SplitReport:
-    """A split after reading.
-
-    Attributes:
-        dataset: its frames that have both files.
-        stats: statistics of each frame; None where its image cannot be read.
-    """
+    """A split after reading: its frames that have both files, and their statistics, None where no image can be read."""
 
     dataset: Dataset
     stats: list[FrameStats | None]
 
     @property
-    def valid(self) -> list[FrameStats]:
-        """Statistics of the valid frames."""
-        return [one for one in self.stats if one and one.counts.size]
+    def valid(self) -> dict[int, FrameStats]:
+        """Index -> statistics of the valid frames."""
+        return {index: one for index, one in enumerate(self.stats) if one and one.counts.size}
+
+    def shares(self) -> list[float]:
+        """Share of each class in the pixels of the valid frames; then that of ignored pixels."""
+        pixels = sum(prod(one.size) for one in self.valid.values())
+        shares = np.sum([one.counts for one in self.valid.values()], axis=0) / pixels
+        return [*shares, 1 - shares.sum()]
 
 
 def check_data(config: DataConfig) -> tuple[list[SplitReport], list[str], list[str]]:
-    """Reads every frame of every split on all cores.
-
-    Returns:
-        The splits; a line for each problem; a line for each remark that is not a problem.
-    """
+    """Reads every frame on all cores: the splits, a line for each problem, and a line for each other remark."""
     config = replace(config, cache_megabytes=0)  # each frame is read once
     reports: list[SplitReport] = []
     problems: list[str] = []
@@ -96,7 +87,7 @@ def check_data(config: DataConfig) -> tuple[list[SplitReport], list[str], list[s
                 problems += found
         problems += missing_classes(report)
         reports.append(report)
-    problems += _shared_frames(reports)
+    problems += shared_frames(reports)
     return reports, list(dict.fromkeys(problems)), remarks  # train and val may report the same folder
 
 
@@ -117,10 +108,10 @@ def frame_stats(config: DataConfig, dataset: Dataset, index: int) -> tuple[Frame
         image, label = dataset.read(index)
         counts = count_classes(label, len(dataset.classes))
         if label.min() == IGNORE and dataset.has_ground_truth:
-            rule = "it can be neither learned from nor scored"
-            problems.append(f"{name}: every pixel of its label is ignored; {rule}: remove it, or fix its label")
+            problems.append(f"{name}: every pixel of its label is ignored; remove it, or fix its label")
     except UserError as error:
-        image, problems = _read_separately(config, dataset.files[index], str(error))
+        image, problems = _read_separately(config, dataset.files[index])
+        problems = problems or [str(error)]  # each file is valid by itself
         if image is None:
             return None, problems
     if dataset.files and png_color_type(dataset.files[index].image) in PNG_WITH_ALPHA:
@@ -129,20 +120,20 @@ def frame_stats(config: DataConfig, dataset: Dataset, index: int) -> tuple[Frame
     return FrameStats(image.shape[:2], digest, counts), problems
 
 
-def _read_separately(config: DataConfig, frame: FrameFiles, mistake: str) -> tuple[Array | None, list[str]]:
-    """The image if it can be read, and a line for each invalid file; the given mistake if each is valid by itself."""
+def _read_separately(config: DataConfig, frame: FrameFiles) -> tuple[Array | None, list[str]]:
+    """The image if it can be read, and a line for each file that is invalid by itself."""
     image = None
-    lines = []
+    problems = []
     try:
         image = read_image(frame.image, config.max_megapixels, turn=False)
     except UserError as error:
-        lines.append(str(error))
-    if frame.label != frame.image:
-        try:
+        problems.append(str(error))
+    try:
+        if frame.label != frame.image:
             DATASETS[config.kind].decode_label(config, frame.label)
-        except UserError as error:
-            lines.append(str(error))
-    return image, lines or [mistake]
+    except UserError as error:
+        problems.append(str(error))
+    return image, problems
 
 
 def _image_name(dataset: Dataset, index: int) -> str:
@@ -151,68 +142,50 @@ def _image_name(dataset: Dataset, index: int) -> str:
 
 
 def missing_classes(report: SplitReport) -> list[str]:
-    """A line for each class without pixels in a split with ground truth."""
-    complete = len(report.valid) == len(report.dataset) > 0  # else an invalid frame may show the class
-    if not complete or not report.dataset.has_ground_truth:
+    """A line for each class without pixels in a split with ground truth, if no invalid frame may show it."""
+    if not len(report.valid) == len(report.dataset) > 0 or not report.dataset.has_ground_truth:
         return []
     split = report.dataset.split
-    total = np.sum([one.counts for one in report.valid], axis=0)
-    names = [one.name for one, count in zip(report.dataset.classes, total, strict=True) if not count]
+    names = [one.name for one, share in zip(report.dataset.classes, report.shares(), strict=False) if not share]
     problem = "it cannot be learned" if split == "train" else "it cannot be scored"
     return [f"{split}: no pixel is {name}; {problem}: move frames that show it into {split}" for name in names]
 
 
-def _shared_frames(reports: list[SplitReport]) -> list[str]:
+def shared_frames(reports: Sequence[SplitReport]) -> list[str]:
     """A line for each image that an earlier split has too."""
     first: dict[bytes, tuple[str, str]] = {}
     lines = []
     for report in reports:
         split = report.dataset.split
         for index, stats in enumerate(report.stats):
-            if stats is None:
-                continue
-            name = _image_name(report.dataset, index)
-            other, other_name = first.setdefault(stats.digest, (split, name))
-            if other != split and other_name == name:
-                lines.append(f"{name}: is in {other} and in {split}; remove it from one of the two lists")
-            elif other != split:
-                lines.append(
-                    f"{name}: is the same picture as {other_name}; frames of {other} must not be in {split}: "
-                    "remove one of the two"
-                )
+            if stats is not None:
+                name = _image_name(report.dataset, index)
+                other, other_name = first.setdefault(stats.digest, (split, name))
+                if other != split:
+                    lines.append(f"{name}: is the same picture as {other_name} in {other}; remove one of the two")
     return lines
 
 
 def summary(reports: Sequence[SplitReport]) -> str:
     """Tables of frames and sizes and of the share of each class in the pixels, and the class weights of train."""
-    lines = [f"{'split':<8}{'frames':>8}  height x width"]
+    lines = [f"{'split':<8}{'frames':>8}{'valid':>8}  height x width"]
     for report in reports:
-        sizes = Counter(one.size for one in report.valid).most_common()
+        sizes = Counter(one.size for one in report.valid.values()).most_common()
         shown = [f"{height} x {width} ({count})" for (height, width), count in sizes[:SIZES]]
         if len(sizes) > SIZES:
             shown.append(f"{len(sizes) - SIZES} other sizes")
-        lines.append(f"{report.dataset.split:<8}{len(report.dataset):>8}  {', '.join(shown)}")
+        counts = f"{len(report.dataset):>8}{len(report.valid):>8}"
+        lines.append(f"{report.dataset.split:<8}{counts}  {', '.join(shown)}")
+
     scored = [report for report in reports if report.dataset.has_ground_truth and report.valid]
-    for report in scored:
-        if len(report.valid) < len(report.dataset):
-            lines.append(f"below, {report.dataset.split} means its {len(report.valid)} valid frames")
-    if not scored:
-        return "\n".join(lines)
-
-    # shares of the classes, a column for each split
-    names = [*(one.name for one in scored[0].dataset.classes), "ignored"]
-    width = max(map(len, names)) + 2
-    columns = []
-    for report in scored:
-        share = np.sum([one.counts for one in report.valid], axis=0) / sum(prod(one.size) for one in report.valid)
-        columns.append([*share, 1 - share.sum()])
-    lines.append(" " * width + "".join(f"{report.dataset.split:>9}" for report in scored))
-    for name, row in zip(names, zip(*columns, strict=True), strict=True):
-        lines.append(f"{name:<{width}}" + "".join(f"{share:>9.2%}" for share in row))
-
-    if scored[0].dataset.split == "train":
-        valid = scored[0].valid
-        weights = median_frequency([one.counts for one in valid], [prod(one.size) for one in valid])
+    if scored:
+        names = ["", *(one.name for one in scored[0].dataset.classes), "ignored"]
+        columns = [[report.dataset.split, *(f"{share:.2%}" for share in report.shares())] for report in scored]
+        width = max(map(len, names)) + 2
+        for name, row in zip(names, zip(*columns, strict=True), strict=True):
+            lines.append(f"{name:<{width}}" + "".join(f"{text:>9}" for text in row))
+    if scored and scored[0].dataset.split == "train":
+        weights = median_frequency((one.counts, prod(one.size)) for one in scored[0].valid.values())
         listed = ", ".join(f"{weight:.4f}" for weight in weights)
         lines.append(f"class weights by median frequency on train: [{listed}]")
     return "\n".join(lines)
@@ -224,7 +197,7 @@ def crop_remark(reports: Sequence[SplitReport], augment: AugmentConfig, progress
     A crop does not fit if it is higher or wider than the median frame, which pads it with ignored pixels, or has less
     than half of the pixels of the suggested one, so that the network sees only details.
     """
-    sizes = [one.size for report in reports if report.dataset.split == "train" for one in report.valid]
+    sizes = [one.size for report in reports if report.dataset.split == "train" for one in report.valid.values()]
     if not sizes:
         return None
     height, width = np.median(sizes, axis=0).tolist()
@@ -252,7 +225,7 @@ def sheet(reports: Sequence[SplitReport]) -> Array | None:
     """Contact sheet of some valid frames of each split, uint8 RGB; None if there are none."""
     chosen: list[tuple[Dataset, int]] = []
     for report in reports:
-        valid = [index for index, stats in enumerate(report.stats) if stats and stats.counts.size]
+        valid = list(report.valid)
         chosen += [(report.dataset, valid[position]) for position in evenly_spaced(len(valid), SHEET_FRAMES)]
     if not chosen:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -13,11 +13,7 @@ from fcn.images import Array
 
 
 def class_weights(config: TrainConfig, training: Dataset) -> tuple[float, ...]:
-    """The configured loss weight of each class; reads every frame for `median_frequency`.
-
-    Raises:
-        UserError: the config gives another number of weights than there are classes.
-    """
+    """The configured loss weight of each class; UserError if another number of weights than of classes is given."""
     classes = len(training.classes)
     if config.class_weights == "none":
         return (1.0,) * classes
@@ -27,13 +23,9 @@ def class_weights(config: TrainConfig, training: Dataset) -> tuple[float, ...]:
             names = ", ".join(one.name for one in training.classes)
             raise UserError(f"train.given_class_weights: has {given} weights; write one for each of {classes}: {names}")
         return config.given_class_weights
-    counts = []
-    pixels = []
-    for index in range(len(training)):
-        _, label = training.read(index)
-        counts.append(count_classes(label, classes))
-        pixels.append(label.size)
-    return tuple(float(weight) for weight in median_frequency(counts, pixels) ** config.class_weight_power)
+    labels = (training.read(index)[1] for index in range(len(training)))
+    weights = median_frequency([(count_classes(label, classes), label.size) for label in labels])
+    return tuple(float(weight) for weight in weights**config.class_weight_power)
 
 
 def count_classes(label: Array, classes: int) -> Array:
@@ -41,19 +33,15 @@ def count_classes(label: Array, classes: int) -> Array:
     return np.bincount(label.reshape(-1), minlength=256)[:classes].copy()
 
 
-def median_frequency(counts: Sequence[Array], pixels: Sequence[int]) -> Array:
+def median_frequency(frames: Iterable[tuple[Array, int]]) -> Array:
     """Class weights float64 (C,) by median frequency balancing (Eigen and Fergus 2015); 1 for a class without pixels.
 
-    The frequency of a class is its share of all pixels, ignored ones too, of the frames that show it.
-
-    Args:
-        counts: pixels of each class (C,) in each frame.
-        pixels: all pixels of each frame.
+    A frame is given by the pixels of each class (C,) and the number of all its pixels. The frequency of a class is its
+    share of all pixels, ignored ones too, of the frames that show it.
     """
-    by_frame = np.array(counts)
-    frame_pixels = np.array(pixels)[:, np.newaxis]
-    seen = by_frame.any(axis=0)
-    frequency = by_frame.sum(axis=0)[seen] / (frame_pixels * (by_frame > 0)).sum(axis=0)[seen]
-    weights = np.ones(by_frame.shape[1])
+    counts, pixels = (np.array(numbers) for numbers in zip(*frames, strict=True))
+    seen = counts.sum(axis=0) > 0
+    frequency = counts.sum(axis=0)[seen] / (pixels @ (counts > 0))[seen]
+    weights = np.ones(len(seen))
     weights[seen] = np.median(frequency) / frequency
     return weights

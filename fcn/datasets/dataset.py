@@ -45,20 +45,15 @@ class IncompleteSplitError(UserError):
 class Dataset:
     """A split of a data set.
 
-    Attributes:
-        split: "train", "val" or "test".
-        classes: the meaning of each label index.
-        names: names of the frames, unique and safe as file stems.
-        read: index -> (image uint8 (H, W, 3), label uint8 (H, W) of class indices and IGNORE). The same arrays for the
-            same index, always; raises UserError for an invalid frame. Called from several threads.
-        files: files of each frame; empty where frames are generated.
+    `read` gives the image uint8 (H, W, 3) and the label uint8 (H, W) of class indices and IGNORE of an index, always
+    the same arrays, from any thread. It raises UserError for an invalid frame.
     """
 
-    split: str
-    classes: tuple[SegmentationClass, ...]
-    names: tuple[str, ...]
+    split: str  # "train", "val" or "test"
+    classes: tuple[SegmentationClass, ...]  # the meaning of each label index
+    names: tuple[str, ...]  # of the frames, unique and safe as file stems
     read: Callable[[int], tuple[Array, Array]]
-    files: tuple[FrameFiles, ...] = ()
+    files: tuple[FrameFiles, ...] = ()  # of each frame; empty if frames are generated
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -66,16 +61,12 @@ class Dataset:
 
     @property
     def has_ground_truth(self) -> bool:
-        """False where frames are published without: their image stands for their label map."""
+        """False if no frame has a label map of its own."""
         return not self.files or any(frame.image != frame.label for frame in self.files)
 
 
 def pictures_in(folder: Path, fix: str) -> list[Path]:
-    """PNG and JPEG files of a folder by their ending, sorted, without hidden ones, which other systems leave behind.
-
-    Raises:
-        UserError: there is no such folder or no such file, with the `fix`.
-    """
+    """PNG and JPEG files of a folder, sorted, without hidden ones; UserError with the `fix` if there are none."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; {fix}")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.name[0] != ".")
@@ -84,51 +75,46 @@ def pictures_in(folder: Path, fix: str) -> list[Path]:
     return files
 
 
-def require_files(frames: Sequence[FrameFiles], fix: str, mistakes: Sequence[str] = ()) -> list[FrameFiles]:
-    """The frames, if each has its image and its label map.
-
-    Raises:
-        IncompleteSplitError: the `mistakes` that were found before, then a line with the `fix` for each missing file.
-    """
+def require_files(frames: Sequence[FrameFiles], fix: str, mistakes: Sequence[str] = ()) -> Sequence[FrameFiles]:
+    """The frames; IncompleteSplitError with the `mistakes` found before and a line for each missing file."""
     paths = dict.fromkeys(path for frame in frames for path in (frame.image, frame.label))
-    missing = {path for path in paths if not path.is_file()}
-    lines = [*mistakes, *(f"{path}: is missing; {fix}" for path in paths if path in missing)]
+    missing = [path for path in paths if not path.is_file()]
+    lines = [*mistakes, *(f"{path}: is missing; {fix}" for path in missing)]
     if lines:
-        raise IncompleteSplitError([one for one in frames if not {one.image, one.label} & missing], *lines)
-    return list(frames)
+        lost = set(missing)
+        raise IncompleteSplitError([frame for frame in frames if lost.isdisjoint(frame[1:])], *lines)
+    return frames
 
 
 def listed_names(path: Path, split: str) -> list[str]:
-    """Names in the list of a split, in its order and each once.
+    """Names in the list of a split, in its order and each once; UserError if there are none.
 
-    A line is a name or starts with the path of an image; its folder, which may be one of another machine, does not
-    count, and neither does its ending.
-
-    Raises:
-        UserError: the list is missing or empty.
+    A line is a name, or starts with the path of an image, whose folder and ending do not count.
     """
+    rule = f"the list of {split} must hold the names of its frames, one per line"
     if not path.is_file():
-        broken = "is a broken link or a folder" if os.path.lexists(path) else "no such file"
-        raise UserError(f"{path}: {broken}; the list of {split} must hold the names of its frames, one per line")
-    text = path.read_text(encoding="utf-8", errors="surrogateescape")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    images = [FIRST_IMAGE.fullmatch(line) for line in lines]
-    stems = [image[1] if image else line for image, line in zip(images, lines, strict=True)]
-    if not stems:
-        raise UserError(f"{path}: is empty; the list of {split} must hold the names of its frames, one per line")
-    return list(dict.fromkeys(Path(stem).name for stem in stems))
+        raise UserError(
+            f"{path}: {'is a broken link or a folder' if os.path.lexists(path) else 'no such file'}; {rule}"
+        )
+    names = []
+    for line in path.read_text(encoding="utf-8", errors="surrogateescape").split("\n"):
+        image = FIRST_IMAGE.fullmatch(line.strip())
+        names.append(Path(image[1] if image else line.strip()).name)
+    if not any(names):
+        raise UserError(f"{path}: is empty; {rule}")
+    return list(dict.fromkeys(filter(None, names)))
 
 
 def open_files(
-    config: DataConfig,
     split: str,
     classes: tuple[SegmentationClass, ...],
     files: Sequence[FrameFiles],
+    config: DataConfig,
     decode_label: Callable[[DataConfig, Path], Array],
 ) -> Dataset:
-    """Opens frames that are files; the label of a frame without ground truth is all IGNORE.
+    """A split of frames that are files; the label of a frame without ground truth is all IGNORE.
 
-    Reading one raises UserError where a file cannot be read or is rotated, the sizes differ, or as `decode_label` says.
+    Reading a frame raises UserError if a file cannot be read or is rotated, or the sizes of the two differ.
     """
 
     def read(index: int) -> tuple[Array, Array]:
@@ -138,9 +124,9 @@ def open_files(
             return image, np.full(image.shape[:2], IGNORE, np.uint8)
         label = decode_label(config, label_file)
         if label.shape != image.shape[:2]:
-            sizes = [f"{array.shape[1]}x{array.shape[0]}" for array in (label, image)]
+            label_size, image_size = (f"{array.shape[1]}x{array.shape[0]}" for array in (label, image))
             raise UserError(
-                f"{label_file}: is {sizes[0]}, its image {image_file.name} {sizes[1]} (width x height); "
+                f"{label_file}: is {label_size}, its image {image_file.name} {image_size} (width x height); "
                 "a label map must have the size of its image"
             )
         return image, label
@@ -150,22 +136,15 @@ def open_files(
 
 
 def read_colors(path: Path, max_megapixels: int) -> Array:
-    """Reads a label map of colors instead of indices, as numbers 0xRRGGBB: uint32 (H, W).
-
-    Raises:
-        UserError: as `read_image`; or the file is a JPEG or has an alpha channel.
-    """
+    """A label map of colors as numbers 0xRRGGBB, uint32 (H, W); UserError as `read_image`, for JPEG and for alpha."""
     colors = read_image(path, max_megapixels, turn=False)
     color_type = png_color_type(path)
     if color_type is None:
         raise UserError(f"{path}: is a JPEG; its compression changes labels: save label maps as PNG")
     if color_type & 4:
         raise UserError(f"{path}: has an alpha channel, which may hide colors; save label maps without one")
-    numbers = colors[..., 0].astype(np.uint32)
-    for channel in (1, 2):  # in place, as a mask may be large
-        numbers <<= 8
-        numbers |= colors[..., channel]
-    return numbers
+    red, green, blue = (colors[..., channel].astype(np.uint32) for channel in range(3))
+    return red << 16 | green << 8 | blue
 
 
 def png_color_type(path: Path) -> int | None:
@@ -179,16 +158,9 @@ def png_color_type(path: Path) -> int | None:
 
 
 def map_labels(values: Array, label_of: dict[int, int], path: Path, fix: Callable[[list[Any]], str]) -> Array:
-    """The label of each value of a file: uint8 (H, W).
+    """The labels uint8 (H, W) of the values of a file: uint8 (H, W), or colors uint32 (H, W) as of `read_colors`.
 
-    Args:
-        values: uint8 (H, W), or uint32 colors as `read_colors` returns them.
-        label_of: value -> class index or IGNORE.
-        path: of the file.
-        fix: unmapped values, colors as lists -> how to fix them, the end of the error.
-
-    Raises:
-        UserError: with the unmapped values, the pixels of each and the place of the first.
+    Raises UserError for values that `label_of` lacks, with what `fix` returns for them (colors as lists).
     """
     labels = np.full(values.shape, -1, np.int16)
     for value, label in label_of.items():
@@ -196,13 +168,14 @@ def map_labels(values: Array, label_of: dict[int, int], path: Path, fix: Callabl
     if labels.min() < 0:
         unmapped, counts = np.unique(values[labels < 0], return_counts=True)
         found = [list(value.to_bytes(3)) if values.dtype == np.uint32 else value for value in unmapped.tolist()]
-        pixels = [f"{count:,} pixels" if count > 1 else "1 pixel" for count in counts.tolist()]
-        listed = [f"{value} in {text}" for value, text in zip(found, pixels, strict=True)]
-        text = ", ".join(listed[:MAX_LISTED]) + ", which is not a class"
+        listed = [f"{value} ({count:,} px)" for value, count in zip(found, counts.tolist(), strict=True)]
         if len(listed) > MAX_LISTED:
-            text = f"{len(listed)} values that are not a class, such as {', '.join(listed[:MAX_LISTED])}"
+            listed = [*listed[:MAX_LISTED], f"and {len(listed) - MAX_LISTED} more"]
         first = tuple(np.argwhere(labels < 0)[0].tolist())
-        raise UserError(f"{path}: holds {text}, the first at (row, column) {first}; {fix(found)}")
+        raise UserError(
+            f"{path}: holds values that are not a class: {', '.join(listed)}, the first at (row, column) {first}; "
+            f"{fix(found)}"
+        )
     return labels.astype(np.uint8)
 
 
@@ -228,9 +201,9 @@ def cached(dataset: Dataset, cache_megabytes: int) -> Dataset:
         if index in kept:
             return kept[index]
         image, label = dataset.read(index)
-        if image.nbytes + label.nbytes <= left:
-            # two threads may both count one frame: the cache then holds one frame less
-            left -= image.nbytes + label.nbytes
+        size = image.nbytes + label.nbytes
+        if size <= left:
+            left -= size  # two threads may both count one frame: the cache then holds one frame less
             kept[index] = image, label
         return image, label
 
@@ -243,13 +216,9 @@ def evenly_spaced(count: int, wanted: int) -> list[int]:
 
 
 def check_frames(datasets: Iterable[Dataset]) -> str:
-    """Reads every frame once, on all cores, so that a run does not fail on an invalid one hours later.
+    """Hexadecimal SHA-256 over the names, pixels and labels of the frames in their order: the data's fingerprint.
 
-    Returns:
-        The fingerprint of the data: hexadecimal SHA-256 over the names, pixels and labels of the frames in their order.
-
-    Raises:
-        UserError: a line for every invalid frame.
+    Reads every frame, on all cores, so that a run does not fail hours later: UserError has a line for each invalid one.
     """
 
     def digest(frame: tuple[Dataset, int]) -> bytes | UserError:

@@ -51,13 +51,8 @@ def _default_color(number: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def frame_files(config: DataConfig, split: str) -> list[FrameFiles]:
-    """Files of the frames of a split.
-
-    Raises:
-        UserError: a folder or list is missing or empty, or the split has no frame.
-        IncompleteSplitError: images and masks do not match.
-    """
+def frame_files(config: DataConfig, split: str) -> Sequence[FrameFiles]:
+    """Files of the frames of a split; UserError for missing or empty folders and lists and masks that do not match."""
     images = Path(str(config.root)) / config.images
     masks = Path(str(config.root)) / config.masks
     by_folder = config.split_lists is None and (images / "train").is_dir()
@@ -70,14 +65,10 @@ def frame_files(config: DataConfig, split: str) -> list[FrameFiles]:
     mask_files = pictures_in(masks, fix)
 
     # wrong affixes are reported once; the frames are then paired as if the right ones were set
-    prefix, suffix, matching = mask_affixes(config, image_of.keys(), [path.stem for path in mask_files])
-    for key, where, given, found in (
-        ("data.mask_prefix", "begin with", config.mask_prefix, prefix),
-        ("data.mask_suffix", "end in", config.mask_suffix, suffix),
-    ):
-        if given != found:
-            text = yaml.safe_dump(found).split("\n")[0]  # quoted where YAML needs it
-            mistakes.append(f"{masks}: {matching} masks {where} {text}: set {key}: {text}")
+    prefix, suffix = mask_affixes(config, image_of.keys(), [path.stem for path in mask_files])
+    if (prefix, suffix) != (config.mask_prefix, config.mask_suffix):
+        settings = yaml.safe_dump({"mask_prefix": prefix, "mask_suffix": suffix}, width=1000).splitlines()
+        mistakes.append(f"{masks}: most masks are called {prefix}NAME{suffix}.png: set `{'` and `'.join(settings)}`")
     mask_of = _by_name(mask_files, prefix, suffix, mistakes)
 
     names = sorted(image_of.keys() | mask_of.keys(), key=_natural_order)
@@ -93,11 +84,9 @@ def frame_files(config: DataConfig, split: str) -> list[FrameFiles]:
         names = training if split == "train" else validation
     if not names:
         raise UserError(*mistakes or [f"{images}: holds no frame of {split}; {split} needs images and masks"])
-    frames = []
-    for name in names:
-        image = image_of.get(name, images / f"{name}.*")
-        mask = mask_of.get(name, masks / f"{prefix}{name}{suffix}.png")
-        frames.append(FrameFiles(name, image, mask))
+    image_files = [image_of.get(name, images / f"{name}.*") for name in names]
+    label_files = [mask_of.get(name, masks / f"{prefix}{name}{suffix}.png") for name in names]
+    frames = list(map(FrameFiles, names, image_files, label_files))
     return require_files(frames, "add it, or remove the frame's other file and its line in the list", mistakes)
 
 
@@ -118,7 +107,8 @@ def _by_name(files: Sequence[Path], prefix: str, suffix: str, mistakes: list[str
 
 def _natural_order(name: str) -> tuple[list[int | str], str]:
     """Sort key with numbers as numbers: f2 before f10."""
-    return [int(part) if part.isdigit() else part for part in re.split("([0-9]+)", name)], name
+    parts = re.split("([0-9]+)", name)
+    return [int(part) if part.isascii() and part.isdigit() else part for part in parts], name
 
 
 def name_in(stem: str, prefix: str, suffix: str) -> str | None:
@@ -127,28 +117,24 @@ def name_in(stem: str, prefix: str, suffix: str) -> str | None:
     return stem[len(prefix) : len(stem) - len(suffix)] if fits else None
 
 
-def mask_affixes(config: DataConfig, names: Collection[str], stems: Sequence[str]) -> tuple[str, str, int]:
-    """Prefix and suffix in the stems of the masks, and the number of masks that match an image with them.
+def mask_affixes(config: DataConfig, names: Collection[str], stems: Sequence[str]) -> tuple[str, str]:
+    """Prefix and suffix of the masks: the configured ones unless others match more, at least two and half of all.
 
-    They are the configured ones unless others match more masks, at least two and half of all. Digits alone do not
-    count: f1 is not the image of the mask f10.
+    Digits alone do not count: f1 is not the image of the mask f10.
     """
+    configured = (config.mask_prefix, config.mask_suffix)
     candidates = {
         (stem[:start], stem[start + len(name) :])
         for stem in stems[:SAMPLES]
         for name in names
         for start in (stem.find(name), stem.rfind(name))
-        if start >= 0
+        if start >= 0 and re.search(r"\D", stem[:start] + stem[start + len(name) :])
     }
-    configured = (config.mask_prefix, config.mask_suffix)
-    best = configured
-    most = sum(name_in(stem, *configured) in names for stem in stems)
-    for affixes in sorted(candidates):
-        count = sum(name_in(stem, *affixes) in names for stem in stems)
-        if count > max(most, 1) and 2 * count >= len(stems) and re.search(r"\D", "".join(affixes)):
-            best = affixes
-            most = count
-    return *best, most
+    matches = {
+        affixes: sum(name_in(stem, *affixes) in names for stem in stems) for affixes in candidates | {configured}
+    }
+    best = max(sorted(matches), key=matches.__getitem__)
+    return best if matches[best] > matches[configured] and matches[best] >= max(2, len(stems) / 2) else configured
 
 
 def split_by_runs(names: list[str], share: float, seed: int) -> tuple[list[str], list[str]]:
@@ -164,12 +150,7 @@ def split_by_runs(names: list[str], share: float, seed: int) -> tuple[list[str],
 
 
 def decode_label(config: DataConfig, path: Path) -> Array:
-    """Reads a mask as uint8 (H, W) of class indices and IGNORE.
-
-    Raises:
-        UserError: the file is not a mask of the configured kind, or holds values that are neither of a class nor
-            ignored.
-    """
+    """A mask as uint8 (H, W) of class indices and IGNORE; UserError for another kind of mask and unmapped values."""
     if config.mask_kind == "color":
         values = read_colors(path, config.max_megapixels)
         class_values = [int.from_bytes(bytes(color)) for color in config.class_colors or ()]
@@ -191,9 +172,9 @@ def mapping_hint(config: DataConfig, unmapped: list[Any]) -> str:
             "was it saved as JPEG or resized with interpolation, or is data.mask_kind the other one? "
             "resize masks by nearest neighbor"
         )
-    if config.mask_kind == "color":
-        return f"`ignore_colors: {[*map(list, config.ignore_colors), *unmapped]}` under `data:` ignores it"
     ignores = f"`ignore_values: {[*config.ignore_values, *unmapped]}`"
+    if config.mask_kind == "color":
+        ignores = f"`ignore_colors: {[*map(list, config.ignore_colors), *unmapped]}`"
     if ignores == "`ignore_values: [255]`" and config.mask_values is None and len(config.class_names) == 2:
         return f"`mask_values: [0, 255]` under `data:` makes it {config.class_names[1]}, {ignores} ignores it"
     return f"{ignores} under `data:` ignores it"

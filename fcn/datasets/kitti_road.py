@@ -12,6 +12,7 @@ Frames are sequences, so the split is not random: val is the last 16 numbers of 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +36,9 @@ BACKGROUND, ROAD = range(2)
 
 FIRST_OF_VAL = {"um": 79, "umm": 80, "uu": 82}
 TEST_FRAMES = {"um": 96, "umm": 94, "uu": 100}
-NAME = re.compile(r"(um|umm|uu)_(\d{6})", re.ASCII)
-TRUTH_NAME = re.compile(r"(um|umm|uu)_(?:road|lane)_(\d{6})", re.ASCII)
+NAME = re.compile(r"(um|umm|uu)_[0-9]{6}")
+LANE_NAME = re.compile(r"um_[0-9]{6}")
+TRUTH_NAME = re.compile(r"(um|umm|uu)_(road|lane)_[0-9]{6}")
 
 COLORS = np.zeros((256, 3), np.uint8)  # of each label in a ground truth file; black for IGNORE
 COLORS[BACKGROUND] = (255, 0, 0)
@@ -64,47 +66,36 @@ def calibration_file(config: DataConfig, name: str, testing: bool = False) -> Pa
     return part_of_tree(config, testing) / "calib" / f"{name}.txt"
 
 
-def frame_files(config: DataConfig, split: str) -> list[FrameFiles]:
-    """Files of the frames of a split. Those of test have no ground truth: their image stands in its place.
+def frame_files(config: DataConfig, split: str) -> Sequence[FrameFiles]:
+    """Files of the frames of a split; UserError for missing folders, files, wrong names in a list and an empty split.
 
-    Raises:
-        UserError: a folder is missing, or the split is empty.
-        IncompleteSplitError: images or ground truth files are missing.
+    The frames of test have no ground truth: their image stands in its place.
     """
-    images = part_of_tree(config, split == "test") / "image_2"
-    truths = images if split == "test" else images.with_name("gt_image_2")
+    testing = split == "test"
+    images = part_of_tree(config, testing) / "image_2"
+    truths = images if testing else images.with_name("gt_image_2")
     fix = "data.root must hold KITTI's official tree: see data/README.md"
-    image_stems = {path.stem for path in pictures_in(images, fix)}
+    stems = {path.stem for path in pictures_in(images, fix)}
     truth_stems = {path.stem for path in pictures_in(truths, fix)}
+    with_truth = LANE_NAME if config.kitti_truth == "um_lane" and not testing else NAME
     if config.split_lists is None:
-        tag = f"_{config.kitti_truth.removeprefix('um_')}_"
-        stems = image_stems | {stem.replace(tag, "_") for stem in truth_stems}
-        names = sorted(name for name in stems if _has_truth(name, config, split) and _is_in(name, split))
+        stems |= {stem.replace(f"_{config.kitti_truth.removeprefix('um_')}_", "_") for stem in truth_stems}
+        names = sorted(filter(with_truth.fullmatch, stems))
+        if not testing:
+            names = [name for name in names if (int(name[-6:]) >= FIRST_OF_VAL[name[:-7]]) == (split == "val")]
         if not names:
             raise UserError(f"{images}: holds no frame of {split}; list the frames of a part in data.split_lists")
     else:
         listed = Path(config.split_lists) / f"{split}.txt"
         names = listed_names(listed, split)
-        wrong = [name for name in names if not _has_truth(name, config, split)]
+        wrong = [name for name in names if not with_truth.fullmatch(name)]
         if wrong:
             raise UserError(*(f"{listed}: {name}: is not a frame with {config.kitti_truth} truth" for name in wrong))
     frames = []
     for name in names:
-        stem = name if split == "test" else truth_name(config, name)
+        stem = name if testing else truth_name(config, name)
         frames.append(FrameFiles(name, images / f"{name}.png", truths / f"{stem}.png"))
     return require_files(frames, fix="restore it, or list the complete frames in data.split_lists")
-
-
-def _has_truth(name: str, config: DataConfig, split: str) -> bool:
-    """Whether a name is one of KITTI's, of a category with the configured ground truth; test has none anywhere."""
-    match = NAME.fullmatch(name)
-    return match is not None and (split == "test" or config.kitti_truth == "road" or match[1] == "um")
-
-
-def _is_in(name: str, split: str) -> bool:
-    """Whether a frame belongs to a split of the default splits."""
-    category, number = name.split("_")
-    return split == "test" or (int(number) >= FIRST_OF_VAL[category]) == (split == "val")
 
 
 def decode_label(config: DataConfig, path: Path) -> Array:
@@ -117,8 +108,8 @@ def decode_label(config: DataConfig, path: Path) -> Array:
 
 
 def read_confidence(config: DataConfig, path: Path) -> Array:
-    """Reads an 8-bit gray confidence of road, uint8 (H, W); UserError as `read_label`, and for a palette."""
-    if png_color_type(path) in (2, 3, 4, 6):
+    """An 8-bit gray confidence of road, uint8 (H, W); UserError as `read_label`, and for a palette."""
+    if png_color_type(path) not in (0, None):
         raise UserError(f"{path}: is not a gray PNG; a confidence is an 8-bit gray one, 255 where it is certainly road")
     return read_label(path, config.max_megapixels)
 
@@ -129,11 +120,7 @@ def testing_names(config: DataConfig) -> list[str]:
     return [f"{category}_{number:06d}" for category in categories for number in range(TEST_FRAMES[category])]
 
 
-def testing_image_file(config: DataConfig, name: str) -> Path:
-    """Image file of a frame without ground truth, which may not exist."""
-    return part_of_tree(config, testing=True) / "image_2" / f"{name}.png"
-
-
 def read_testing_image(config: DataConfig, name: str) -> Array:
-    """Reads the image of a frame without ground truth, uint8 RGB (H, W, 3); UserError as `read_image`."""
-    return read_image(testing_image_file(config, name), config.max_megapixels, turn=False)
+    """The image of a frame without ground truth, uint8 RGB (H, W, 3); UserError as `read_image`."""
+    path = part_of_tree(config, testing=True) / "image_2" / f"{name}.png"
+    return read_image(path, config.max_megapixels, turn=False)

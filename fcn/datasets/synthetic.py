@@ -1,7 +1,7 @@
 """Synthetic road scenes in perspective with a label for every pixel, generated from a seed when they are read.
 
-Classes share colors, and light and noise change from frame to frame: color alone does not show where the road is.
-Places are in meters: `side` to the right of the road's center line, `up` from the ground, `depth` from the camera.
+Classes share colors, and the light changes: color alone does not show where the road is. Places are in meters: `side`
+to the right of the road's center line, `up` from the ground, `depth` from the camera.
 """
 
 from __future__ import annotations
