@@ -18,6 +18,7 @@ from fcn.images import IGNORE, write_image
 
 REAL = ROOT / "data" / "kitti_road"
 LABEL = np.array([[0, 1, IGNORE], [1, 0, 0]], np.uint8)
+TRUTH = "training/gt_image_2/um_road_000079.png"  # of the first frame of val
 COUNTS = {"um": 95, "umm": 96, "uu": 98}  # of frames with truth
 
 
@@ -90,24 +91,20 @@ def test_test_frames_are_ignored_all_over(tree: Path) -> None:
     [(0, 0, 255), (254, 0, 0), (255, 0, 254), (255, 1, 0), (0, 1, 0), (255, 255, 255), (128, 0, 128)],
 )
 def test_every_other_color_is_refused_with_its_place(color: tuple[int, int, int], tree: Path) -> None:
-    path = tree / "training/gt_image_2/um_road_000079.png"
     pixels = COLORS[LABEL]
     pixels[1, 1:] = color
-    write_image(path, pixels)
+    write_image(tree / TRUTH, pixels)
     assert mistake(tree).startswith(
-        f"training/gt_image_2/um_road_000079.png: holds values that are not a class: {list(color)} (2 px), "
-        "the first at (row, column) (1, 1); legal are red (not road), magenta (road) and black (ignored)"
+        f"{TRUTH}: holds values that are not a class: {list(color)} (2 px), the first at (row, column) (1, 1); "
+        "legal are red (not road), magenta (road) and black (ignored)"
     )
 
 
 def test_jpeg_or_ground_truth_of_another_size_is_refused(tree: Path) -> None:
-    path = tree / "training/gt_image_2/um_road_000079.png"
-    Image.new("RGB", (3, 2)).save(path, "JPEG")
-    assert mistake(tree).endswith(
-        "um_road_000079.png: is a JPEG; its compression changes labels: save label maps as PNG"
-    )
-    write_image(path, np.zeros((3, 3, 3), np.uint8))
-    assert "um_road_000079.png: is 3x3, its image um_000079.png 3x2 (width x height)" in mistake(tree)
+    Image.new("RGB", (3, 2)).save(tree / TRUTH, "JPEG")
+    assert mistake(tree) == f"{TRUTH}: is a JPEG; its compression changes labels: save label maps as PNG"
+    write_image(tree / TRUTH, np.zeros((3, 3, 3), np.uint8))
+    assert mistake(tree).startswith(f"{TRUTH}: is 3x3, its image um_000079.png 3x2 (width x height)")
 
 
 @pytest.mark.parametrize("lost", ["image_2/um_000079.png", "gt_image_2/um_road_000079.png"])

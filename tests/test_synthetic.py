@@ -30,22 +30,17 @@ def val_frames() -> list[Frame]:
     return frames("val", range(24))
 
 
-def test_frame_is_the_same_in_every_order_and_whatever_the_length_of_the_split() -> None:
+def test_frame_depends_on_split_index_and_seed_only() -> None:
     first = frames("train", [3, 5])
     again = frames("train", [5, 3], synthetic_frames=(6, 1, 1))[::-1]
     np.testing.assert_equal(first, again)
-
-
-def test_frames_differ_between_indices_splits_and_seeds() -> None:
-    seen = frames("train", [0, 1]) + frames("val", [0]) + frames("test", [0])
-    seen += frames("train", [0], synthetic_seed=1)
-    assert len({image.tobytes() for image, _ in seen}) == 5
+    others = frames("val", [3]) + frames("test", [3]) + frames("train", [3], synthetic_seed=1)
+    assert len({image.tobytes() for image, _ in first + others}) == 5
 
 
 def test_names_count_the_frames_of_their_split() -> None:
     config = DataConfig(synthetic_frames=(13, 2, 1))
-    assert len(open_split(config, "train")) == 13
-    assert open_split(config, "train").names[12] == "train_000012"
+    assert open_split(config, "train").names[12:] == ("train_000012",)
     assert open_split(config, "val").names == ("val_000000", "val_000001")
 
 

@@ -16,12 +16,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     command.add_argument("--config", type=Path, required=True, metavar="YAML", help="the run that the data is for")
     add_set_argument(command, example="data.root=DIR")
-    command.add_argument(
-        "--sheet",
-        type=Path,
-        metavar="FILE",
-        help="also write a picture (PNG) of some frames of each split and their labels",
-    )
+    command.add_argument("--sheet", type=Path, metavar="FILE", help="also write a PNG of some frames with their labels")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -32,13 +27,10 @@ def run(arguments: argparse.Namespace) -> None:
     reports, problems, remarks = check_data(config.data)
     crop = crop_remark(reports, config.augment, config.progressive)
     print("\n".join([summary(reports), *remarks, *([crop] if crop else [])]))
-    if arguments.sheet:
-        picture = sheet(reports)
-        if picture is None:
-            print(f"no valid frame, so {arguments.sheet} is not written")
-        else:
-            write_image(arguments.sheet, picture)
-            print(f"some frames of each split and their labels: {arguments.sheet}")
+    picture = sheet(reports) if arguments.sheet else None
+    if picture is not None:
+        write_image(arguments.sheet, picture)
+        print(f"some frames of each split and their labels: {arguments.sheet}")
     if problems:
         raise UserError(*problems)
     print("no problem found")

@@ -168,14 +168,11 @@ def shared_frames(reports: Sequence[SplitReport]) -> list[str]:
 
 def summary(reports: Sequence[SplitReport]) -> str:
     """Tables of frames and sizes and of the share of each class in the pixels, and the class weights of train."""
-    lines = [f"{'split':<8}{'frames':>8}{'valid':>8}  height x width"]
+    lines = [f"{'split':<8}{'frames':>8}{'valid':>8}  most common height x width (frames)"]
     for report in reports:
-        sizes = Counter(one.size for one in report.valid.values()).most_common()
-        shown = [f"{height} x {width} ({count})" for (height, width), count in sizes[:SIZES]]
-        if len(sizes) > SIZES:
-            shown.append(f"{len(sizes) - SIZES} other sizes")
-        counts = f"{len(report.dataset):>8}{len(report.valid):>8}"
-        lines.append(f"{report.dataset.split:<8}{counts}  {', '.join(shown)}")
+        sizes = Counter(one.size for one in report.valid.values()).most_common(SIZES)
+        shown = ", ".join(f"{height} x {width} ({count})" for (height, width), count in sizes)
+        lines.append(f"{report.dataset.split:<8}{len(report.dataset):>8}{len(report.valid):>8}  {shown}")
 
     scored = [report for report in reports if report.dataset.has_ground_truth and report.valid]
     if scored:
@@ -192,10 +189,9 @@ def summary(reports: Sequence[SplitReport]) -> str:
 
 
 def crop_remark(reports: Sequence[SplitReport], augment: AugmentConfig, progressive: ProgressiveConfig) -> str | None:
-    """The crop sizes to set where the configured crop does not fit the frames of train; None where it fits.
+    """The crop sizes to set if the configured crop is larger than the median frame of train, or far too small.
 
-    A crop does not fit if it is higher or wider than the median frame, which pads it with ignored pixels, or has less
-    than half of the pixels of the suggested one, so that the network sees only details.
+    Too small is less than half of the pixels of the suggested one: the network sees only details. None if it fits.
     """
     sizes = [one.size for report in reports if report.dataset.split == "train" for one in report.valid.values()]
     if not sizes:
@@ -227,6 +223,5 @@ def sheet(reports: Sequence[SplitReport]) -> Array | None:
     for report in reports:
         valid = list(report.valid)
         chosen += [(report.dataset, valid[position]) for position in evenly_spaced(len(valid), SHEET_FRAMES)]
-    if not chosen:
-        return None
-    return contact_sheet((dataset.read(index) for dataset, index in chosen), reports[0].dataset.classes)
+    frames = (dataset.read(index) for dataset, index in chosen)
+    return contact_sheet(frames, reports[0].dataset.classes) if chosen else None

@@ -13,27 +13,24 @@ from fcn.config.settings import DataConfig
 from fcn.datasets.dataset import Dataset
 from fcn.images import IGNORE, Array, SegmentationClass
 
-CLASSES = (
-    SegmentationClass("sky", (70, 130, 180)),
-    SegmentationClass("building", (70, 70, 70)),
-    SegmentationClass("tree", (107, 142, 35)),
-    SegmentationClass("terrain", (152, 251, 152)),
-    SegmentationClass("pavement", (244, 35, 232)),
-    SegmentationClass("road", (128, 64, 128), road=True),
-    SegmentationClass("lane_mark", (255, 255, 255), road=True),
-    SegmentationClass("car", (0, 0, 142)),
-)
+HUES = {  # class -> colors in the images: a thing has one of them, 0.75 to 1.25 times as bright
+    SegmentationClass("sky", (70, 130, 180)): ((120, 160, 215), (150, 170, 200), (140, 140, 145)),
+    SegmentationClass("building", (70, 70, 70)): ((95, 95, 95), (110, 110, 115), (130, 90, 70), (140, 125, 95)),
+    SegmentationClass("tree", (107, 142, 35)): ((60, 90, 40), (90, 90, 40), (75, 80, 60)),
+    SegmentationClass("terrain", (152, 251, 152)): ((70, 100, 40), (110, 95, 80), (95, 105, 60)),
+    SegmentationClass("pavement", (244, 35, 232)): ((155, 155, 155), (165, 160, 150)),
+    SegmentationClass("road", (128, 64, 128), road=True): ((105, 105, 105),),
+    SegmentationClass("lane_mark", (255, 255, 255), road=True): ((220, 220, 215), (210, 190, 90)),
+    SegmentationClass("car", (0, 0, 142)): (
+        (105, 105, 105),
+        (200, 200, 200),
+        (40, 40, 45),
+        (150, 30, 30),
+        (40, 60, 130),
+    ),
+}
+CLASSES = tuple(HUES)
 SKY, BUILDING, TREE, TERRAIN, PAVEMENT, ROAD, LANE_MARK, CAR = range(len(CLASSES))
-HUES = (  # of each class in the images: a thing has one of them, 0.75 to 1.25 times as bright
-    ((120, 160, 215), (150, 170, 200), (140, 140, 145)),
-    ((95, 95, 95), (110, 110, 115), (130, 90, 70), (140, 125, 95)),
-    ((60, 90, 40), (90, 90, 40), (75, 80, 60)),
-    ((70, 100, 40), (110, 95, 80), (95, 105, 60)),
-    ((155, 155, 155), (165, 160, 150)),
-    ((105, 105, 105),),
-    ((220, 220, 215), (210, 190, 90)),
-    ((105, 105, 105), (200, 200, 200), (40, 40, 45), (150, 30, 30), (40, 60, 130)),
-)
 ROUGHNESS = np.array([0.01, 0.05, 0.2, 0.2, 0.1, 0.06, 0.05, 0.03] + [0.1] * 248)  # label -> spread of its brightness
 
 CAMERA_HEIGHT = 1.65  # meters, as in KITTI
@@ -65,7 +62,8 @@ class Scene:
 
     def color(self, kind: int) -> Array:
         """A color for one thing of a class: float RGB, 0 to 255."""
-        hue = np.array(HUES[kind][self.random.randint(len(HUES[kind]))])
+        hues = HUES[CLASSES[kind]]
+        hue = np.array(hues[self.random.randint(len(hues))])
         return hue * self.random.uniform(0.75, 1.25) * self.random.uniform(0.95, 1.05, 3)
 
     def noise(self, cell: int) -> Array:
