@@ -111,10 +111,9 @@ COLORS = {"mask_kind": "color", "class_colors": (tuple(BLUE), tuple(RED))}
     ids=["indices", "0 and 255", "255 and 0", "palette", "colors", "palette of colors"],
 )
 def test_every_kind_of_mask_gives_class_indices(values: Any, given: dict[str, Any], tmp_path: Path) -> None:
-    if isinstance(values, Image.Image):
-        values.save(tmp_path / "m.png")
-    else:
-        save(tmp_path / "m.png", values)
+    (values if isinstance(values, Image.Image) else Image.fromarray(np.array(values, np.uint8))).save(
+        tmp_path / "m.png"
+    )
     label = decode_label(config(tmp_path, **given), tmp_path / "m.png")
     assert label.dtype == np.uint8
     assert label.tolist() == [[0, 1, IGNORE]]
@@ -157,21 +156,20 @@ def test_many_unmapped_values_are_reported_as_examples_with_a_likely_cause(tmp_p
 
 @pytest.mark.parametrize("given", [{}, COLORS], ids=["index", "color"])
 @pytest.mark.parametrize(
-    ("mode", "ending", "expected"),
+    ("name", "mode", "expected"),
     [
-        ("L", "jpg", "is a JPEG; its compression changes labels: save label maps as PNG"),
-        ("RGB", "jpg", "is a JPEG; its compression changes labels: save label maps as PNG"),
-        ("LA", "png", "has (mode LA|an alpha)"),
-        ("RGBA", "png", "has (mode RGBA|an alpha)"),
-        ("I;16", "png", "has mode I;16B, over 8 bits a channel; convert it to 8 bits"),
+        ("m.jpg", "L", "is a JPEG; its compression changes labels: save label maps as PNG"),
+        ("m.jpg", "RGB", "is a JPEG; its compression changes labels: save label maps as PNG"),
+        ("m.png", "LA", "has (mode LA|an alpha)"),
+        ("m.png", "RGBA", "has (mode RGBA|an alpha)"),
+        ("m.png", "I;16", "has mode I;16B, over 8 bits a channel; convert it to 8 bits"),
     ],
 )
 def test_masks_that_cannot_hold_classes_are_refused(
-    mode: str, ending: str, expected: str, given: dict[str, Any], tmp_path: Path
+    name: str, mode: str, expected: str, given: dict[str, Any], tmp_path: Path
 ) -> None:
-    path = tmp_path / f"m.{ending}"
-    Image.new(mode, (3, 2)).save(path)
-    assert re.match(f"m.{ending}: {expected}", mask_problem(path, **given))
+    Image.new(mode, (3, 2)).save(tmp_path / name)
+    assert re.match(f"{name}: {expected}", mask_problem(tmp_path / name, **given))
 
 
 def test_mask_of_colors_read_as_indices_is_reported_with_the_setting(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ import stat
 import struct
 import zlib
 from collections import Counter
-from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo, is_zipfile
@@ -33,8 +33,7 @@ MAX_MEMBER_BYTES = 2**24  # sixteen times the largest frame
 MAX_TREE_BYTES = 2**31
 
 
-@dataclass(frozen=True)
-class Archive:
+class Archive(NamedTuple):
     """The zip of a published data set."""
 
     url: str
@@ -182,10 +181,9 @@ def members_of_tree(infos: list[ZipInfo], archive: Archive) -> dict[Path, ZipInf
             raise ValueError(f"holds {len(found)} files {ending}; the data set has {count}")
         for info in found:
             target = Path(*PurePosixPath(info.filename).parts[-len(PurePosixPath(pattern).parts) :])
-            kind = stat.S_IFMT(info.external_attr >> 16)
             if target in members:
                 raise ValueError(f"its members {members[target].filename} and {info.filename} are both {target}")
-            if info.is_dir() or kind not in (0, stat.S_IFREG):
+            if info.is_dir() or stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
                 raise ValueError(f"its member {info.filename} is a folder, link or device")
             if info.flag_bits & 1 or info.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
                 raise ValueError(f"its member {info.filename} is encrypted or uses an unusual compression")
