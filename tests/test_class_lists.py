@@ -37,6 +37,8 @@ NAMES = "has {}; write 2 to 255, such as [background, road]"
 TWICE = "{} is listed twice; each class needs a different one"
 BOTH = "{} is listed twice; a pixel is of a class or ignored"
 ROAD = "{}; name those of {} that are road, or set data.labels: all"
+UNKNOWN_ROAD = ROAD.format("{} is not one of data.class_names", "{}")
+COLOR_ONLY = "is for data.mask_kind: color; a mask of indices has data.ignore_values"
 INDEX_ONLY = "is for data.mask_kind: index; a mask of colors has data.class_colors and data.ignore_colors"
 
 
@@ -48,28 +50,17 @@ INDEX_ONLY = "is for data.mask_kind: index; a mask of colors has data.class_colo
         ({"class_names": ("road",)}, {"class_names": NAMES.format("1 name")}),
         ({"class_names": ("road", *map(str, range(255)))}, {"class_names": NAMES.format("256 names")}),
         ({"class_names": ("road", "sky", "road")}, {"class_names": TWICE.format("road")}),
-        (
-            {"class_colors": ((1, 2, 3),), "mask_values": (0, 1, 2)},
-            {"class_colors": LENGTH.format(1), "mask_values": LENGTH.format(3)},
-        ),
+        ({"class_colors": ((1, 2, 3),)}, {"class_colors": LENGTH.format(1)}),
+        ({"mask_values": (0, 1, 2)}, {"mask_values": LENGTH.format(3)}),
         ({"class_colors": ((1, 2, 3), (1, 2, 3))}, {"class_colors": TWICE.format("[1, 2, 3]")}),
         ({"mask_values": (7, 7)}, {"mask_values": TWICE.format(7)}),
         ({"ignore_values": (1,)}, {"ignore_values": BOTH.format(1)}),
         ({"mask_values": (0, 255), "ignore_values": (255,)}, {"ignore_values": BOTH.format(255)}),
         ({**COLORS, "ignore_colors": ((9, 9, 9),)}, {"ignore_colors": BOTH.format("[9, 9, 9]")}),
-        (
-            {"road_classes": ("lane",)},
-            {"road_classes": ROAD.format("lane is not one of data.class_names", "background, road")},
-        ),
-        (
-            {"class_names": ("Road", "ROAD")},
-            {"road_classes": ROAD.format("road is not one of data.class_names", "Road, ROAD")},
-        ),
+        ({"road_classes": ("lane",)}, {"road_classes": UNKNOWN_ROAD.format("lane", "background, road")}),
+        ({"class_names": ("Road", "ROAD")}, {"road_classes": UNKNOWN_ROAD.format("road", "Road, ROAD")}),
         ({"road_classes": ()}, {"road_classes": ROAD.format("is empty", "background, road")}),
-        (
-            {"ignore_colors": ((1, 2, 3),)},
-            {"ignore_colors": "is for data.mask_kind: color; a mask of indices has data.ignore_values"},
-        ),
+        ({"ignore_colors": ((1, 2, 3),)}, {"ignore_colors": COLOR_ONLY}),
         (
             {"mask_kind": "color", "mask_values": (0, 1), "ignore_values": (5,)},
             {
@@ -80,10 +71,7 @@ INDEX_ONLY = "is for data.mask_kind: index; a mask of colors has data.class_colo
         ),
         ({"mask_values": (0, 256)}, {"mask_values": "[0, 256] is not allowed; it must be below 256"}),
         ({"ignore_values": (-1,)}, {"ignore_values": "[-1] is not allowed; it must be at least 0"}),
-        (
-            {"class_colors": ((0, 0, 0), (0, 0, 256))},
-            {"class_colors": "[[0, 0, 0], [0, 0, 256]] is not allowed; it must be below 256"},
-        ),
+        ({"ignore_colors": ((0, 0, 256),)}, {"ignore_colors": "[[0, 0, 256]] is not allowed; it must be below 256"}),
     ],
 )
 def test_lists_that_do_not_fit_are_reported_by_field(given: dict[str, Any], problems: dict[str, str]) -> None:
