@@ -1,15 +1,22 @@
-"""What several test files share: the scripts as a user runs them, and one trained run."""
+"""What several test files share: the commands as a user runs them, and one trained run."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
+import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from subprocess import CompletedProcess
+from unittest import mock
 
 import pytest
 from hypothesis import settings
 
+from fcn.commands import main
 from fcn.config.settings import Config
 from fcn.config.yaml_file import dump_config
 from fcn.runs.paths import RunPaths
@@ -29,16 +36,45 @@ def make_run(directory: Path, config: Config | None = None) -> RunPaths:
     return run
 
 
-Script = Callable[..., subprocess.CompletedProcess[str]]
+@contextlib.contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """Writing a file beyond `size` bytes is an error, as on a full disk (Python ignores the signal)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def run_process(name: str, *arguments: object, python: tuple[str, ...] = ()) -> CompletedProcess[str]:
+    """Result of `python scripts/NAME.py ARGUMENTS`, with options for Python."""
+    command = [sys.executable, *python, ROOT / "scripts" / f"{name}.py", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+Script = Callable[..., CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
 def script() -> Script:
-    """Runs `python scripts/NAME.py ARGUMENTS` in a folder and returns status, stdout and stderr."""
+    """Does in this process, which has TensorFlow already, what scripts/NAME.py does; trainings need `run_process`."""
 
-    def run(name: str, *arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, ROOT / "scripts" / f"{name}.py", *map(str, arguments)]
-        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    def run(name: str, *arguments: object, cwd: Path = ROOT) -> CompletedProcess[str]:
+        words = [name.replace("_", "-"), *map(str, arguments)]
+        output = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+        errors = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="backslashreplace", write_through=True)
+        with (
+            contextlib.chdir(cwd),
+            contextlib.redirect_stdout(output),
+            contextlib.redirect_stderr(errors),
+            mock.patch.object(sys, "argv", ["fcn"]),
+            mock.patch.dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3"),  # nothing is printed that a fork had to hold back
+            pytest.raises(SystemExit) as ended,
+        ):
+            main(*words)
+        texts = [stream.buffer.getvalue().decode() for stream in (output, errors)]
+        return CompletedProcess(words, ended.value.code, *texts)
 
     return run
 
@@ -59,11 +95,11 @@ SMOKE_SETTINGS = (
 
 
 @pytest.fixture(scope="session")
-def smoke_run(script: Script, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that was trained for a few seconds on synthetic roads, by the script."""
     folder = tmp_path_factory.mktemp("smoke") / "runs" / "smoke"
     settings = [word for setting in SMOKE_SETTINGS for word in ("--set", setting)]
-    done = script("train", "--run-dir", folder, *settings)
+    done = run_process("train", "--run-dir", folder, *settings)
     assert done.returncode == 0, done.stderr
     assert "class weights: background 1, road 1.25\n" in done.stderr
     return folder
