@@ -1,23 +1,21 @@
-"""A checkpoint is saved whole or not at all, counts only if it equals its manifest, and gives back every number."""
+"""A checkpoint is saved whole or not at all, counts only if it equals its manifest, and restores every number."""
 
 from __future__ import annotations
 
 import gc
 import json
-import resource
 import shutil
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import file_size_limit, make_run
 
-from fcn.config.settings import Config, DataConfig, ModelConfig, TrainConfig
-from fcn.config.yaml_file import dump_config, load_config, settings
+from fcn.config.fields import fields_of
+from fcn.config.settings import SECTIONS, Config, DataConfig, ModelConfig, TrainConfig
+from fcn.config.yaml_file import load_config
 from fcn.errors import RunStoppedError, UserError
 from fcn.model.fcn import build_fcn
 from fcn.runs.checkpoint import (
@@ -64,9 +62,8 @@ def state(networks: tuple[TrainState, TrainState]) -> Callable[..., TrainState]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunPaths:
-    made = RunPaths.of(tmp_path)
+    made = make_run(tmp_path / "run")
     made.checkpoints.mkdir()
-    made.config.write_text(dump_config(Config()))
     return made
 
 
@@ -77,31 +74,20 @@ def save(run: RunPaths, state: TrainState, config: Config | None = None) -> Path
     return run.checkpoints / f"step-{step:010d}{'-evaluated' if evaluated else ''}"
 
 
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """Writing beyond it is an error, as on a full disk."""
-    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, previous)
-
-
 def test_newest_ones_are_kept_and_every_number_comes_back(state: Callable[..., TrainState], run: RunPaths) -> None:
-    config = Config(train=TrainConfig(keep_checkpoints=2))
+    config = Config(train=TrainConfig(keep_checkpoints=3))
     (run.checkpoints / ".part-step-0000000001").mkdir()  # what a killed save leaves
     for step in (2, 9, 10):
         save(run, state(step, score=step / 100), config)
-    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["step-0000000009", "step-0000000010"]
+    save(run, state(10, score=0.1, evaluated=10), config)  # another state than before the evaluation
+    names = ["step-0000000009", "step-0000000010", "step-0000000010-evaluated"]
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == names
     found = find_checkpoint(run, config)
-    assert found == Checkpoint(run.checkpoints / "step-0000000010", 10, ENVIRONMENT)
+    assert found == Checkpoint(run.checkpoints / names[-1], 10, ENVIRONMENT)
     assert load_config(found.path / CONFIG) == config
     first, second = state(10, score=0.1), state(0, score=-1.0, other=True)
     restore_checkpoint(found, run, second.variables())
-    assert (int(second.step), float(second.best_score)) == (10, 0.1)
+    assert (int(second.step), int(second.evaluated), float(second.best_score)) == (10, 10, 0.1)
     pairs = [*zip(first.model.weights, second.model.weights, strict=True)]
     pairs += zip(first.optimizer.variables, second.optimizer.variables, strict=True)
     assert len(pairs) > 100
@@ -126,17 +112,6 @@ def test_rows_and_best_weights_become_those_of_the_checkpoint(state: Callable[..
     assert not run.best_weights.exists()
 
 
-def test_states_before_and_after_an_evaluation_are_two_checkpoints(
-    state: Callable[..., TrainState], run: RunPaths
-) -> None:
-    save(run, state(3))
-    save(run, state(3, evaluated=3))
-    assert [path.name for path in list_checkpoints(run.checkpoints)] == ["step-0000000003", "step-0000000003-evaluated"]
-    restored = state(0, other=True)
-    restore_checkpoint(find_checkpoint(run, Config()), run, restored.variables())
-    assert int(restored.evaluated) == 3
-
-
 def test_valid_checkpoint_of_a_state_stays_and_a_damaged_one_is_replaced(
     state: Callable[..., TrainState], run: RunPaths
 ) -> None:
@@ -150,7 +125,7 @@ def test_valid_checkpoint_of_a_state_stays_and_a_damaged_one_is_replaced(
 
 
 @pytest.mark.parametrize("size", [0, 1000, 900_000])  # at the first byte, in the numbers, in the rows after them
-def test_full_disk_keeps_the_earlier_checkpoint_and_leaves_no_torn_one(
+def test_full_disk_keeps_the_earlier_checkpoint_and_leaves_no_partial_one(
     size: int, state: Callable[..., TrainState], run: RunPaths
 ) -> None:
     config = Config(train=TrainConfig(keep_checkpoints=1))
@@ -199,36 +174,23 @@ def test_other_config_is_refused_with_its_keys_unless_they_are_allowed(
         find_checkpoint(run, now)
     assert find_checkpoint(run, now, ["train.seed", "train.steps"]) is None
     path = save(run, state(2))
-    with pytest.raises(UserError, match=rf"{path}: .* train\.seed; .* continue with --allow-changed train\.seed$"):
+    options = r"continue with --allow-changed train\.steps --allow-changed train\.seed$"
+    with pytest.raises(UserError, match=rf"{path}: was made with another train\.steps, train\.seed; .* {options}"):
+        find_checkpoint(run, now)
+    with pytest.raises(UserError, match=r"was made with another train\.seed; "):
         find_checkpoint(run, now, ["train.steps"])
     assert find_checkpoint(run, now, ["train.seed", "train.steps"]).path == path
-
-
-def test_settings_that_no_score_depends_on_may_change(run: RunPaths) -> None:
-    quiet = replace(TrainConfig(), log_steps=7, checkpoint_steps=7, checkpoint_minutes=7, keep_checkpoints=7)
-    quiet = replace(quiet, pictures=7, intra_op_threads=7, inter_op_threads=7)
-    moved = replace(DataConfig(), root="elsewhere", cache_megabytes=7, max_megapixels=7)
-    moved = replace(moved, images="i", masks="m", split_lists="s")
-    assert find_checkpoint(run, Config(train=quiet, data=moved)) is None
-    marked = {key.partition(".")[2] for key, field in settings().items() if field.may_change}
-    assert marked == {
-        *("log_steps", "checkpoint_steps", "checkpoint_minutes", "keep_checkpoints", "pictures"),
-        *("intra_op_threads", "inter_op_threads"),
-        *("root", "cache_megabytes", "max_megapixels", "images", "masks", "split_lists"),
-    }
-
-
-def test_fewer_steps_than_were_done_are_refused(state: Callable[..., TrainState], run: RunPaths) -> None:
-    save(run, state(2))
     with pytest.raises(UserError, match=r"train.steps: 1 is below the 2 of .*step-0000000002; raise it"):
         find_checkpoint(run, Config(train=TrainConfig(steps=1)), ["train.steps"])
 
 
-def test_run_that_lost_its_checkpoints_never_starts_again(run: RunPaths) -> None:
-    assert find_checkpoint(run, Config()) is None
-    run.metrics.touch()
-    with pytest.raises(RunStoppedError, match="checkpoints: the checkpoints are gone; start a new run"):
-        find_checkpoint(run, Config())
+def test_settings_that_no_score_depends_on_may_change(run: RunPaths) -> None:
+    numbers = dict.fromkeys(("log_steps", "checkpoint_steps", "checkpoint_minutes", "keep_checkpoints", "pictures"), 7)
+    train = {**numbers, "intra_op_threads": 7, "inter_op_threads": 7}
+    data = {"root": "x", "cache_megabytes": 7, "max_megapixels": 7, "images": "i", "masks": "m", "split_lists": "s"}
+    assert find_checkpoint(run, Config(train=TrainConfig(**train), data=DataConfig(**data))) is None
+    marked = {name for section in SECTIONS.values() for name, field in fields_of(section).items() if field.may_change}
+    assert marked == {*train, *data}
 
 
 @pytest.fixture
@@ -249,70 +211,47 @@ def make(run: RunPaths) -> Callable[[int], Path]:
 def test_manifest_holds_the_record_and_the_digest_of_every_file(make: Callable[[int], Path]) -> None:
     manifest = json.loads((make(3) / "manifest.json").read_text())
     assert len(manifest.pop("sha256")) == 64
+    numbers = "f3c7807d475073ba009bf4801b2d934e9f0126cb96dd19a27dbffcae23a7f5a3"  # printf numbers | sha256sum
+    nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # sha256sum /dev/null
     assert manifest == {
         "name": "step-0000000003",
         "step": 3,
         "environment": ENVIRONMENT,
-        "files": {  # of `printf numbers | sha256sum`, and of nothing
-            "a.data": {
-                "bytes": 7,
-                "sha256": "f3c7807d475073ba009bf4801b2d934e9f0126cb96dd19a27dbffcae23a7f5a3",
-            },
-            "config.yaml": {
-                "bytes": 0,
-                "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-            },
-        },
+        "files": {"a.data": {"bytes": 7, "sha256": numbers}, "config.yaml": {"bytes": 0, "sha256": nothing}},
     }
 
 
-def damage(path: Path, kind: str) -> None:
-    data, manifest = path / "a.data", path / "manifest.json"
-    record = json.loads(manifest.read_bytes())
-    if kind == "missing":
-        data.unlink()
-    elif kind == "added":
-        (path / "c").touch()
-    elif kind == "no manifest":
-        manifest.unlink()
-    elif kind == "deep manifest":
-        manifest.write_text("[" * 100_000)
-    elif kind == "edited manifest":
-        manifest.write_text(json.dumps({**record, "step": 2}))
-    else:
-        data.write_bytes({"flipped": b"nvmbers", "longer": b"numbers\0", "empty": b""}[kind])
-
-
-DAMAGES = {
-    "flipped": "a.data is not what was saved",
-    "longer": "a.data is not what was saved",
-    "empty": "a.data is not what was saved",
-    "missing": "a.data is missing or was added",
-    "added": "c is missing or was added",
-    "no manifest": "its manifest or one of its files cannot be read",
-    "deep manifest": "its manifest or one of its files cannot be read",
-    "edited manifest": "manifest.json is not what was saved",
-}
-
-
-@pytest.mark.parametrize("kind", DAMAGES)
-def test_damage_is_found_and_named(kind: str, make: Callable[[int], Path]) -> None:
+@pytest.mark.parametrize(
+    ("name", "content", "damage"),  # content None: the file is deleted
+    [
+        ("a.data", "nvmbers", "a.data is not what was saved"),
+        ("a.data", "numbers\0", "a.data is not what was saved"),
+        ("a.data", "", "a.data is not what was saved"),
+        ("a.data", None, "a.data is missing or was added"),
+        ("c", "", "c is missing or was added"),
+        ("manifest.json", None, "its manifest or one of its files cannot be read"),
+        *(
+            ("manifest.json", text, "its manifest or one of its files cannot be read")
+            for text in ("[" * 100_000, "", "{]", "[]", "3", "null", "{}")
+        ),
+        ("manifest.json", '{"sha256": 3}', "manifest.json is not what was saved"),
+    ],
+)
+def test_damage_is_found_and_named(name: str, content: str | None, damage: str, make: Callable[[int], Path]) -> None:
     path = make(1)
     assert find_damage(path) is None
-    damage(path, kind)
-    assert find_damage(path).startswith(DAMAGES[kind])
+    (path / name).write_text(content or "")
+    if content is None:
+        (path / name).unlink()
+    assert find_damage(path).startswith(damage)
 
 
-def test_renamed_checkpoint_does_not_count(make: Callable[[int], Path]) -> None:
+def test_edited_manifest_and_renamed_checkpoint_do_not_count(make: Callable[[int], Path]) -> None:
     renamed = make(1).rename(make(3).with_name("step-0000000002"))
     assert find_damage(renamed) == "it was saved as step-0000000001"
-
-
-@pytest.mark.parametrize("text", ["", "{]", "[]", "3", "null", "{}", '{"sha256": 3}'])
-def test_garbage_for_a_manifest_is_damage(text: str, make: Callable[[int], Path]) -> None:
-    path = make(1)
-    (path / "manifest.json").write_text(text)
-    assert find_damage(path) is not None
+    manifest = renamed / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "step": 2}))
+    assert find_damage(renamed) == "manifest.json is not what was saved"
 
 
 def test_newest_valid_one_is_found_and_the_damaged_before_it_set_aside(
@@ -320,8 +259,8 @@ def test_newest_valid_one_is_found_and_the_damaged_before_it_set_aside(
 ) -> None:
     first, second, third, fourth = (make(step) for step in (9, 10, 100, 1000))
     (run.checkpoints / "bad-step-0000001000" / "state").mkdir(parents=True)  # of an earlier accident with this step
-    damage(third, "flipped")
-    damage(fourth, "no manifest")
+    (third / "a.data").write_text("nvmbers")
+    (fourth / "manifest.json").unlink()
     assert find_checkpoint(run, Config()).path == second
     assert list_checkpoints(run.checkpoints) == [first, second]
     lines = capsys.readouterr().err.splitlines()
@@ -331,13 +270,16 @@ def test_newest_valid_one_is_found_and_the_damaged_before_it_set_aside(
     assert find_damage(run.checkpoints / "bad-step-0000000100") is not None  # as it was, to be looked at
 
 
-def test_no_valid_checkpoint_is_an_error_each_time_never_a_fresh_start(
+def test_run_without_valid_checkpoints_stops_each_time_and_never_starts_again(
     make: Callable[[int], Path], run: RunPaths
 ) -> None:
     (run.checkpoints / ".part-step-0000000005").mkdir()  # a first save that was interrupted
     assert find_checkpoint(run, Config()) is None
+    run.metrics.touch()
+    with pytest.raises(RunStoppedError, match="checkpoints: the checkpoints are gone; start a new run"):
+        find_checkpoint(run, Config())
     for step in (1, 2):
-        damage(make(step), "empty")
+        (make(step) / "a.data").write_text("")
     for _ in range(2):
         with pytest.raises(RunStoppedError, match="no checkpoint is valid; start a new run"):
             find_checkpoint(run, Config())
