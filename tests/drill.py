@@ -1,8 +1,8 @@
-"""The drill: a run that is broken off and damaged at random moments must end with the straight run's bits.
+"""The drill: a run that is interrupted and damaged at random moments must equal an uninterrupted run bit for bit.
 
     python tests/drill.py [--faults 20] [--seed 0]
 
-Prints a line a fault and a closing line with the count; exit status 1 where a bit or an exit status is not as promised.
+Prints one line per fault and a summary; exit status 1 if a bit or an exit status is not as promised.
 """
 
 from __future__ import annotations
@@ -41,28 +41,24 @@ SETTINGS = (
     "train.checkpoint_steps=10",
     "train.keep_checkpoints=3",
 )
-FAULTS = (  # by turns
-    "kill",
-    "kill early",
-    "terminate",
-    "flip",
-    "kill in a save",
-    "full disk",
-    "interrupt",
-    "truncate",
-    "kill in an evaluation",
-    "empty",
-)
-STATUS = {  # of a process that was broken off; SIGTERM that comes before the first step needs nothing saved
+STATUS = {  # fault -> exit statuses; SIGTERM before the first step needs nothing saved. The faults come in this order
+    "kill": {-signal.SIGKILL},
+    "kill early": {-signal.SIGKILL},
     "terminate": {143, -signal.SIGTERM},
-    "interrupt": {130},
+    "flip": {-signal.SIGKILL},
+    "kill in a save": {-signal.SIGKILL},
     "full disk": {3},
+    "interrupt": {130},
+    "truncate": {-signal.SIGKILL},
+    "kill in an evaluation": {-signal.SIGKILL},
+    "empty": {-signal.SIGKILL},
 }
+FAULTS = list(STATUS)
 RECORDS = ("metrics.jsonl", "best.json", "best.weights.h5")
 
 
 def start(folder: Path, largest: int = resource.RLIM_INFINITY) -> subprocess.Popen[bytes]:
-    """Starts or continues the run, which may write files of up to `largest` bytes; status 0 when it is over."""
+    """Starts or resumes the run, which may write files of up to `largest` bytes; status 0 when it is over."""
 
     def limit() -> None:  # Python ignores the signal that comes with it: writing more is an error, as on a full disk
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
@@ -74,12 +70,12 @@ def start(folder: Path, largest: int = resource.RLIM_INFINITY) -> subprocess.Pop
 
 
 def log_of(folder: Path) -> Path:
-    """What the processes of a run said on stderr."""
+    """What the processes of a run printed on stderr."""
     return folder.with_suffix(".log")
 
 
-def break_off(folder: Path, fault: str, seconds: float, chance: random.Random) -> int:
-    """Continues the run and breaks it off within `seconds` of training; returns the exit status, 0 if it was over."""
+def interrupt(folder: Path, fault: str, seconds: float, chance: random.Random) -> int:
+    """Resumes the run and interrupts it within `seconds` of training; returns the exit status, 0 if it was over."""
     if fault == "full disk":
         largest = max(path.stat().st_size for path in [ROOT / "README.md", log_of(folder), *folder.rglob("*")])
         return start(folder, int(largest ** chance.uniform(0.7, 0.9))).wait()
@@ -92,7 +88,7 @@ def break_off(folder: Path, fault: str, seconds: float, chance: random.Random) -
     if fault == "kill in a save":
         wait_until(process, lambda: any(folder.glob("checkpoints/.part-*")))
     if fault == "kill in an evaluation":
-        wait_until(process, lambda: (row := last_row(folder)) and "loss" in row and row["step"] % 25 == 0)
+        wait_until(process, lambda: is_evaluating(folder))
     process.send_signal({"terminate": signal.SIGTERM, "interrupt": signal.SIGINT}.get(fault, signal.SIGKILL))
     return process.wait()
 
@@ -109,17 +105,21 @@ def grows(file: Path) -> Callable[[], bool]:
 
     def larger() -> bool:
         nonlocal size
-        before, size = size, file.stat().st_size if file.is_file() else 0
+        before = size
+        size = file.stat().st_size if file.is_file() else 0
         return size > before
 
     return larger
 
 
-def last_row(folder: Path) -> dict[str, Any] | None:
-    """The last whole row of metrics.jsonl."""
+def is_evaluating(folder: Path) -> bool:
+    """Whether the last complete row of metrics.jsonl is that of a training step that is evaluated next."""
     file = folder / "metrics.jsonl"
     lines = file.read_bytes().splitlines(keepends=True) if file.is_file() else []
-    return json.loads(lines[-1]) if lines and lines[-1].endswith(b"\n") else None
+    if not lines or not lines[-1].endswith(b"\n"):
+        return False
+    row = json.loads(lines[-1])
+    return "loss" in row and row["step"] % 25 == 0
 
 
 def fingerprint(folder: Path) -> str:
@@ -134,7 +134,7 @@ def fingerprint(folder: Path) -> str:
 
 
 def damage(folder: Path, fault: str, chance: random.Random) -> list[str]:
-    """Spoils the rows or best weights, and a file in one or two of the newest checkpoints of three; returns which."""
+    """Damages the rows or best weights, and a file in one or two of the newest checkpoints of three; returns which."""
     victims = [folder / chance.choice(RECORDS)]
     for checkpoint in sorted(folder.glob("checkpoints/step-*"))[1:][-chance.randint(1, 2) :]:
         victims.append(chance.choice(sorted(checkpoint.iterdir())))
@@ -149,36 +149,33 @@ def damage(folder: Path, fault: str, chance: random.Random) -> list[str]:
 def main() -> int:
     """Runs the drill."""
     command = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    command.add_argument("--faults", type=int, default=20, help="moments at which the run is broken off; 20")
-    command.add_argument("--seed", type=int, default=0, help="of the moments and the damage; 0")
+    command.add_argument("--faults", type=int, default=20, help="number of interruptions; 20")
+    command.add_argument("--seed", type=int, default=0, help="seed of the moments and the damage; 0")
     arguments = command.parse_args()
     chance = random.Random(arguments.seed)  # noqa: S311
     with tempfile.TemporaryDirectory() as place:
-        straight, drilled = Path(place, "straight"), Path(place, "drilled")
-        process = start(straight)
-        wait_until(process, grows(straight / "metrics.jsonl"))
+        uninterrupted, drilled = Path(place, "uninterrupted"), Path(place, "drilled")
+        process = start(uninterrupted)
+        wait_until(process, grows(uninterrupted / "metrics.jsonl"))
         began = time.monotonic()
         assert process.wait() == 0
-        share = (time.monotonic() - began) / arguments.faults  # seconds of training to each fault
-        spoiled = 0
+        share = (time.monotonic() - began) / arguments.faults  # seconds of training for each fault
+        damaged = 0
         for number in range(arguments.faults):
             fault = FAULTS[number % len(FAULTS)]
-            status = break_off(drilled, fault, share, chance)
-            assert status in STATUS.get(fault, {-signal.SIGKILL}), f"{fault}: status {status}"
-            what = fault
-            if fault in ("flip", "truncate", "empty"):
-                victims = damage(drilled, fault, chance)
-                spoiled += len(victims) - 1
-                what = f"kill, {fault} {', '.join(victims)}"
+            status = interrupt(drilled, fault, share, chance)
+            assert status in STATUS[fault], f"{fault}: status {status}"
+            victims = damage(drilled, fault, chance) if fault in ("flip", "truncate", "empty") else []
+            damaged += len(victims[1:])
             newest = max((path.name for path in drilled.glob("checkpoints/step-*")), default="none")
-            print(f"{number + 1}: {what}; newest {newest}", flush=True)
+            print(f"{number + 1}: {fault} {', '.join(victims)}; newest {newest}", flush=True)
         assert start(drilled).wait() == 0
-        told = log_of(drilled).read_text(errors="replace").count("; set aside as bad-step-")
-        assert told == spoiled, f"{spoiled} checkpoints were damaged, {told} set aside"
-        same = fingerprint(straight) == fingerprint(drilled)
-        end = "with the bits of" if same else "OTHERWISE than"
-        print(f"{arguments.faults} faults, {spoiled} checkpoints damaged: the run ended {end} the straight run")
-        return 0 if same else 1
+        set_aside = log_of(drilled).read_text(errors="replace").count("; set aside as bad-step-")
+        assert set_aside == damaged, f"{damaged} checkpoints were damaged, {set_aside} set aside"
+        same = fingerprint(uninterrupted) == fingerprint(drilled)
+    end = "is bit-identical to" if same else "DIFFERS from"
+    print(f"{arguments.faults} faults, {damaged} checkpoints damaged: the run {end} the uninterrupted run")
+    return 0 if same else 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The user's mistakes are told in plain lines, and every way to end has its status and its words."""
+"""Mistakes are reported in plain lines, and every way to end has its exit status and message."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,12 @@ from fcn.errors import ConfigError, RunInterruptedError, RunStoppedError, UserEr
 FULL = "the disk is full; free some space and repeat or resume\n"
 
 
+def status_of(main: Callable[[], int | None]) -> int:
+    with pytest.raises(SystemExit) as caught:
+        exit_with(main)
+    return caught.value.code
+
+
 @given(st.lists(st.text(st.characters()), min_size=1))
 def test_each_mistake_is_one_printable_line_whatever_it_quotes(texts: list[str]) -> None:
     lines = str(UserError(*texts)).split("\n")
@@ -26,46 +33,37 @@ def test_each_mistake_is_one_printable_line_whatever_it_quotes(texts: list[str])
     assert all(line.isprintable() for line in lines)
 
 
-def test_what_is_printable_stays_and_the_rest_is_escaped() -> None:
+def test_printable_text_stays_and_the_rest_is_escaped() -> None:
     assert str(UserError("Straße 道: a\\b")) == "Straße 道: a\\b"
     assert str(UserError("a\nb\x1b[0m", "\u202e\udcff")) == "a\\nb\\x1b[0m\n\\u202e\\udcff"
-
-
-def test_names_that_are_no_utf_8_can_be_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    output = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(output, encoding="utf-8", write_through=True))
-    with pytest.raises(SystemExit) as caught:
-        exit_with(lambda: print("caf\udce9.png"))
-    assert caught.value.code == 0
-    assert output.getvalue() == b"caf\\udce9.png\n"
-
-
-def test_nothing_is_lost_where_nobody_can_read_the_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Path("/dev/full").open("w") as full, monkeypatch.context() as patch:
-        patch.setattr(sys, "stderr", full)
-        print_error("a line")
-        with pytest.raises(SystemExit) as caught:
-            exit_with(lambda: print_error("another") or 3)
-        assert caught.value.code == 3
-        with suppress(OSError):
-            full.close()
-
-
-def test_what_is_told_is_seen_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    output = io.BytesIO()
-    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BufferedWriter(output, 1000)))
-    print_error("a line")
-    assert output.getvalue() == b"a line\n"
-
-
-def test_broken_settings_are_told_a_line_each() -> None:
     problems = {"train.steps": "is odd", "data.root": "is even"}
     assert ConfigError(problems).problems == problems
     assert str(ConfigError(problems)) == "train.steps: is odd\ndata.root: is even"
 
 
+def test_names_that_are_not_utf_8_can_be_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(output, encoding="utf-8", write_through=True))
+    assert status_of(lambda: print("caf\udce9.png")) == 0
+    assert output.getvalue() == b"caf\\udce9.png\n"
+
+
+def test_errors_are_flushed_and_may_be_unwritable(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = io.BytesIO()
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BufferedWriter(output, 1000)))
+    print_error("a line")
+    assert output.getvalue() == b"a line\n"
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        print_error("a line")
+        assert status_of(lambda: print_error("another") or 5) == 5
+        monkeypatch.undo()
+        with suppress(OSError):
+            full.close()
+
+
 @pytest.mark.parametrize(
-    ("outcome", "words", "status", "told"),
+    ("outcome", "words", "status", "printed"),
     [
         (UserError, ["a: b"], 2, "a: b\n"),
         (RunStoppedError, ["step 3\x1b"], 3, "step 3\\x1b\n"),
@@ -79,37 +77,31 @@ def test_broken_settings_are_told_a_line_each() -> None:
     ],
 )
 def test_outcomes_have_their_status_and_words(
-    outcome: type[BaseException], words: list[Any], status: int, told: str, capsys: pytest.CaptureFixture[str]
+    outcome: type[BaseException], words: list[Any], status: int, printed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def main() -> None:
         raise outcome(*words)
 
-    with pytest.raises(SystemExit) as caught:
-        exit_with(main)
-    assert (caught.value.code, *capsys.readouterr()) == (status, "", told)
+    assert (status_of(main), *capsys.readouterr()) == (status, "", printed)
 
 
 @pytest.mark.parametrize(("returned", "status"), [(None, 0), (0, 0), (5, 5)])
 def test_what_main_returns_is_the_status(returned: int | None, status: int) -> None:
-    with pytest.raises(SystemExit) as caught:
-        exit_with(lambda: returned)
-    assert caught.value.code == status
+    assert status_of(lambda: returned) == status
 
 
-def test_a_reader_who_leaves_ends_the_script_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_script_ends_silently_if_nobody_reads_its_output(monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as output:
         monkeypatch.setattr(sys, "stdout", output)
-        with pytest.raises(SystemExit) as caught:
-            exit_with(lambda: print("line", flush=True))
-        assert caught.value.code == 1
+        assert status_of(lambda: print("line", flush=True)) == 1
         print("what Python still flushes at its end", flush=True)
 
 
 def test_a_bug_keeps_its_traceback() -> None:
     def main() -> None:
-        raise OSError(errno.EINVAL, "of no file")
+        raise OSError(errno.EINVAL, "not about a file")
 
-    with pytest.raises(OSError, match="of no file"):
+    with pytest.raises(OSError, match="not about a file"):
         exit_with(main)

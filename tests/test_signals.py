@@ -12,6 +12,16 @@ import pytest
 from fcn.errors import RunInterruptedError
 from fcn.runs.signals import polled_signals
 
+TWO_SIGNALS = """\
+import os, signal
+from fcn.runs.signals import polled_signals
+with polled_signals():
+    os.kill(os.getpid(), signal.SIGTERM)
+    print('after the first', flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+    print('after the second')
+"""
+
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_first_signal_is_raised_by_the_next_poll_only(number: signal.Signals) -> None:
@@ -26,14 +36,5 @@ def test_first_signal_is_raised_by_the_next_poll_only(number: signal.Signals) ->
 
 
 def test_second_signal_ends_the_process_at_once_with_its_status() -> None:
-    code = (
-        "import os, signal\n"
-        "from fcn.runs.signals import polled_signals\n"
-        "with polled_signals():\n"
-        "    os.kill(os.getpid(), signal.SIGTERM)\n"
-        "    print('on', flush=True)\n"
-        "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "    print('further')\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (130, "on\n")
+    done = subprocess.run([sys.executable, "-c", TWO_SIGNALS], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (130, "after the first\n")
