@@ -1,8 +1,8 @@
-"""Fuzzes the image readers: every damaged file is read, or refused in one line, at once and in little memory.
+"""Fuzzes the image readers: every damaged file is read, or refused in one line, quickly and in little memory.
 
     python tests/fuzz.py [--count 20000] [--seed 0]
 
-Prints a line for each file that is not, and a closing line with the counts; exit status 1 where there was one.
+Prints a line for each failure and a summary; exit status 1 if there was one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import tempfile
 import time
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,33 +28,41 @@ from PIL import Image, PngImagePlugin
 from fcn.errors import UserError
 from fcn.images import read_image, read_label
 
-SECONDS, MEGABYTES, MEGAPIXELS = 1, 200, 1  # what a reader may take of a file whose pixels are limited so
+SECONDS = 1  # limits of a reader
+MEGABYTES = 200
+MEGAPIXELS = 1
 EXTREMES = [struct.pack(">I", value) for value in (0, 1, 0x0000FFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)]
 
 
-def whole_files() -> list[bytes]:
+def valid_files() -> list[bytes]:
     """Small files of every kind that can be written, and of some more."""
     rgb = np.random.default_rng(0).integers(0, 256, (9, 13, 3), dtype=np.uint8)
-    color, sixteen = Image.fromarray(rgb), Image.fromarray(rgb[..., 0].astype(np.uint16) * 200)
-    text, tags = PngImagePlugin.PngInfo(), Image.Exif()
+    color = Image.fromarray(rgb)
+    text = PngImagePlugin.PngInfo()
     text.add_text("Comment", "x" * 50, zip=True)
     text.add_itxt("Title", "y" * 50, zip=True)
-    tags[0x0112], tags[0x010E] = 6, "a description"
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    tags[0x010E] = "a description"
     metadata = {"exif": tags, "icc_profile": bytes(100), "dpi": (72, 72)}
-    wanted = [(color.convert(mode), "PNG", {}) for mode in ("1", "L", "P", "LA", "RGB", "RGBA")]
-    wanted += [(color.convert("P"), "PNG", {"bits": 4, "transparency": bytes(range(16))}), (sixteen, "PNG", {})]
-    wanted += [(color, "PNG", {"pnginfo": text, **metadata})]
-    wanted += [(color, "PNG", {"save_all": True, "append_images": [color.rotate(180)]})]
-    wanted += [(color.convert(mode), "JPEG", {}) for mode in ("L", "RGB", "CMYK")]
-    wanted += [(color, "JPEG", {"progressive": True, **metadata}), (color, "JPEG", {"restart_marker_blocks": 1})]
-    wanted += [(color, "MPO", {"save_all": True, "append_images": [color]})]
+    wanted = [
+        *((color.convert(mode), "PNG", {}) for mode in ("1", "L", "P", "LA", "RGB", "RGBA")),
+        (color.convert("P"), "PNG", {"bits": 4, "transparency": bytes(range(16))}),
+        (Image.fromarray(rgb[..., 0].astype(np.uint16) * 200), "PNG", {}),
+        (color, "PNG", {"pnginfo": text, **metadata}),
+        (color, "PNG", {"save_all": True, "append_images": [color.rotate(180)]}),
+        *((color.convert(mode), "JPEG", {}) for mode in ("L", "RGB", "CMYK")),
+        (color, "JPEG", {"progressive": True, **metadata}),
+        (color, "JPEG", {"restart_marker_blocks": 1}),
+        (color, "MPO", {"save_all": True, "append_images": [color]}),
+    ]
     files = []
     for picture, image_format, options in wanted:
         buffer = io.BytesIO()
         picture.save(buffer, image_format, **options)
         files.append(buffer.getvalue())
-    header = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 1)
-    files.append(files[0][:8] + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0\7")) + chunk(b"IEND", b""))
+    interlaced = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 1))
+    files.append(files[0][:8] + interlaced + chunk(b"IDAT", zlib.compress(b"\0\7")) + chunk(b"IEND", b""))
     return files
 
 
@@ -63,7 +72,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(kind, content) of the chunks of a whole PNG."""
+    """(kind, content) of the chunks of a valid PNG."""
     here = 8
     while here < len(data):
         (length,) = struct.unpack_from(">I", data, here)
@@ -72,13 +81,13 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def damaged(data: bytes, other: bytes, chance: random.Random) -> bytes:
-    """The file with a bit flipped, a part cut off, left out, repeated, overwritten, or taken from the other file."""
+    """The file with a bit flipped, or a part cut off, left out, repeated, overwritten or taken from the other file."""
     begin, end = sorted(chance.randrange(len(data) + 1) for _ in range(2))
     match chance.choice(["flip", "flip", "extreme", "cut", "leave out", "repeat", "splice"]):
         case "flip" if data:
-            spoiled = bytearray(data)
-            spoiled[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
-            return bytes(spoiled)
+            flipped = bytearray(data)
+            flipped[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+            return bytes(flipped)
         case "extreme":
             return data[:begin] + chance.choice(EXTREMES) + data[begin + 4 :]
         case "cut":
@@ -118,62 +127,59 @@ def too_slow(_signal: int, _frame: object) -> None:
     raise TimeoutError(f"over {SECONDS} s")
 
 
-def fuzz(count: int, seed: int) -> tuple[int, int, list[str]]:
-    """Reads `count` damaged files as image and as label.
-
-    Returns:
-        How often one was read and refused, and a line for each that was neither, with its number.
-    """
-    whole = whole_files()
-    pngs = [data for data in whole if data.startswith(b"\x89PNG")]
-    read, refused, failures = 0, 0, []
-    signal.signal(signal.SIGALRM, too_slow)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "a.png")
-        for number in range(count):
-            chance = random.Random(seed * 10**9 + number)  # noqa: S311 # so that each file can be made again alone
-            data = chance.choice(whole)
-            if data in pngs and chance.random() < 0.6:
-                data = damaged_chunks(data, chance.choice(pngs), chance)
-            else:
-                for _ in range(chance.randrange(1, 4)):
-                    data = damaged(data, chance.choice(whole), chance)
-            path.write_bytes(data)
-            for reader in (read_image, read_label):
-                most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-                signal.setitimer(signal.ITIMER_REAL, SECONDS)
-                try:
-                    reader(path, MEGAPIXELS)
-                    read += 1
-                except UserError as error:
-                    refused += 1
-                    if "\n" in str(error) or not str(error).startswith(f"{path}: "):
-                        failures.append(f"file {number} of seed {seed}: {reader.__name__}: {error!r}")
-                except Exception as error:
-                    failures.append(f"file {number} of seed {seed}: {reader.__name__}: {error!r}")
-                finally:
-                    signal.setitimer(signal.ITIMER_REAL, 0)
-                grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - most) / 1024
-                if grown > MEGABYTES:
-                    failures.append(f"file {number} of seed {seed}: {reader.__name__}: took {grown:.0f} MB")
-    return read, refused, failures
+def read(reader: Callable[[Path, int], object], path: Path) -> tuple[bool, str | None]:
+    """Whether the file was read rather than refused, and how the reader failed, if it did."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    accepted = False
+    failure = None
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    try:
+        reader(path, MEGAPIXELS)
+        accepted = True
+    except UserError as error:
+        if "\n" in str(error) or not str(error).startswith(f"{path}: "):
+            failure = repr(error)
+    except Exception as error:
+        failure = repr(error)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    megabytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return accepted, f"took {megabytes:.0f} MB" if megabytes > MEGABYTES else failure
 
 
 def main() -> int:
     """Runs the fuzzing."""
     command = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    command.add_argument("--count", type=int, default=20000, help="files; 20000")
-    command.add_argument("--seed", type=int, default=0, help="of the damage; 0")
+    command.add_argument("--count", type=int, default=20000, help="number of files; 20000")
+    command.add_argument("--seed", type=int, default=0, help="seed of the damage; 0")
     arguments = command.parse_args()
     warnings.simplefilter("error")
+    signal.signal(signal.SIGALRM, too_slow)
     began = time.monotonic()
-    read, refused, failures = fuzz(arguments.count, arguments.seed)
-    print("\n".join(failures[:100]), end="\n" if failures else "")
+    files = valid_files()
+    pngs = [data for data in files if data.startswith(b"\x89PNG")]
+    counts = Counter(read=0, refused=0, failed=0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a.png")
+        for number in range(arguments.count):
+            chance = random.Random(arguments.seed * 10**9 + number)  # noqa: S311 # each file can be made again alone
+            data = chance.choice(files)
+            if data in pngs and chance.random() < 0.6:
+                data = damaged_chunks(data, chance.choice(pngs), chance)
+            else:
+                for _ in range(chance.randrange(1, 4)):
+                    data = damaged(data, chance.choice(files), chance)
+            path.write_bytes(data)
+            for reader in (read_image, read_label):
+                accepted, failure = read(reader, path)
+                if failure:
+                    print(f"file {number} of seed {arguments.seed}: {reader.__name__}: {failure}")
+                counts["failed" if failure else "read" if accepted else "refused"] += 1
     print(
-        f"{arguments.count} files as image and as label: {read} read, {refused} refused, {len(failures)} failed "
-        f"in {time.monotonic() - began:.0f} s"
+        f"{arguments.count} files as image and as label: {counts['read']} read, {counts['refused']} refused, "
+        f"{counts['failed']} failed in {time.monotonic() - began:.0f} s"
     )
-    return 1 if failures else 0
+    return 1 if counts["failed"] else 0
 
 
 if __name__ == "__main__":
