@@ -41,19 +41,15 @@ SETTINGS = (
     "train.checkpoint_steps=10",
     "train.keep_checkpoints=3",
 )
-STATUS = {  # fault -> exit statuses; SIGTERM before the first step needs nothing saved. The faults come in this order
-    "kill": {-signal.SIGKILL},
-    "kill early": {-signal.SIGKILL},
+FAULTS = (  # in this order, again and again
+    *("kill", "kill early", "terminate", "flip", "kill in a save"),
+    *("full disk", "interrupt", "truncate", "kill in an evaluation", "empty"),
+)
+STATUS = {  # of an interrupted process, if not that of SIGKILL; SIGTERM before the first step needs nothing saved
     "terminate": {143, -signal.SIGTERM},
-    "flip": {-signal.SIGKILL},
-    "kill in a save": {-signal.SIGKILL},
-    "full disk": {3},
     "interrupt": {130},
-    "truncate": {-signal.SIGKILL},
-    "kill in an evaluation": {-signal.SIGKILL},
-    "empty": {-signal.SIGKILL},
+    "full disk": {3},
 }
-FAULTS = list(STATUS)
 RECORDS = ("metrics.jsonl", "best.json", "best.weights.h5")
 
 
@@ -164,7 +160,7 @@ def main() -> int:
         for number in range(arguments.faults):
             fault = FAULTS[number % len(FAULTS)]
             status = interrupt(drilled, fault, share, chance)
-            assert status in STATUS[fault], f"{fault}: status {status}"
+            assert status in STATUS.get(fault, {-signal.SIGKILL}), f"{fault}: status {status}"
             victims = damage(drilled, fault, chance) if fault in ("flip", "truncate", "empty") else []
             damaged += len(victims[1:])
             newest = max((path.name for path in drilled.glob("checkpoints/step-*")), default="none")

@@ -14,17 +14,17 @@ PACKAGE = ROOT / "fcn"
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__main__.py")
 
 LAYERS = (  # from the top; packages of one layer may import from each other
-    ("commands",),
-    ("training", "explain"),
-    ("report",),
-    ("evaluation",),
-    ("inference",),
-    ("datasets",),
-    ("runs",),
-    ("pictures", "model"),
-    ("images",),
-    ("config",),
-    ("files", "errors"),
+    {"commands"},
+    {"training", "explain"},
+    {"report"},
+    {"evaluation"},
+    {"inference"},
+    {"datasets"},
+    {"runs"},
+    {"pictures", "model"},
+    {"images"},
+    {"config"},
+    {"files", "errors"},
 )
 LAYER = {package: number for number, packages in enumerate(LAYERS) for package in packages}
 WITH_TENSORFLOW = (

@@ -35,6 +35,9 @@ from fcn.training.step import TrainState
 
 ENVIRONMENT = {"python": "3"}
 
+State = Callable[..., TrainState]
+Make = Callable[[int], Path]
+
 
 def network(units: int = 4, averaged: bool = False, optimizer: str = "adamw") -> TrainState:
     model = build_fcn(ModelConfig(encoder="vgg11", width=1 / 64, head_units=units, stride=32), 2)
@@ -43,13 +46,10 @@ def network(units: int = 4, averaged: bool = False, optimizer: str = "adamw") ->
 
 
 @pytest.fixture(scope="module")
-def networks() -> tuple[TrainState, TrainState]:
-    """Two networks of one kind: building one takes half a second."""
-    return network(), network()
+def state() -> State:
+    """Sets and returns one of two networks: building one takes half a second."""
+    networks = (network(), network())
 
-
-@pytest.fixture
-def state(networks: tuple[TrainState, TrainState]) -> Callable[..., TrainState]:
     def at(step: int, evaluated: int = 0, score: float = 0.5, other: bool = False) -> TrainState:
         one = networks[other]
         one.step.assign(step)
@@ -74,7 +74,7 @@ def save(run: RunPaths, state: TrainState, config: Config | None = None) -> Path
     return run.checkpoints / f"step-{step:010d}{'-evaluated' if evaluated else ''}"
 
 
-def test_newest_ones_are_kept_and_every_number_comes_back(state: Callable[..., TrainState], run: RunPaths) -> None:
+def test_newest_ones_are_kept_and_every_number_comes_back(state: State, run: RunPaths) -> None:
     config = Config(train=TrainConfig(keep_checkpoints=3))
     (run.checkpoints / ".part-step-0000000001").mkdir()  # what a killed save leaves
     for step in (2, 9, 10):
@@ -95,7 +95,7 @@ def test_newest_ones_are_kept_and_every_number_comes_back(state: Callable[..., T
         np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
-def test_rows_and_best_weights_become_those_of_the_checkpoint(state: Callable[..., TrainState], run: RunPaths) -> None:
+def test_rows_and_best_weights_become_those_of_the_checkpoint(state: State, run: RunPaths) -> None:
     run.metrics.write_text("row 1\n")
     early = save(run, state(1))
     run.metrics.write_text("row 1\nrow 2\n")
@@ -112,9 +112,7 @@ def test_rows_and_best_weights_become_those_of_the_checkpoint(state: Callable[..
     assert not run.best_weights.exists()
 
 
-def test_valid_checkpoint_of_a_state_stays_and_a_damaged_one_is_replaced(
-    state: Callable[..., TrainState], run: RunPaths
-) -> None:
+def test_valid_checkpoint_of_a_state_stays_and_a_damaged_one_is_replaced(state: State, run: RunPaths) -> None:
     path = save(run, state(3))
     before = {file.name: file.stat().st_mtime_ns for file in path.iterdir()}
     save(run, state(3))
@@ -126,7 +124,7 @@ def test_valid_checkpoint_of_a_state_stays_and_a_damaged_one_is_replaced(
 
 @pytest.mark.parametrize("size", [0, 1000, 900_000])  # at the first byte, in the numbers, in the rows after them
 def test_full_disk_keeps_the_earlier_checkpoint_and_leaves_no_partial_one(
-    size: int, state: Callable[..., TrainState], run: RunPaths
+    size: int, state: State, run: RunPaths
 ) -> None:
     config = Config(train=TrainConfig(keep_checkpoints=1))
     run.metrics.write_text("#" * 10**6)
@@ -136,17 +134,14 @@ def test_full_disk_keeps_the_earlier_checkpoint_and_leaves_no_partial_one(
         save(run, state(2), config)
     assert list(run.checkpoints.iterdir()) == [earlier]
     assert find_damage(earlier) is None
-
-
-def test_what_blocks_a_save_stops_the_run_with_its_reason(state: Callable[..., TrainState], run: RunPaths) -> None:
     (run.checkpoints / ".part-x").touch()
-    with pytest.raises(RunStoppedError, match="step-0000000001: cannot be written: Not a directory; fix that"):
-        save(run, state(1))
+    with pytest.raises(RunStoppedError, match="step-0000000002: cannot be written: Not a directory; fix that"):
+        save(run, state(2), config)
 
 
 @pytest.mark.parametrize("other", [{"units": 5}, {"averaged": True}, {"optimizer": "sgd"}])
 def test_state_of_another_network_is_refused_in_one_line(
-    other: dict[str, Any], state: Callable[..., TrainState], run: RunPaths, caplog: pytest.LogCaptureFixture
+    other: dict[str, Any], state: State, run: RunPaths, caplog: pytest.LogCaptureFixture
 ) -> None:
     one, another = state(0), network(**other)
     for saved, continued in ((one, another), (another, one)):
@@ -158,7 +153,7 @@ def test_state_of_another_network_is_refused_in_one_line(
     assert not caplog.records
 
 
-def test_state_of_another_version_is_refused_in_one_line(state: Callable[..., TrainState], run: RunPaths) -> None:
+def test_state_of_another_version_is_refused_in_one_line(state: State, run: RunPaths) -> None:
     path = save(run, state(0))
     for file in path.glob(f"{STATE}.*"):
         file.rename(file.with_name(file.name.replace(STATE, f"{STATE}-1")))
@@ -166,9 +161,7 @@ def test_state_of_another_version_is_refused_in_one_line(state: Callable[..., Tr
         restore_checkpoint(Checkpoint(path, 0, ENVIRONMENT), run, state(0).variables())
 
 
-def test_other_config_is_refused_with_its_keys_unless_they_are_allowed(
-    state: Callable[..., TrainState], run: RunPaths
-) -> None:
+def test_other_config_is_refused_with_its_keys_unless_they_are_allowed(state: State, run: RunPaths) -> None:
     now = Config(train=TrainConfig(steps=8, seed=1, log_steps=3))
     with pytest.raises(UserError, match=r"config.yaml: was made with another train\.steps, train\.seed; change that"):
         find_checkpoint(run, now)
@@ -194,7 +187,7 @@ def test_settings_that_no_score_depends_on_may_change(run: RunPaths) -> None:
 
 
 @pytest.fixture
-def make(run: RunPaths) -> Callable[[int], Path]:
+def make(run: RunPaths) -> Make:
     """Saves a checkpoint without tensors."""
 
     def make(step: int) -> Path:
@@ -208,7 +201,7 @@ def make(run: RunPaths) -> Callable[[int], Path]:
     return make
 
 
-def test_manifest_holds_the_record_and_the_digest_of_every_file(make: Callable[[int], Path]) -> None:
+def test_manifest_holds_the_record_and_the_digest_of_every_file(make: Make) -> None:
     manifest = json.loads((make(3) / "manifest.json").read_text())
     assert len(manifest.pop("sha256")) == 64
     numbers = "f3c7807d475073ba009bf4801b2d934e9f0126cb96dd19a27dbffcae23a7f5a3"  # printf numbers | sha256sum
@@ -237,7 +230,7 @@ def test_manifest_holds_the_record_and_the_digest_of_every_file(make: Callable[[
         ("manifest.json", '{"sha256": 3}', "manifest.json is not what was saved"),
     ],
 )
-def test_damage_is_found_and_named(name: str, content: str | None, damage: str, make: Callable[[int], Path]) -> None:
+def test_damage_is_found_and_named(name: str, content: str | None, damage: str, make: Make) -> None:
     path = make(1)
     assert find_damage(path) is None
     (path / name).write_text(content or "")
@@ -246,7 +239,7 @@ def test_damage_is_found_and_named(name: str, content: str | None, damage: str, 
     assert find_damage(path).startswith(damage)
 
 
-def test_edited_manifest_and_renamed_checkpoint_do_not_count(make: Callable[[int], Path]) -> None:
+def test_edited_manifest_and_renamed_checkpoint_do_not_count(make: Make) -> None:
     renamed = make(1).rename(make(3).with_name("step-0000000002"))
     assert find_damage(renamed) == "it was saved as step-0000000001"
     manifest = renamed / "manifest.json"
@@ -255,7 +248,7 @@ def test_edited_manifest_and_renamed_checkpoint_do_not_count(make: Callable[[int
 
 
 def test_newest_valid_one_is_found_and_the_damaged_before_it_set_aside(
-    make: Callable[[int], Path], run: RunPaths, capsys: pytest.CaptureFixture[str]
+    make: Make, run: RunPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, second, third, fourth = (make(step) for step in (9, 10, 100, 1000))
     (run.checkpoints / "bad-step-0000001000" / "state").mkdir(parents=True)  # of an earlier accident with this step
@@ -270,9 +263,7 @@ def test_newest_valid_one_is_found_and_the_damaged_before_it_set_aside(
     assert find_damage(run.checkpoints / "bad-step-0000000100") is not None  # as it was, to be looked at
 
 
-def test_run_without_valid_checkpoints_stops_each_time_and_never_starts_again(
-    make: Callable[[int], Path], run: RunPaths
-) -> None:
+def test_run_without_valid_checkpoints_stops_each_time_and_never_starts_again(make: Make, run: RunPaths) -> None:
     (run.checkpoints / ".part-step-0000000005").mkdir()  # a first save that was interrupted
     assert find_checkpoint(run, Config()) is None
     run.metrics.touch()

@@ -27,11 +27,8 @@ def run(tmp_path: Path) -> RunPaths:
     return make_run(tmp_path / "runs" / "one", Config(train=TrainConfig(steps=7)))
 
 
-def test_config_is_read_back(run: RunPaths) -> None:
-    assert existing_run(run.directory).load_config() == Config(train=TrainConfig(steps=7))
-
-
 def test_directory_is_new_only_if_nothing_of_a_user_is_in_it(run: RunPaths, tmp_path: Path) -> None:
+    assert existing_run(run.directory).load_config() == Config(train=TrainConfig(steps=7))
     with pytest.raises(UserError, match="exists; continue it with --resume"):
         require_new(run)
     (tmp_path / "empty").mkdir()
@@ -65,11 +62,9 @@ def test_full_disk_stops_a_run_at_its_row(run: RunPaths) -> None:
     log = MetricsLog(run.metrics)
     log.append({"step": 1})
     size = run.metrics.stat().st_size
+    problem = r"metrics.jsonl: cannot be written: .*; fix that and resume"
     for limit in (size + 5, size):  # room for a part of the row, and for none
-        with (
-            file_size_limit(limit),
-            pytest.raises(RunStoppedError, match=r"metrics.jsonl: cannot be written: .*; fix that and resume"),
-        ):
+        with file_size_limit(limit), pytest.raises(RunStoppedError, match=problem):
             log.append({"step": 2})
 
 
@@ -113,13 +108,11 @@ def test_directory_that_gets_no_config_is_removed_and_so_is_what_a_kill_left_in_
     assert list(run.pictures.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "rule"), [("file/run", "cannot be made: Not a directory"), ("caf\udce9", "is not UTF-8")]
-)
-def test_directory_that_cannot_hold_a_run_is_refused(name: str, rule: str, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=rf"{rule}.*; name another --run-dir"), locked(RunPaths.of(tmp_path / name)):
-        pass
+def test_directory_that_cannot_hold_a_run_is_refused(run: RunPaths) -> None:
+    for name, rule in {"config.yaml/run": "cannot be made: Not a directory", "caf\udce9": "is not UTF-8"}.items():
+        refused = RunPaths.of(run.directory / name)
+        with pytest.raises(UserError, match=rf"{rule}.*; name another --run-dir"), locked(refused):
+            pass
 
 
 def test_weights_that_are_not_those_recorded_are_refused(run: RunPaths) -> None:
