@@ -147,22 +147,17 @@ def read(reader: Callable[[Path, int], object], path: Path) -> tuple[bool, str |
     return accepted, f"took {megabytes:.0f} MB" if megabytes > MEGABYTES else failure
 
 
-def main() -> int:
-    """Runs the fuzzing."""
-    command = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    command.add_argument("--count", type=int, default=20000, help="number of files; 20000")
-    command.add_argument("--seed", type=int, default=0, help="seed of the damage; 0")
-    arguments = command.parse_args()
-    warnings.simplefilter("error")
+def fuzz(count: int, seed: int) -> tuple[int, int, list[str]]:
+    """Reads `count` damaged files as image and as label; returns how many were read and refused, and the failures."""
     signal.signal(signal.SIGALRM, too_slow)
-    began = time.monotonic()
     files = valid_files()
     pngs = [data for data in files if data.startswith(b"\x89PNG")]
-    counts = Counter(read=0, refused=0, failed=0)
+    counts = Counter(read=0, refused=0)
+    failures = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "a.png")
-        for number in range(arguments.count):
-            chance = random.Random(arguments.seed * 10**9 + number)  # noqa: S311 # each file can be made again alone
+        for number in range(count):
+            chance = random.Random(seed * 10**9 + number)  # noqa: S311 # each file can be made again alone
             data = chance.choice(files)
             if data in pngs and chance.random() < 0.6:
                 data = damaged_chunks(data, chance.choice(pngs), chance)
@@ -173,13 +168,29 @@ def main() -> int:
             for reader in (read_image, read_label):
                 accepted, failure = read(reader, path)
                 if failure:
-                    print(f"file {number} of seed {arguments.seed}: {reader.__name__}: {failure}")
-                counts["failed" if failure else "read" if accepted else "refused"] += 1
+                    failures.append(f"file {number} of seed {seed}: {reader.__name__}: {failure}")
+                else:
+                    counts["read" if accepted else "refused"] += 1
+    return counts["read"], counts["refused"], failures
+
+
+def main() -> int:
+    """Runs the fuzzing."""
+    command = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    command.add_argument("--count", type=int, default=20000, help="number of files; 20000")
+    command.add_argument("--seed", type=int, default=0, help="seed of the damage; 0")
+    arguments = command.parse_args()
+    warnings.simplefilter("error")
+    began = time.monotonic()
+    accepted, refused, failures = fuzz(arguments.count, arguments.seed)
+    for failure in failures:
+        print(failure)
+    seconds = time.monotonic() - began
     print(
-        f"{arguments.count} files as image and as label: {counts['read']} read, {counts['refused']} refused, "
-        f"{counts['failed']} failed in {time.monotonic() - began:.0f} s"
+        f"{arguments.count} files as image and as label: {accepted} read, {refused} refused, {len(failures)} failed "
+        f"in {seconds:.0f} s"
     )
-    return 1 if counts["failed"] else 0
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -156,6 +156,6 @@ def test_every_field_is_read_in_one_module(key: str) -> None:
     # a run has one data set, whose files each module finds in its own way, and KITTI's is scored in its own way;
     # the length of a run bounds the loop and stretches the schedule; `auto` is resolved before it is used; the seed is
     # that of the initial weights, of the order and of dropout; check-data compares the crops with the frames
-    shared = {"kind", "steps", "precision", "seed", "crop_size", "share"}
+    shared = {"kind", "max_megapixels", "steps", "precision", "seed", "crop_size", "share"}
     assert not [name for name, modules in reads.items() if not modules]
     assert not [name for name, modules in reads.items() if len(modules) > 1 and name not in shared]

@@ -94,12 +94,12 @@ def test_printed_config_can_be_read_back(script: Script, tmp_path: Path) -> None
         ("evaluate --run RUN --split vall", "split 'vall': is not one of train, val, test"),
         ("evaluate --run RUN --set train.steps=7", "--set train.steps: evaluation only reads data.*"),
         ("evaluate --run RUN --json no/scores.json", "no: no such folder; create it or name another --json"),
-        ("infer --weights x", "x: is no file NAME.weights.h5"),
+        ("infer --weights x", "x: is not a file NAME.weights.h5"),
         (
             "infer --run RUN --confidence roda",
-            "--confidence roda: is no class of the run; name one of background, road\n",
+            "--confidence roda: is not a class of the network; name one of background, road\n",
         ),
-        ("infer --run RUN --max-height 0", "--max-height 0: is no height; name one of at least 1\n"),
+        ("infer --run RUN --max-height 0", "--max-height 0: is not a height; name"),
         ("submit_kitti --out x.zip", "runs/: holds no trained run; start one with"),
     ],
 )

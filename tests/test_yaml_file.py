@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from fcn.config.fields import Section, fields_of
 from fcn.config.settings import SECTIONS, Config, DataConfig, ModelConfig, TrainConfig
-from fcn.config.yaml_file import NOT_PLAIN, changed_keys, dump_config, load_config, require_setting
+from fcn.config.yaml_file import NOT_PLAIN, changed_keys, dump_config, field_of, load_config
 from fcn.errors import ConfigError, UserError
 
 EVEN = "an even one shifts the map by half a cell"
@@ -225,9 +225,9 @@ augment:
 def test_unknown_names_are_refused_with_a_hint_on_the_level_asked_for(key: str, hint: str, tmp_path: Path) -> None:
     (line,) = mistakes(tmp_path, "", f"{key}=3")
     assert line.startswith(f"--set {key}=3: {key}: is not a setting; {hint}")
-    require_setting("train.steps", "--option")
+    field_of("train.steps", "--option")
     with pytest.raises(UserError) as caught:
-        require_setting(key, "--option")
+        field_of(key, "--option")
     assert str(caught.value).startswith(f"--option {key}: is not a setting; {hint}")
 
 
