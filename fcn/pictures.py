@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.Image import Resampling
 
 from fcn.errors import printable
 from fcn.images import IGNORE, Array, SegmentationClass, palette
 
-BLOCK = 2**16  # pixels tinted at a time: in floats the blend takes 24 times the image's memory
 GAP = 4  # pixels between pictures side by side
 TILE = (240, 480)  # largest (height, width) in pixels of a picture on a contact sheet
 MIN_WIDTH = 320  # of captioned pictures, in pixels: narrower ones would cut off titles and legend
@@ -19,42 +19,23 @@ IGNORED = SegmentationClass("ignored", (0, 0, 0))  # as `palette` shows it
 
 
 def overlay(image: Array, mask: Array, classes: Sequence[SegmentationClass], alpha: float = 0.5) -> Array:
-    """The image tinted with the colors of its classes, except where it is background or ignored.
+    """An image uint8 RGB (H, W, 3), tinted with the colors of the labels uint8 (H, W), mixed in by `alpha` (0 to 1).
 
-    Args:
-        image: uint8 RGB (H, W, 3).
-        mask: Label map (H, W).
-        classes: Classes of the labels; one named "background", in any case, is not tinted.
-        alpha: Share of the class color, from 0 to 1.
-
-    Returns:
-        uint8 RGB (H, W, 3).
+    IGNORE and a class named "background", in any case, are not tinted.
     """
-    colors = palette(classes)
-    tinted = np.zeros(256, bool)
-    tinted[: len(classes)] = [one.name.casefold() != "background" for one in classes]
-    result = image.copy()
-    pixels = result.reshape(-1, 3)
-    labels = mask.reshape(-1)
-    for start in range(0, len(pixels), BLOCK):
-        block = pixels[start : start + BLOCK]
-        label = labels[start : start + BLOCK]
-        blend = np.round((1 - alpha) * block + alpha * colors[label])
-        np.copyto(block, blend, where=tinted[label][:, np.newaxis], casting="unsafe")
-    return result
+    strengths = [0] * 256
+    for index, one in enumerate(classes):
+        if one.name.casefold() != "background":
+            strengths[index] = round(255 * alpha)
+    colors = Image.fromarray(mask)
+    colors.putpalette(palette(classes).tobytes())
+    tinted = Image.fromarray(image)
+    tinted.paste(colors.convert("RGB"), mask=Image.fromarray(mask).point(strengths))
+    return np.asarray(tinted)
 
 
 def legend(classes: Sequence[SegmentationClass], width: int, shares: Sequence[float] | None = None) -> Array:
-    """A white strip with the color and the name of each class, in as many rows as the width needs.
-
-    Args:
-        classes: Classes of a data set.
-        width: Width of the strip in pixels.
-        shares: Fraction of the pixels of each class, written behind its name.
-
-    Returns:
-        uint8 RGB (height, width, 3).
-    """
+    """A white strip uint8 RGB (h, `width`, 3) with color, name and, if given, share (0 to 1) of each class, in rows."""
     texts = [printable(one.name) for one in classes]
     if shares is not None:
         texts = [f"{text} {share:.1%}" for text, share in zip(texts, shares, strict=True)]
@@ -75,16 +56,9 @@ def legend(classes: Sequence[SegmentationClass], width: int, shares: Sequence[fl
 
 
 def comparison(image: Array, label: Array, prediction: Array, classes: Sequence[SegmentationClass]) -> Array:
-    """Image | ground truth | overlay of the prediction, with titles above and the legend of the ground truth below.
+    """Image (H, W, 3) | ground truth (H, W) | overlay of the prediction (H, W), with titles and legend: uint8 RGB.
 
-    Args:
-        image: uint8 RGB (H, W, 3).
-        label: Ground truth (H, W); ignored pixels are shown black.
-        prediction: Label map (H, W).
-        classes: Classes of the labels.
-
-    Returns:
-        uint8 RGB; its width depends only on W.
+    Ignored pixels are black. The legend has the shares of the ground truth. The width depends only on W.
     """
     counts = np.bincount(label.reshape(-1), minlength=256)
     shares = counts[[*range(len(classes)), IGNORE]] / label.size
@@ -94,13 +68,14 @@ def comparison(image: Array, label: Array, prediction: Array, classes: Sequence[
 
 def contact_sheet(frames: Iterable[tuple[Array, Array]], classes: Sequence[SegmentationClass]) -> Array:
     """Image (H, W, 3) | label (H, W), a row per frame, shrunk to fit TILE, with titles and a legend: uint8 RGB."""
-    colors = palette(classes)
     rows = []
     for image, label in frames:
-        shrink = max(1.0, image.shape[0] / TILE[0], image.shape[1] / TILE[1])
-        height, width = (max(1, round(length / shrink)) for length in label.shape)
-        nearest = np.ix_(np.arange(height) * label.shape[0] // height, np.arange(width) * label.shape[1] // width)
-        rows.append([image[nearest], colors[label[nearest]]])
+        row = []
+        for pixels in (image, palette(classes)[label]):
+            picture = Image.fromarray(pixels)
+            picture.thumbnail((TILE[1], TILE[0]), Resampling.NEAREST)
+            row.append(np.asarray(picture))
+        rows.append(row)
     return _captioned(rows, ["image", "label"], classes)
 
 
@@ -114,22 +89,19 @@ def _captioned(
     column = max(row[0].shape[1] for row in rows) + GAP
     width = max(MIN_WIDTH, len(titles) * column - GAP)
     size = _text_size(width)
-    heading = Image.new("RGB", (width, 2 * size), "white")
-    draw = ImageDraw.Draw(heading)
+    canvas = Image.new("RGB", (width, 2 * size + sum(len(row[0]) + GAP for row in rows)), "white")
+    draw = ImageDraw.Draw(canvas)
     for index, title in enumerate(titles):
         place = (index * column + GAP, size)
         draw.text(place, title, fill="black", font=ImageFont.load_default(size), anchor="lm")
-    parts = [np.asarray(heading)]
+    top = 2 * size
     for row in rows:
-        strip = np.full((row[0].shape[0] + GAP, width, 3), 255, np.uint8)
         for index, picture in enumerate(row):
-            left = index * column
-            strip[:-GAP, left : left + picture.shape[1]] = picture
-        parts.append(strip)
-    parts.append(legend([*classes, IGNORED], width, shares))
-    return np.concatenate(parts)
+            canvas.paste(Image.fromarray(picture), (index * column, top))
+        top += len(row[0]) + GAP
+    return np.concatenate([np.asarray(canvas), legend([*classes, IGNORED], width, shares)])
 
 
 def _text_size(width: int) -> int:
-    """Height of a font in pixels: wide pictures are shown smaller, so that their text has to be larger."""
+    """Height of a font in pixels, larger in wide pictures, which are shown smaller."""
     return max(12, width // 90)

@@ -12,35 +12,27 @@ from fcn.images import IGNORE, SegmentationClass
 from fcn.pictures import GAP, MIN_WIDTH, TILE, comparison, contact_sheet, legend, overlay
 
 CLASSES = (SegmentationClass("a", (0, 0, 0)), SegmentationClass("b", (200, 100, 0)))
-IMAGE = np.full((2, 3, 3), 100, np.uint8)
-MASK = np.array([[0, 1, IGNORE], [1, 0, IGNORE]], np.uint8)
+WITH_IGNORED = (*CLASSES, SegmentationClass("ignored", (0, 0, 0)))
 TITLE = 24  # height in pixels of the titles of a picture of at most 1000 pixels
 
 
-@pytest.mark.parametrize(("alpha", "expected"), [(0.5, [150, 100, 50]), (0.25, [125, 100, 75]), (0, [100] * 3)])
-def test_overlay_mixes_image_and_class_color_by_alpha(alpha: float, expected: list[int]) -> None:
-    tinted = overlay(IMAGE, MASK, CLASSES, alpha)
-    assert tinted.dtype == np.uint8
-    assert tinted[0].tolist() == [[round(100 * (1 - alpha))] * 3, expected, [100, 100, 100]]
-
-
-@pytest.mark.parametrize("name", ["background", "Background"])
-def test_overlay_leaves_background_and_ignored_pixels_alone(name: str) -> None:
-    tinted = overlay(IMAGE, MASK, (SegmentationClass(name, (70, 70, 70)), CLASSES[1]))
-    np.testing.assert_array_equal(tinted[MASK != 1], IMAGE[MASK != 1])
-    assert (tinted[MASK == 1] == (150, 100, 50)).all()
-
-
-def test_overlay_of_a_large_image_needs_little_memory_beyond_the_result() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (700, 1000, 3), dtype=np.uint8)
+@pytest.mark.parametrize("name", ["background", "Background", "a"])
+@pytest.mark.parametrize(("alpha", "expected"), [(0.5, (150, 100, 50)), (0.25, (125, 100, 75)), (0, (100,) * 3)])
+def test_overlay_mixes_in_the_class_color_but_not_on_background_and_ignored_pixels(
+    name: str, alpha: float, expected: tuple[int, ...]
+) -> None:
+    image = np.full((700, 1000, 3), 100, np.uint8)
     mask = np.resize(np.array([0, 1, IGNORE], np.uint8), image.shape[:2])
     tracemalloc.start()
-    tinted = overlay(image, mask, CLASSES)
+    tinted = overlay(image, mask, (SegmentationClass(name, (0, 0, 0)), CLASSES[1]), alpha)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 4 * image.nbytes
-    for row in (0, 350, 699):
-        np.testing.assert_array_equal(tinted[row], overlay(image[row], mask[row], CLASSES))
+    assert tinted.dtype == np.uint8
+    assert (tinted[mask == 0] == (round(100 * (1 - alpha)) if name == "a" else 100)).all()
+    assert (tinted[mask == 1] == expected).all()
+    assert (tinted[mask == IGNORE] == 100).all()
+    assert (image == 100).all()
 
 
 @pytest.mark.parametrize("shares", [None, [1 / 11] * 11])
@@ -68,37 +60,32 @@ def test_comparison_is_image_ground_truth_and_prediction_with_titles_and_legend(
     prediction = np.ones_like(label)
     picture = comparison(image, label, prediction, CLASSES)
     titles, row, below = picture[:TITLE], picture[TITLE : TITLE + 50], picture[TITLE + 50 + GAP :]
-    columns = [slice(left, left + 200) for left in (0, 200 + GAP, 400 + 2 * GAP)]
-    expected = [image, np.resize(np.array([[0] * 3, (200, 100, 0), [0] * 3, (200, 100, 0)]), (50, 200, 3))]
-    expected.append(overlay(image, prediction, CLASSES))
-    for column, shown in zip(columns, expected, strict=True):
+    truth = np.where(label[..., np.newaxis] == 1, (200, 100, 0), 0)
+    for index, shown in enumerate((image, truth, overlay(image, prediction, CLASSES))):
+        column = slice(index * (200 + GAP), index * (200 + GAP) + 200)
         np.testing.assert_array_equal(row[:, column], shown)
         assert (titles[:, column] == 0).any()
-    ignored = SegmentationClass("ignored", (0, 0, 0))
-    np.testing.assert_array_equal(below, legend([*CLASSES, ignored], 600 + 2 * GAP, [0.25, 0.5, 0.25]))
+    np.testing.assert_array_equal(below, legend(WITH_IGNORED, 600 + 2 * GAP, [0.25, 0.5, 0.25]))
 
 
-def test_comparisons_of_one_size_stack() -> None:
-    for shape in ((2, 3), (64, 200)):
-        image = np.zeros((*shape, 3), np.uint8)
-        labels = [np.full(shape, value, np.uint8) for value in (0, IGNORE)]
-        widths = {comparison(image, label, label, CLASSES).shape[1] for label in labels}
-        assert widths == {max(MIN_WIDTH, 3 * shape[1] + 2 * GAP)}
+@pytest.mark.parametrize(("shape", "width"), [((2, 3), MIN_WIDTH), ((64, 200), 600 + 2 * GAP)])
+def test_comparisons_of_one_size_stack(shape: tuple[int, int], width: int) -> None:
+    image = np.zeros((*shape, 3), np.uint8)
+    for label in (image[..., 0], image[..., 0] + IGNORE):
+        assert comparison(image, label, label, CLASSES).shape[1] == width
 
 
 def test_contact_sheet_has_a_row_a_frame_and_keeps_label_colors_however_large_the_frame() -> None:
-    small = np.zeros((2, 3), np.uint8)
-    large = np.full((4000, 3001), 1, np.uint8)
-    sheet = contact_sheet([(IMAGE, small), (np.full((4000, 3001, 3), 9, np.uint8), large)], CLASSES)
+    shapes = {0: (2, 3), 1: (4000, 3001)}  # of the frame whose pixels all have this label
+    frames = [(np.full((*shape, 3), 9, np.uint8), np.full(shape, label, np.uint8)) for label, shape in shapes.items()]
+    sheet = contact_sheet(frames, CLASSES)
     column = 180 + GAP  # 3001 x 240 / 4000, rounded
     assert sheet.shape[1] == 2 * 180 + GAP  # no empty column
-    np.testing.assert_array_equal(sheet[TITLE : TITLE + 2, :3], IMAGE)
+    assert (sheet[TITLE : TITLE + 2, :3] == 9).all()
     assert (sheet[TITLE : TITLE + 2, column : column + 3] == 0).all()
     below = sheet[TITLE + 2 + GAP :]
     assert (below[: TILE[0], :180] == 9).all()
     assert (below[: TILE[0], column:] == (200, 100, 0)).all()
     assert (below[TILE[0] : TILE[0] + GAP] == 255).all()
     assert (sheet[:TITLE, column:] == 0).any()
-    np.testing.assert_array_equal(
-        below[TILE[0] + GAP :], legend([*CLASSES, SegmentationClass("ignored", (0, 0, 0))], sheet.shape[1])
-    )
+    np.testing.assert_array_equal(below[TILE[0] + GAP :], legend(WITH_IGNORED, sheet.shape[1]))
