@@ -34,7 +34,7 @@ def overlay(image: Array, mask: Array, classes: Sequence[SegmentationClass], alp
     return np.asarray(tinted)
 
 
-def legend(classes: Sequence[SegmentationClass], width: int, shares: Sequence[float] | None = None) -> Array:
+def legend(classes: Sequence[SegmentationClass], width: int, shares: Array | None = None) -> Array:
     """A white strip uint8 RGB (h, `width`, 3) with color, name and, if given, share (0 to 1) of each class, in rows."""
     texts = [printable(one.name) for one in classes]
     if shares is not None:
@@ -63,7 +63,7 @@ def comparison(image: Array, label: Array, prediction: Array, classes: Sequence[
     counts = np.bincount(label.reshape(-1), minlength=256)
     shares = counts[[*range(len(classes)), IGNORE]] / label.size
     row = [image, palette(classes)[label], overlay(image, prediction, classes)]
-    return _captioned([row], ["image", "ground truth", "prediction"], classes, shares.tolist())
+    return _captioned([row], ["image", "ground truth", "prediction"], classes, shares)
 
 
 def contact_sheet(frames: Iterable[tuple[Array, Array]], classes: Sequence[SegmentationClass]) -> Array:
@@ -83,7 +83,7 @@ def _captioned(
     rows: Sequence[Sequence[Array]],
     titles: Sequence[str],
     classes: Sequence[SegmentationClass],
-    shares: Sequence[float] | None = None,
+    shares: Array | None = None,
 ) -> Array:
     """Rows of pictures (H, W, 3) under a title per column, with the legend of classes and IGNORE below, on white."""
     column = max(row[0].shape[1] for row in rows) + GAP

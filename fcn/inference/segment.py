@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from fcn.errors import DISK_FULL, UserError, printable
-from fcn.images import write_image, write_mask
+from fcn.images import Array, write_image, write_mask
 from fcn.inference.predictor import Predictor
 from fcn.inference.sources import Source
 from fcn.pictures import legend, overlay
@@ -18,21 +18,13 @@ from fcn.pictures import legend, overlay
 
 @dataclass(frozen=True)
 class Result:
-    """What was found in an image.
+    """What was found in an image."""
 
-    Attributes:
-        source: the image.
-        size: its (height, width) in pixels.
-        network_height: height in pixels at which it was segmented.
-        shares: fraction of the pixels of each class, in the order of the classes.
-        milliseconds: time of decoding, of the network, and of writing the files.
-    """
-
-    source: Source
-    size: tuple[int, int]
-    network_height: int
-    shares: tuple[float, ...]
-    milliseconds: tuple[float, float, float]
+    name: str
+    size: tuple[int, int]  # (height, width) in pixels
+    network_height: int  # in pixels, at which it was segmented
+    shares: Array  # fraction of the pixels of each class
+    milliseconds: Array  # of decoding, of the network, and of writing the files
 
 
 def segment_images(
@@ -46,19 +38,19 @@ def segment_images(
     """Writes mask, overlay and, if wanted, confidence of each image under the names of `Source.outputs`.
 
     Args:
-        predictor: the network.
-        sources: the images.
-        out: folder for the pictures; made if it does not exist.
-        confidence_of: index of a class, whose probability x 255 is also written as a gray picture.
-        alpha: strength of the class colors in the overlays, 0 to 1.
-        with_legend: adds a strip below each overlay with the color, name and share of each class.
+        predictor: The network.
+        sources: The images.
+        out: Folder for the pictures; made if it does not exist.
+        confidence_of: Index of the class whose probability x 255 is also written, as a gray picture.
+        alpha: Strength of the class colors in the overlays, 0 to 1.
+        with_legend: Adds a strip below each overlay with the color, name and share of each class.
 
     Returns:
         Results of the images that were read and written, and a line for each other image.
 
     Raises:
-        UserError: the folder `out` cannot be made.
-        OSError: the disk is full.
+        UserError: The folder `out` cannot be made.
+        OSError: The disk is full.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -70,42 +62,42 @@ def segment_images(
     problems = []
     for source in sources:
         mask_file, overlay_file, confidence_file = source.outputs(out)
-        confidence = None
+        clock = [time.perf_counter()]
         try:
-            started = time.perf_counter()
             image = source.read()
-            decoded = time.perf_counter()
+            clock.append(time.perf_counter())
             if confidence_of is None:
                 mask = predictor.labels(image)
             else:
                 mask, confidence = predictor.labels_and_confidence(image, confidence_of)
-            predicted = time.perf_counter()
-            shares = tuple(float(np.mean(mask == index)) for index in range(len(classes)))
+            clock.append(time.perf_counter())
+            shares = np.bincount(mask.reshape(-1), minlength=len(classes)) / mask.size
             picture = overlay(image, mask, classes, alpha=alpha)
             if with_legend:
                 picture = np.concatenate([picture, legend(classes, picture.shape[1], shares)])
             write_mask(mask_file, mask, classes)
             write_image(overlay_file, picture)
-            if confidence is not None:
+            if confidence_of is not None:
                 write_image(confidence_file, confidence)
-            written = time.perf_counter()
+            clock.append(time.perf_counter())
         except UserError as error:
             problems.append(str(error))
-            continue
         except OSError as error:
             if error.errno in DISK_FULL:  # the other images would fail as well
                 raise
             reason = f"cannot be written: {error.strerror}; check the name and its permissions"
             problems.append(f"{error.filename}: {reason}")
-            continue
-        times = (1000 * (decoded - started), 1000 * (predicted - decoded), 1000 * (written - predicted))
-        results.append(Result(source, mask.shape, predictor.network_height(mask.shape[0]), shares, times))
+        else:
+            height, width = mask.shape
+            at_height = predictor.network_height(height)
+            milliseconds = 1000 * np.diff(clock)
+            results.append(Result(source.name, (height, width), at_height, shares, milliseconds))
     return results, problems
 
 
 def table(results: Sequence[Result], predictor: Predictor) -> str:
     """One line per image: file, size, height at which it was segmented, times, and the classes of at least 1 %."""
-    names = [printable(result.source.name) for result in results]
+    names = [printable(result.name) for result in results]
     wide = max(map(len, ["file", *names]))
     lines = [
         f"{'file':<{wide}} {'height x width':>14} {'at height':>9}  {'decode':>7} {'model':>7} {'write':>7} ms  classes"

@@ -15,63 +15,49 @@ from fcn.images import ENDINGS, Array, read_image
 
 @dataclass(frozen=True)
 class Source:
-    """An image that can be read.
-
-    Attributes:
-        name: shown in the table.
-        stem: start of the names of its outputs.
-        read: returns uint8 RGB (H, W, 3); raises UserError if the file cannot be read.
-        overlay_ending: .jpg for a JPEG: its overlay as PNG would take long to write and much space.
-    """
+    """An image: its name for people, the start of the names of its outputs, and what reads it as uint8 (H, W, 3)."""
 
     name: str
     stem: str
     read: Callable[[], Array]
-    overlay_ending: str = ".png"
 
     def outputs(self, out: Path) -> tuple[Path, Path, Path]:
-        """Files of the mask, the overlay and the confidence in the folder `out`."""
-        return (
-            out / f"{self.stem}_mask.png",
-            out / f"{self.stem}_overlay{self.overlay_ending}",
-            out / f"{self.stem}_confidence.png",
-        )
+        """Files of the mask, the overlay and the confidence in the folder `out`; the overlay of a JPEG is a JPEG."""
+        ending = ".jpg" if self.name.lower().endswith((".jpg", ".jpeg")) else ".png"
+        start = str(out / self.stem)
+        return Path(f"{start}_mask.png"), Path(f"{start}_overlay{ending}"), Path(f"{start}_confidence.png")
 
 
 def sources_of_inputs(
     inputs: Sequence[str], out: Path, max_megapixels: int
 ) -> tuple[list[Source], list[str], list[str]]:
-    """The images that files, folders (their PNG and JPEG files) and glob patterns name, in the order given.
+    """The images that files, folders (their PNG and JPEG files) and glob patterns name, each once, in the order given.
 
-    Returns:
-        The images, each once; a line for each input that does not exist, cannot be read or holds no image; and a line
-        for each folder of which something is skipped.
+    Also returns a line for each input that gives no image, and a line for each folder of which something is skipped.
 
     Raises:
-        UserError: there is no image at all, two images have one stem, or a result in `out` would replace an image.
+        UserError: There is no image at all, two images have one stem, or a result in `out` would replace an image.
     """
     paths: dict[str, Path] = {}  # by real path, so that an image with two names counts once
     problems = []
     notes = []
     for name in inputs:
         path = Path(name)
+        found = [path]
         problem = "no such file"
         try:
             if path.is_dir():
                 entries = sorted(path.iterdir())
                 found = [entry for entry in entries if entry.suffix.lower() in ENDINGS]
                 problem = "holds no PNG or JPEG"
-                skipped = len(entries) - len(found)
-                if found and skipped:
-                    endings = ", ".join(ENDINGS)
-                    notes.append(f"{name}: skipped {skipped} of {len(entries)}; only files {endings} are read")
-            elif os.path.lexists(path):
-                found = [path]
-            else:  # not glob.glob, whose ** follows links to folders, even in circles
+                if 0 < len(found) < len(entries):
+                    skipped = f"skipped {len(entries) - len(found)} of {len(entries)}"
+                    notes.append(f"{name}: {skipped}; only files {', '.join(ENDINGS)} are read")
+            elif not os.path.lexists(path):  # not glob.glob, whose ** follows links to folders, even in circles
                 found = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
         except (OSError, ValueError) as error:
             found = []
-            problem = f"cannot be read: {error.strerror if isinstance(error, OSError) else error}"
+            problem = f"cannot be read: {getattr(error, 'strerror', error)}"
         if not found:
             problems.append(f"{name}: {problem}; name an image, a folder of images or a pattern")
         for file in found:
@@ -83,8 +69,7 @@ def sources_of_inputs(
         if path.stem in sources:
             other = sources[path.stem].name
             raise UserError(f"{path}: has the same stem as {other}; segment them into different folders with --out")
-        overlay_ending = ".jpg" if path.suffix.lower() in (".jpg", ".jpeg") else ".png"
-        sources[path.stem] = Source(str(path), path.stem, partial(read_image, path, max_megapixels), overlay_ending)
+        sources[path.stem] = Source(str(path), path.stem, partial(read_image, path, max_megapixels))
     for source in sources.values():
         for output in source.outputs(out):
             if os.path.realpath(output) in paths:

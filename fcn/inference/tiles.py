@@ -11,30 +11,22 @@ from keras import layers
 from fcn.model.vgg import ENCODER_STRIDE
 
 TILE_PIXELS = 2**22
-"""A tile of vgg16 takes about 1 GB at width 0.25 and 2.5 GB at width 1. Two thirds of each 2048 x 2048 pixels are kept;
-larger tiles are no faster, and of smaller ones less is kept."""
+"""2048 x 2048, of which two thirds are kept: about 1 GB with vgg16 at width 0.25, 2.5 GB at width 1; larger tiles are
+no faster, and of smaller ones less is kept."""
 
 MIN_SIDE = 3 * ENCODER_STRIDE  # a thinner tile takes as much memory: upsampling pads its only cell on both sides
-
-Window = tuple[slice, slice]
-"""Rows and columns."""
+Window = tuple[slice, slice]  # rows and columns
 
 
 def tiles(height: int, width: int, radius: int, limit: int) -> Iterator[tuple[Window, Window, Window]]:
-    """Cuts an image into overlapping tiles of about `limit` pixels; an image within the limit is one tile.
+    """Cuts an image (height, width) into overlapping tiles of about `limit` pixels; one within the limit is one tile.
 
     Every tile starts on the grid of the coarsest feature map. Each of its sides is either the image's border, where
-    padding acts as on the whole image, or at least `radius` pixels away from what is kept of the tile.
-
-    Args:
-        height: of the image, in pixels.
-        width: of the image, in pixels.
-        radius: from `receptive_radius`.
-        limit: pixels of a tile, where a side below MIN_SIDE counts as MIN_SIDE; exceeded if the overlap needs more.
+    padding acts as on the whole image, or at least `radius` pixels (from `receptive_radius`) away from the kept part.
+    A side below MIN_SIDE counts as MIN_SIDE; the limit is exceeded if the overlap needs more.
 
     Yields:
-        The tile, the part of it that is kept, and the same part in the tile's own coordinates. The kept parts cover
-        the image without overlap.
+        The tile, its kept part, and the same part in the tile's own coordinates. The kept parts cover the image once.
     """
     margin = math.ceil(radius / ENCODER_STRIDE) * ENCODER_STRIDE
     tile_height = min(height, max(math.isqrt(limit), limit // max(width, MIN_SIDE)))
@@ -45,15 +37,10 @@ def tiles(height: int, width: int, radius: int, limit: int) -> Iterator[tuple[Wi
 
 
 def spans(length: int, longest: int, margin: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Cuts an axis into overlapping spans of one length, about `longest`; the last one ends with the axis.
+    """Cuts an axis of `length` pixels into overlapping spans of one length; the last one ends with the axis.
 
-    Args:
-        length: of the axis, in pixels.
-        longest: rounded up to the grid, so that a span as long as the axis holds all of it.
-        margin: overlap on each side of the kept part, a multiple of ENCODER_STRIDE.
-
-    Yields:
-        The span, the part that is kept, and the same part counted from the span's start.
+    They have about `longest` pixels, rounded up to the grid, and overlap by `margin`, a multiple of ENCODER_STRIDE, on
+    each side of the kept part. Yields the span, its kept part, and the same part counted from the span's start.
     """
     step = max(ENCODER_STRIDE, math.ceil((longest - 2 * margin) / ENCODER_STRIDE) * ENCODER_STRIDE)
     for start in range(0, max(1, length - 2 * margin), step):
@@ -64,13 +51,12 @@ def spans(length: int, longest: int, margin: int) -> Iterator[tuple[slice, slice
 
 
 def receptive_radius(model: keras.Model) -> int:
-    """Number of rows or columns by which a pixel that influences a logit can be away from it.
+    """Largest distance in rows or columns between a logit and a pixel that influences it.
 
-    Half the receptive field, added up layer by layer (Araujo, Norris and Sim 2019), in cells: a cell of a feature map
-    covers a square of pixels and sees `radius` more on each side. A k x k convolution adds k // 2 cells of its map.
-    Pooling adds nothing, as its windows are the cells. A transposed convolution with stride s splits each cell into s;
-    with SAME padding each new cell sees at most (k + s) / 2 - 1 new cells beyond itself, to the far end of a
-    neighboring old one. A skip sees less than the map it is added to, and its 1x1 scorer adds nothing.
+    Half the receptive field, added up layer by layer (Araujo, Norris and Sim 2019). A k x k convolution adds k // 2
+    cells of its feature map. Pooling adds nothing, as its windows are the cells. A transposed convolution with stride s
+    and SAME padding splits each cell into s, each of which sees at most (k + s) / 2 - 1 new cells beyond itself, to the
+    far end of a neighboring old one. A skip sees less than the map it is added to, and its 1x1 scorer adds nothing.
     """
     radius = 0
     cell = 1
