@@ -30,8 +30,7 @@ from fcn.files import write_file
 
 Array = npt.NDArray[Any]
 
-IGNORE = 255
-"""Label of a pixel that counts neither in the loss nor in a score."""
+IGNORE = 255  # label of a pixel that counts neither in the loss nor in a score
 
 ENDINGS = (".png", ".jpg", ".jpeg")
 PNG = b"\x89PNG\r\n\x1a\n"  # the first bytes of a PNG; the content decides, not the name
@@ -43,9 +42,8 @@ PIECE = 2**12  # bytes unpacked at a time; zlib makes at most 1032 times as many
 BYTES_PER_PIXEL = 8  # largest of any file: four channels of 16 bits, not compressed
 MAX_SCANS = 100  # of a progressive JPEG, which has about ten; each costs a pass over all pixels and a few bytes
 PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of each color type
+# (left, top, step right, step down) of the pixels of each pass of an interlaced PNG
 PNG_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-"""(left, top, step right, step down) of the pixels of each pass of an interlaced PNG."""
-
 JPEG_SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xda-\xfe]")  # the markers that a length follows
 JPEG_METADATA = {*range(0xE1, 0xEE), 0xEF, 0xFE}  # not JFIF (0xE0) and Adobe (0xEE), which define the channels
 ORIENTATION = 0x0112  # tag of EXIF
@@ -63,22 +61,19 @@ class SegmentationClass:
 def read_image(path: str | Path, max_megapixels: int = DataConfig.max_megapixels, turn: bool = True) -> Array:
     """Reads the first picture of a PNG or JPEG of any 8-bit mode as uint8 RGB (H, W, 3); alpha is dropped.
 
-    A JPEG has no checksum: a damaged one may still decode.
-
-    Args:
-        path: File; its content decides the format, not its name.
-        max_megapixels: Limit in 10**6 pixels.
-        turn: Whether EXIF orientation is applied; if not, an image that is not upright is refused.
+    A JPEG has no checksum: a damaged one may still decode. `turn` applies EXIF orientation; without, an image that is
+    not upright is refused.
 
     Raises:
         UserError: The file cannot be read, is not a PNG or JPEG, is damaged, too large or has 16 bits a channel.
     """
     image, _ = _decode(Path(path), max_megapixels, turn)
-    pixels = np.empty((image.height, image.width, 3), np.uint8)
-    for top in range(0, image.height, BAND):  # converting all rows at once would need two more copies of the image
-        bottom = min(top + BAND, image.height)
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, BAND):  # converting all rows at once would need two more copies of the image
+        bottom = min(top + BAND, height)
         # resize copies the band unchanged; crop would apply the process-wide pixel limit of Pillow
-        band = image.resize((image.width, bottom - top), Resampling.NEAREST, box=(0, top, image.width, bottom))
+        band = image.resize((width, bottom - top), Resampling.NEAREST, box=(0, top, width, bottom))
         pixels[top:bottom] = np.asarray(band.convert("RGB"))
     return pixels
 
@@ -86,8 +81,7 @@ def read_image(path: str | Path, max_megapixels: int = DataConfig.max_megapixels
 def read_label(path: str | Path, max_megapixels: int = DataConfig.max_megapixels) -> Array:
     """Reads an 8-bit gray or palette PNG as the uint8 (H, W) values that it stores: palette indices, not colors.
 
-    Raises:
-        UserError: As `read_image`; or the file has another mode, which does not store one index per pixel.
+    Raises UserError as `read_image`, and for a file of another mode, which does not store one index per pixel.
     """
     image, stored_mode = _decode(Path(path), max_megapixels, turn=False)
     if image.format != "PNG":
@@ -100,9 +94,8 @@ def read_label(path: str | Path, max_megapixels: int = DataConfig.max_megapixels
 def _decode(path: Path, max_megapixels: int, turn: bool) -> tuple[Image.Image, str]:
     """The decoded image, and the mode in which the file stores its pixels, such as "L;4" for 4-bit gray.
 
-    Pillow gets the pixels and no metadata: hostile EXIF takes it minutes, damaged EXIF and animations make it warn (and
-    warnings are silenced for all threads or none), and it refuses images for long texts. Its readers are called by name
-    because `Image.open` has a pixel limit of its own, one for the whole process.
+    Pillow gets no metadata: hostile EXIF takes it minutes, damaged EXIF and animations make it warn, and it refuses
+    images for long texts. Its readers are called by name because `Image.open` has a process-wide pixel limit.
     """
     data = _read(path, max_megapixels)
     chunks: dict[bytes, bytes] = {}
@@ -162,10 +155,7 @@ def _read(path: Path, max_megapixels: int) -> bytes:
 
 
 def _png_parts(data: bytes) -> tuple[bytes, dict[bytes, bytes]]:
-    """The file with its critical chunks only, and the content of all chunks by kind.
-
-    Pillow checks neither the checksums of the pixels nor that the file has an end.
-    """
+    """The file with its critical chunks only, and the content of all chunks by kind, all checked as Pillow does not."""
     view = memoryview(data)
     kept = [view[: len(PNG)]]
     chunks = defaultdict[bytes, list[memoryview]](list)
@@ -245,21 +235,16 @@ def _orientation(exif: bytes) -> int:
 
 
 def write_image(path: Path, image: Array) -> None:
-    """Writes uint8 RGB (H, W, 3) or gray (H, W) in the format of the suffix: .png, or .jpg and .jpeg.
-
-    Raises:
-        UserError: The path has another suffix.
-        OSError: The file cannot be written.
-    """
+    """Writes uint8 RGB (H, W, 3) or gray (H, W) in the format of the suffix; raises UserError if unknown."""
     suffix = path.suffix.lower()
     if suffix not in ENDINGS:
         raise UserError(f"{path}: has the suffix {suffix!r}; pictures are written as .png, .jpg or .jpeg: use one")
     if suffix == ".png":
         write_file(path, png_of(image))
-    else:
-        buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, "JPEG", quality=JPEG_QUALITY)
-        write_file(path, buffer.getvalue())
+        return
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    write_file(path, buffer.getvalue())
 
 
 def write_mask(path: Path, mask: Array, classes: Sequence[SegmentationClass]) -> None:

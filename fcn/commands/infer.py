@@ -22,32 +22,21 @@ FRAMES = 6  # validation frames that are segmented where no image is named
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    command.add_argument(
-        "inputs",
-        nargs="*",
-        metavar="INPUT",
-        help=f"images, folders, patterns; {FRAMES} frames of the validation set",
+    images = f"images, folders, patterns; {FRAMES} frames of the validation set"
+    out = "folder for the pictures; inference/ in the run's folder or here"
+    confidence = "also write the probability of this class, 0 to 255, as a gray picture"
+    height = (
+        "segment higher images at this height; none: never; auto: from 1.5 times the training frames' height, at that"
     )
+    command.add_argument("inputs", nargs="*", metavar="INPUT", help=images)
     add_model_arguments(command)
-    command.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for the pictures; inference/ in the run's folder or here"
-    )
-    command.add_argument(
-        "--confidence", metavar="CLASS", help="also write the probability of this class, 0 to 255, as a gray picture"
-    )
-    command.add_argument(
-        "--max-height",
-        default="auto",
-        metavar="PIXELS",
-        help="segment higher images at this height and resize the result to their size; none: never; auto (default): "
-        "at the height of the training frames, images more than 1.5 times as high",
-    )
+    command.add_argument("--out", type=Path, metavar="DIR", help=out)
+    command.add_argument("--confidence", metavar="CLASS", help=confidence)
+    command.add_argument("--max-height", default="auto", metavar="PIXELS", help=height)
     command.add_argument(
         "--alpha", type=float, default=0.5, metavar="0..1", help="strength of the colors in overlays; 0.5"
     )
-    command.add_argument(
-        "--legend", action="store_true", help="add color, name and share of the classes below each overlay"
-    )
+    command.add_argument("--legend", action="store_true", help="add name and share of the classes below each overlay")
 
 
 def run(arguments: argparse.Namespace) -> None:

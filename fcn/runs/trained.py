@@ -21,21 +21,13 @@ MAX_RECORD_BYTES = 2**20  # a record has a few lines a class
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A trained network whose files exist and whose weights match their record, if there is one.
-
-    Attributes:
-        weights: file of the weights.
-        config_file: config of the run that made them.
-        record: what training wrote about them: step, split, scores; empty without a record.
-        outputs: default folder for masks and overlays.
-        reason: why it was taken where the user named none, for people; empty where one was named.
-    """
+    """A trained network whose files exist and whose weights match their record, if there is one."""
 
     weights: Path
     config_file: Path
-    record: dict[str, Any]
-    outputs: Path
-    reason: str = ""
+    record: dict[str, Any]  # step, split and scores of the weights; empty without a record
+    outputs: Path  # default folder for masks and overlays
+    reason: str = ""  # why it was taken where the user named none
 
     @classmethod
     def of_run(cls, path: Path) -> TrainedModel:
@@ -48,21 +40,17 @@ class TrainedModel:
         """A file NAME.weights.h5 with its config NAME.yaml or config.yaml next to it, and NAME.json if it exists.
 
         Raises:
-            UserError: a file is missing, or the weights do not match NAME.json.
+            UserError: A file is missing, or the weights do not match NAME.json.
         """
         if not path.name.endswith(ENDING) or not path.is_file():
             raise UserError(f"{path}: is not a file NAME{ENDING}; name the best{ENDING} of a run, or a run with --run")
         stem = path.name.removesuffix(ENDING)
-        config_file = path.with_name(f"{stem}.yaml")
-        if not config_file.is_file():
-            config_file = path.with_name("config.yaml")
-        if not config_file.is_file():
-            raise UserError(
-                f"{path}: has no {stem}.yaml next to it, the config of its run; copy the run's config.yaml there"
-            )
+        configs = [path.with_name(name) for name in (f"{stem}.yaml", "config.yaml") if path.with_name(name).is_file()]
+        if not configs:
+            raise UserError(f"{path}: has no {stem}.yaml next to it; copy the config.yaml of its run there")
         record_file = path.with_name(f"{stem}.json")
         record = read_record(record_file, path) if record_file.is_file() else {}
-        return cls(path, config_file, record, Path("inference"))
+        return cls(path, configs[0], record, Path("inference"))
 
     @classmethod
     def find(
@@ -70,14 +58,8 @@ class TrainedModel:
     ) -> TrainedModel:
         """The run or weights that the user names, else the newest run under runs/, else the network shipped with fcn.
 
-        Args:
-            run: folder of a run.
-            weights: a file NAME.weights.h5.
-            shipped: whether the shipped network may be taken.
-            real_frames: leave out runs on synthetic frames unless named: on a photo they see nothing.
-
-        Raises:
-            UserError: what is named is missing or damaged, or nothing is found.
+        `shipped` says whether the last may be taken. `real_frames` leaves out runs on synthetic frames, which see
+        nothing on a photo. Raises UserError if what is named is missing or damaged, or nothing is found.
         """
         if weights is not None:
             return cls.of_weights(weights)
@@ -104,10 +86,9 @@ class TrainedModel:
 
     def description(self) -> str:
         """File of the weights, their step if known, and why they were taken if the user named none, in one line."""
-        details = [f"step {self.record['step']}"] if self.record else []
-        if self.reason:
-            details.append(self.reason)
-        return printable(f"{self.weights} ({', '.join(details)})" if details else str(self.weights))
+        step = f"step {self.record['step']}" if self.record else ""
+        details = ", ".join(filter(None, (step, self.reason)))
+        return printable(f"{self.weights} ({details})" if details else str(self.weights))
 
 
 def write_record(record_file: Path, weights: Path, record: dict[str, Any]) -> None:
