@@ -61,11 +61,8 @@ class SegmentationClass:
 def read_image(path: str | Path, max_megapixels: int = DataConfig.max_megapixels, turn: bool = True) -> Array:
     """Reads the first picture of a PNG or JPEG of any 8-bit mode as uint8 RGB (H, W, 3); alpha is dropped.
 
-    A JPEG has no checksum: a damaged one may still decode. `turn` applies EXIF orientation; without, an image that is
-    not upright is refused.
-
-    Raises:
-        UserError: The file cannot be read, is not a PNG or JPEG, is damaged, too large or has 16 bits a channel.
+    `turn` applies EXIF orientation; without, an image that is not upright is refused. Raises UserError if the file
+    cannot be read, is damaged (a JPEG, which has no checksum, may still decode), too large or has 16 bits a channel.
     """
     image, _ = _decode(Path(path), max_megapixels, turn)
     width, height = image.size
@@ -182,7 +179,7 @@ def _check_png(chunks: dict[bytes, bytes]) -> None:
     width, height, depth, color_type, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
     if color_type == 3 and not chunks.get(b"PLTE"):
         raise ValueError("no palette")
-    needed = 0
+    needed = 0  # bytes
     for left, top, right, down in PNG_PASSES if interlaced else ((0, 0, 1, 1),):
         columns = len(range(left, width, right))
         rows = len(range(top, height, down))

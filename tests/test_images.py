@@ -39,6 +39,12 @@ def png(header: tuple[int, int, int, int], rows: bytes, more: bytes = b"", inter
     return PNG + ihdr + more + chunk(b"IDAT", zlib.compress(rows)) + END
 
 
+def exif(orientation: int) -> bytes:
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags.tobytes()
+
+
 def app1(content: bytes) -> bytes:
     """A segment of a JPEG for EXIF and other metadata."""
     return b"\xff\xe1" + struct.pack(">H", 2 + len(content)) + content
@@ -141,27 +147,20 @@ def test_limit_holds_for_the_declared_size_before_decoding_whatever_the_limit_of
     path = tmp_path / "a.png"
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1)
     huge = PNG + chunk(b"IHDR", struct.pack(">IIBBBBB", 2**31 - 1, 2**31 - 1, 8, 2, 0, 0, 0)) + END
-    assert mistake(path, huge).startswith(
-        "has 2147483647 x 2147483647 pixels, more than data.max_megapixels=128 allows"
-    )
+    assert mistake(path, huge).startswith("has 2147483647 x 2147483647 pixels, more than data.max_megapixels=128 allow")
     Image.new("L", (1001, 1000)).save(path)
     message = "has 1001 x 1000 pixels, more than data.max_megapixels=1 allows; cut it into tiles or raise the limit"
-    assert mistake(path, max_megapixels=1) == message
-    with pytest.raises(UserError, match=message):
-        read_label(path, max_megapixels=1)
-    assert read_label(path, max_megapixels=2).shape == (1000, 1001)
+    for reader in (read_image, read_label):
+        with pytest.raises(UserError, match=message):
+            reader(path, max_megapixels=1)
+        assert reader(path, max_megapixels=2).shape[:2] == (1000, 1001)
     Image.new("L", (1000, 1000)).save(path)
     assert read_label(path, max_megapixels=1).shape == read_image(path, max_megapixels=1).shape[:2] == (1000, 1000)
-
-
-def test_file_of_more_bytes_than_the_limit_needs_is_not_read(tmp_path: Path) -> None:
-    path = tmp_path / "a.png"
-    path.touch()
     for bytes_, limit in ((2**40, 128), (16_000_001, 2)):
         os.truncate(path, bytes_)  # takes no room on the disk
         message = f"has {bytes_:,} bytes, more than any image of data.max_megapixels={limit}; "
         assert mistake(path, max_megapixels=limit) == message + "replace it or raise the limit"
-    os.truncate(path, 16_000_000)
+    path.write_bytes(bytes(16_000_000))
     assert mistake(path, max_megapixels=2).startswith("is not a PNG or JPEG")
 
 
@@ -240,30 +239,21 @@ def test_metadata_of_a_jpeg_is_dropped_in_linear_time(tmp_path: Path) -> None:
     assert time.monotonic() < began + 5
 
 
-def exif(orientation: int) -> bytes:
-    tags = Image.Exif()
-    tags[0x0112] = orientation
-    return tags.tobytes()
-
-
 @pytest.mark.parametrize("orientation", range(10))
-def test_exif_orientation_is_applied_or_refused(orientation: int, tmp_path: Path) -> None:
-    for mode, ending in (("RGB", "png"), ("P", "png"), ("RGB", "jpg"), ("L", "jpg")):
-        path = tmp_path / f"{mode}.{ending}"
-        Image.fromarray(RGB).convert(mode).save(path, exif=exif(orientation))
-        with Image.open(path) as picture:
-            stored, upright = np.asarray(picture.convert("RGB")), ImageOps.exif_transpose(picture)
-        np.testing.assert_array_equal(read_image(path), np.asarray(upright.convert("RGB")))
-        if not 2 <= orientation <= 8:
-            np.testing.assert_array_equal(read_image(path, turn=False), stored)
-            continue
-        for reader in (partial(read_image, turn=False), read_label):
-            with pytest.raises(UserError) as caught:
-                reader(path)
-            assert str(caught.value) == (
-                f"{path}: is rotated by its EXIF orientation {orientation}; image and label map must fit as stored: "
-                "save it upright (Pillow: ImageOps.exif_transpose)"
-            )
+@pytest.mark.parametrize(("mode", "ending"), [("RGB", "png"), ("P", "png"), ("RGB", "jpg"), ("L", "jpg")])
+def test_exif_orientation_is_applied_or_refused(orientation: int, mode: str, ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{ending}"
+    Image.fromarray(RGB).convert(mode).save(path, exif=exif(orientation))
+    with Image.open(path) as picture:
+        stored = np.asarray(picture.convert("RGB"))
+        upright = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    np.testing.assert_array_equal(read_image(path), upright)
+    if not 2 <= orientation <= 8:
+        np.testing.assert_array_equal(read_image(path, turn=False), stored)
+        return
+    for reader in (partial(read_image, turn=False), read_label):
+        with pytest.raises(UserError, match=rf"a\.{ending}: is rotated by its EXIF orientation {orientation}; "):
+            reader(path)
 
 
 @pytest.mark.parametrize(("order", "magic"), [("<", b"II*\0"), (">", b"MM\0*")])
@@ -309,14 +299,11 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("scratch") / "a.png"
 
 
-@given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))))
-def test_any_image_is_read_back_as_it_was_written(scratch: Path, image: np.ndarray) -> None:
+@given(arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40))))
+def test_any_image_and_mask_is_read_back_as_it_was_written(scratch: Path, mask: np.ndarray) -> None:
+    image = np.dstack([mask, mask // 2, 255 - mask])
     write_image(scratch, image)
     np.testing.assert_array_equal(read_image(scratch), image)
-
-
-@given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=40)))
-def test_any_mask_is_read_back_as_it_was_written_and_shows_its_colors(scratch: Path, mask: np.ndarray) -> None:
     write_mask(scratch, mask, CLASSES)
     np.testing.assert_array_equal(read_label(scratch), mask)
     colors = {0: (1, 2, 3), 1: (255, 0, 9)}  # all others, IGNORE too, are black
@@ -324,16 +311,13 @@ def test_any_mask_is_read_back_as_it_was_written_and_shows_its_colors(scratch: P
     np.testing.assert_array_equal(read_image(scratch), expected)
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "a.JPEG"])
-def test_picture_with_the_suffix_of_a_jpeg_is_one(name: str, tmp_path: Path) -> None:
+def test_picture_has_the_format_of_its_suffix(tmp_path: Path) -> None:
     image = np.repeat(np.repeat(RGB, 16, axis=0), 16, axis=1)
-    write_image(tmp_path / name, image)
-    with Image.open(tmp_path / name) as picture:
-        assert picture.format == "JPEG"
-    assert np.abs(read_image(tmp_path / name).astype(int) - image).mean() < 10
-
-
-def test_picture_with_an_unknown_suffix_is_not_written(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.JPEG"):
+        write_image(tmp_path / name, image)
+        with Image.open(tmp_path / name) as picture:
+            assert picture.format == "JPEG"
+        assert np.abs(read_image(tmp_path / name).astype(int) - image).mean() < 10
     with pytest.raises(UserError, match=r"a.gif: has the suffix '.gif'; pictures are written as .png, .jpg or .jpeg"):
         write_image(tmp_path / "a.gif", RGB)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import keras
 import numpy as np
 import pytest
@@ -48,11 +46,17 @@ def test_radius_is_the_farthest_that_a_pixel_is_seen(settings: dict[str, object]
         assert max(direction * (column - places[image])) == expected == receptive_radius(model)
 
 
-@cache
-def random_fcn(stride: int, head_window: int, skips: str) -> keras.Model:
-    settings = {"head_window": head_window, "skips": skips, "learn_last_upsampling": skips == "before_pooling"}
-    config = ModelConfig(encoder="vgg11", width=1 / 32, head_units=8, stride=stride, **settings)
-    model = build_fcn(config, 3)
+@pytest.fixture(
+    scope="module",
+    params=[
+        *((stride, window, "after_pooling") for stride, window in ((32, 3), (8, 1), (8, 7), (2, 1))),
+        (2, 3, "before_pooling"),  # like the network that comes with fcn
+    ],
+)
+def model(request: pytest.FixtureRequest) -> keras.Model:
+    stride, window, skips = request.param
+    settings = {"head_window": window, "skips": skips, "learn_last_upsampling": skips == "before_pooling"}
+    model = build_fcn(ModelConfig(encoder="vgg11", width=1 / 32, head_units=8, stride=stride, **settings), 3)
     random = np.random.default_rng(0)
     for weight in model.weights:
         noise = random.normal(size=weight.shape)
@@ -67,17 +71,9 @@ def random_fcn(stride: int, head_window: int, skips: str) -> keras.Model:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 1500), (1700, 37), (500, 490)])
-@pytest.mark.parametrize(
-    "network",  # the last one is like the network that comes with fcn
-    [
-        *((stride, window, "after_pooling") for stride, window in ((32, 3), (8, 1), (8, 7), (2, 1))),
-        (2, 3, "before_pooling"),
-    ],
-)
 def test_tiles_give_the_logits_of_the_whole_image_and_not_with_less_overlap(
-    network: tuple[int, int, str], size: tuple[int, int]
+    model: keras.Model, size: tuple[int, int]
 ) -> None:
-    model = random_fcn(*network)
     image = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
 
     def tiled_logits(radius: int) -> np.ndarray:
@@ -89,10 +85,8 @@ def test_tiles_give_the_logits_of_the_whole_image_and_not_with_less_overlap(
     whole = model(image[np.newaxis], training=False)[0].numpy()
     radius = receptive_radius(model)
     np.testing.assert_allclose(tiled_logits(radius), whole, rtol=2e-6, atol=1e-4)
-    if size == (1, 1):
-        assert len(list(tiles(*size, radius, LIMIT))) == 1
-    else:
-        assert len(list(tiles(*size, radius, LIMIT))) > 1
+    assert (len(list(tiles(*size, radius, LIMIT))) == 1) == (size == (1, 1))
+    if size != (1, 1):
         assert whole.std() > 0.1
         assert np.abs(tiled_logits(radius // 4) - whole).max() > 1e-3
 
@@ -124,8 +118,6 @@ def test_spans_keep_every_pixel_once_with_the_margin_around_it(length: int, marg
     ],
 )
 def test_tiles_of_long_images_are_long_and_of_few_shapes(size: tuple[int, int], expected: set[tuple[int, int]]) -> None:
-    shapes = {
-        (rows.stop - rows.start, columns.stop - columns.start)
-        for (rows, columns), _, _ in tiles(*size, radius=181, limit=2**20)
-    }
+    windows = [tile for tile, _, _ in tiles(*size, radius=181, limit=2**20)]
+    shapes = {(rows.stop - rows.start, columns.stop - columns.start) for rows, columns in windows}
     assert shapes == expected

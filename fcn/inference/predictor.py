@@ -36,20 +36,15 @@ Output = Callable[[tf.Tensor], tf.Tensor]  # logits (h, w, C) -> values (h, w) o
 class Predictor:
     """A network and the classes of its channels. Large images go through it tile by tile.
 
-    Attributes:
-        model: The network; its weights may be changed.
-        classes: C classes, in the order of the network's channels.
-        flip: Average over an image and its mirror image, in twice the time and with all probabilities in memory.
-        frame_height: Height in pixels of the frames that the network was trained on, if known.
-        max_height: Higher images are segmented at this height in pixels, and the result is resized to their own size;
-            "auto": images more than 1.5 times as high as `frame_height`, at that; None: never.
+    Images higher than `max_height` pixels are segmented at this height, and the result is resized to their own size;
+    "auto": images more than 1.5 times as high as `frame_height`, at that; None: never.
     """
 
-    model: keras.Model
+    model: keras.Model  # its weights may be changed
     classes: Sequence[SegmentationClass]
     _: KW_ONLY
-    flip: bool = False
-    frame_height: int | None = None
+    flip: bool = False  # average over the mirror image, in twice the time and with all probabilities in memory
+    frame_height: int | None = None  # in pixels, of the frames that the network was trained on, if known
     max_height: MaxHeight = "auto"
     max_megapixels: int = DataConfig.max_megapixels
     tile_pixels: int = TILE_PIXELS
