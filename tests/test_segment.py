@@ -45,6 +45,9 @@ def test_full_disk_stops_all_and_what_was_written_stays_whole(tmp_path: Path, mo
 
 
 def test_image_whose_files_cannot_be_written_is_named_and_the_others_are_done(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file: cannot be made: File exists; name another --out"):
+        segment_images(PREDICTOR, SOURCES, tmp_path / "file")
     (tmp_path / "b_mask.png").mkdir()
     (tmp_path / "d_overlay.png").mkdir()
     long = Source("long.png", "long" * 62, SOURCES[0].read)  # a name that takes ".png" but not "_mask.png"
@@ -59,10 +62,9 @@ def test_image_whose_files_cannot_be_written_is_named_and_the_others_are_done(tm
 
 
 def test_confidence_is_a_gray_picture_next_to_the_same_mask(tmp_path: Path) -> None:
-    labels = np.arange(6, dtype=np.uint8).reshape(2, 3)
-    predictor = SimpleNamespace(
-        **vars(PREDICTOR), labels_and_confidence=lambda _, index: (labels, 100 * index + labels)
-    )
+    labels = np.array([[0, 1, 0], [1, 1, 1]], np.uint8)
+    found = {"labels_and_confidence": lambda _, index: (labels, 100 * index + labels)}
+    predictor = SimpleNamespace(**vars(PREDICTOR), **found)
     segment_images(predictor, SOURCES[:1], tmp_path, confidence_of=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a_confidence.png", "a_mask.png", "a_overlay.png"]
     np.testing.assert_array_equal(read_label(tmp_path / "a_mask.png"), labels)
@@ -82,12 +84,6 @@ def test_overlay_has_the_strength_and_the_legend_that_are_asked_for(tmp_path: Pa
         segment_images(predictor, [source], tmp_path, alpha=alpha, with_legend=bool(parts))
         expected = np.concatenate([overlay(image, mask, BACKGROUND_AND_ROAD, alpha=alpha), *parts])
         np.testing.assert_array_equal(read_image(tmp_path / "a_overlay.png"), expected)
-
-
-def test_out_that_is_a_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "out").touch()
-    with pytest.raises(UserError, match="out: cannot be made: File exists; name another --out"):
-        segment_images(PREDICTOR, SOURCES, tmp_path / "out")
 
 
 def test_table_has_a_line_an_image_whatever_it_is_called(tmp_path: Path) -> None:

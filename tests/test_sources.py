@@ -17,16 +17,13 @@ from fcn.inference.sources import sources_of_frames, sources_of_inputs
 
 def test_inputs_are_files_folders_and_patterns(tmp_path: Path) -> None:
     for name in ("a/1.png", "a/2.JPG", "b/3.png", "a/notes.txt", "a/.hidden", "a/more/4.png"):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
     inputs = [str(tmp_path / "b/3.png"), str(tmp_path / "a"), str(tmp_path / "*/1.png"), str(tmp_path / "b/../b/3.png")]
     sources, problems, notes = sources_of_inputs(inputs, tmp_path / "out", 128)
     assert [source.stem for source in sources] == ["3", "1", "2"]
     assert problems == []
     assert notes == [f"{tmp_path}/a: skipped 3 of 5; only files .png, .jpg, .jpeg are read"]
-    sources, problems, _ = sources_of_inputs([*inputs, str(tmp_path / "no*.png")], tmp_path / "out", 128)
-    assert (len(sources), len(problems)) == (3, 1)
     for absent in ("nowhere", "no*pe.png", "a/notes.txt/x"):
         with pytest.raises(UserError, match="no such file; name an image"):
             sources_of_inputs([str(tmp_path / absent)], tmp_path / "out", 128)
@@ -44,9 +41,9 @@ def test_overlay_of_a_jpeg_is_a_jpeg_and_may_not_replace_an_input(tmp_path: Path
 
 def test_frames_without_input_are_spread_over_the_split() -> None:
     dataset = Dataset("val", BACKGROUND_AND_ROAD, tuple("abcdefghijk"), lambda index: (index, None))
-    assert [source.stem for source in sources_of_frames(dataset, 3)] == ["a", "f", "k"]
-    assert [source.stem for source in sources_of_frames(dataset, 99)] == list("abcdefghijk")
-    assert sources_of_frames(dataset, 3)[1].read() == 5
+    for count, expected in ((3, "afk"), (99, "abcdefghijk")):
+        sources = sources_of_frames(dataset, count)
+        assert [(source.stem, source.read()) for source in sources] == [(name, ord(name) - 97) for name in expected]
 
 
 def test_pattern_ends_and_counts_an_image_once_where_links_lead_back_up(tmp_path: Path) -> None:
