@@ -41,7 +41,6 @@ BAND = 64  # rows converted at a time
 PIECE = 2**12  # bytes unpacked at a time; zlib makes at most 1032 times as many of them
 BYTES_PER_PIXEL = 8  # largest of any file: four channels of 16 bits, not compressed
 MAX_SCANS = 100  # of a progressive JPEG, which has about ten; each costs a pass over all pixels and a few bytes
-PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of each color type
 # (left, top, step right, step down) of the pixels of each pass of an interlaced PNG
 PNG_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 JPEG_SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xda-\xfe]")  # the markers that a length follows
@@ -117,7 +116,7 @@ def _decode(path: Path, max_megapixels: int, turn: bool) -> tuple[Image.Image, s
         if ";16" in stored_mode:
             raise UserError(f"{path}: has mode {stored_mode}, over 8 bits a channel; convert it to 8 bits")
         if chunks:
-            _check_png(chunks)
+            _check_png(image, chunks)
         image.load()
     except (OSError, SyntaxError, ValueError, struct.error, zlib.error) as error:
         raise UserError(f"{path}: is broken or cut off ({error}); replace or remove the file") from error
@@ -174,17 +173,18 @@ def _png_parts(data: bytes) -> tuple[bytes, dict[bytes, bytes]]:
     return b"".join(kept), {kind: b"".join(contents) for kind, contents in chunks.items()}
 
 
-def _check_png(chunks: dict[bytes, bytes]) -> None:
+def _check_png(image: ImageFile, chunks: dict[bytes, bytes]) -> None:
     """Raises ValueError if the PNG lacks rows, which Pillow would read as black, or its palette."""
-    width, height, depth, color_type, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
-    if color_type == 3 and not chunks.get(b"PLTE"):
+    if image.mode == "P" and not chunks.get(b"PLTE"):
         raise ValueError("no palette")
+    depth, _, _, _, is_interlaced = chunks[b"IHDR"][8:]
+    bits = depth * len(image.getbands())
     needed = 0  # bytes
-    for left, top, right, down in PNG_PASSES if interlaced else ((0, 0, 1, 1),):
-        columns = len(range(left, width, right))
-        rows = len(range(top, height, down))
+    for left, top, right, down in PNG_PASSES if is_interlaced else ((0, 0, 1, 1),):
+        columns = len(range(left, image.width, right))
+        rows = len(range(top, image.height, down))
         if columns:
-            needed += rows * (1 + (columns * depth * PNG_CHANNELS[color_type] + 7) // 8)
+            needed += rows * (1 + (columns * bits + 7) // 8)
     packed = io.BytesIO(chunks.get(b"IDAT", b""))
     unpacker = zlib.decompressobj()
     while needed and (piece := packed.read(PIECE)):

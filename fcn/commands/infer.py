@@ -25,17 +25,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     images = f"images, folders, patterns; {FRAMES} frames of the validation set"
     out = "folder for the pictures; inference/ in the run's folder or here"
     confidence = "also write the probability of this class, 0 to 255, as a gray picture"
-    height = (
-        "segment higher images at this height; none: never; auto: from 1.5 times the training frames' height, at that"
-    )
+    height = "segment higher images at this height; auto: at the training frames' if 1.5 times higher; none: never"
     command.add_argument("inputs", nargs="*", metavar="INPUT", help=images)
     add_model_arguments(command)
     command.add_argument("--out", type=Path, metavar="DIR", help=out)
     command.add_argument("--confidence", metavar="CLASS", help=confidence)
     command.add_argument("--max-height", default="auto", metavar="PIXELS", help=height)
-    command.add_argument(
-        "--alpha", type=float, default=0.5, metavar="0..1", help="strength of the colors in overlays; 0.5"
-    )
+    command.add_argument("--alpha", type=float, default=0.5, metavar="0..1", help="strength of colors in overlays; 0.5")
     command.add_argument("--legend", action="store_true", help="add name and share of the classes below each overlay")
 
 
