@@ -1,7 +1,5 @@
-"""Turns dense layers into convolutions, exactly: the classifier then slides over a feature map of any size.
-
-A dense layer on a flattened (h, w, c) map multiplies every value of the map by its own weight and adds up. So does a
-convolution with an h x w window at one place of a map. On a larger map the convolution does it at every place.
+"""Turns dense layers into convolutions, exactly: a dense layer on a flattened (h, w, c) map computes what a convolution
+with an h x w window computes at one place. On a larger map the convolution does it at every place.
 """
 
 # Shapes: N images, H x W pixels, h x w the flattened map, c its channels, C classes
@@ -15,25 +13,19 @@ from keras import layers
 def dense_kernel_to_conv(kernel: np.ndarray, window: tuple[int, int]) -> np.ndarray:
     """Dense kernel (h * w * c, units) -> convolution kernel (h, w, c, units) for the window (h, w).
 
-    Keras flattens a map in the order (h, w, c), so no value moves. Caffe and torch store (units, c, h, w) and need
-    transpose(2, 3, 1, 0) instead. The wrong order runs without an error, but what was learned is lost.
+    Keras flattens (h, w, c), so no value moves. Caffe and torch store (units, c, h, w) and need transpose(2, 3, 1, 0);
+    the wrong order runs without an error, but what was learned is lost.
     """
-    height, width = window
-    return kernel.reshape(height, width, -1, kernel.shape[-1])
+    return kernel.reshape(*window, -1, kernel.shape[-1])
 
 
 def convolutionalize(classifier: keras.Model) -> keras.Model:
-    """The same network for images of any size; it returns a map of logits instead of one vector.
+    """The same network for images of any size: (N, H, W, 3) -> logits (N, ceil(H / 32), ceil(W / 32), C) for a VGG.
 
-    The first dense layer becomes a SAME convolution whose window is the flattened map; the later ones become 1x1
-    convolutions. With an odd window (h, w), cell (i + h // 2, j + w // 2) of the result is the classifier's head on the
-    window that begins at (i, j). Cells closer to the border see zeros beyond it. Layers keep their names and weights.
-
-    Args:
-        classifier: a chain of layers with one Flatten before its dense layers, as `vgg.build_classifier` returns it.
-
-    Returns:
-        uint8 RGB (N, H, W, 3) -> logits float32 (N, ceil(H / 32), ceil(W / 32), C) for a VGG.
+    The classifier is a chain of layers with one Flatten. The first dense layer becomes a SAME convolution whose window
+    (h, w) is the flattened map; the later ones become 1x1 convolutions. Layers keep their names and weights. With an
+    odd window, cell (i + h // 2, j + w // 2) of the result is the classifier's head on the window that begins at
+    (i, j); cells closer to the border see zeros beyond it.
     """
     image = keras.Input((None, None, classifier.input.shape[-1]), dtype=classifier.input.dtype, name="image")
     x = image

@@ -1,7 +1,4 @@
-"""A VGG-style image classifier (Simonyan and Zisserman 2015): five blocks of 3x3 convolutions, then dense layers.
-
-Every network here starts as this classifier; `convolutionalize` then turns its dense layers into convolutions.
-"""
+"""A VGG-style image classifier (Simonyan and Zisserman 2015), from which `convolutionalize` makes every network."""
 
 # Shapes: N images, S x S pixels, h x w a feature map, c its channels, U head units, C classes
 from __future__ import annotations
@@ -31,14 +28,13 @@ STATISTICS_MOMENTUM = 0.95
 
 
 class BatchNormalization(layers.BatchNormalization):
-    """Keras' layer, but with TensorFlow's fused op in training, which is several times as fast.
+    """Keras' layer with TensorFlow's fused op in training: several times as fast, also on bfloat16 maps.
 
-    Keras normalizes in float32 in several passes over the map. The fused op takes bfloat16 maps as they are, keeps
-    float32 statistics, and updates the moving variance with the unbiased estimate.
+    The statistics are float32. Unlike Keras, the moving variance takes the unbiased estimate.
     """
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """(N, h, w, c) -> the same shape and dtype; (N, c) works too, by Keras' own code."""
+        """(N, h, w, c) -> the same shape and dtype; a map of (N, c) is left to Keras."""
         if not (training and self.trainable) or len(inputs.shape) != 4:
             return super().call(inputs, training=training)
         result, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
@@ -49,8 +45,8 @@ class BatchNormalization(layers.BatchNormalization):
             variance=tf.zeros([0]),
             epsilon=self.epsilon,
         )
-        for statistic, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            statistic.assign(statistic * self.momentum + value * (1 - self.momentum))
+        self.moving_mean.assign(self.moving_mean * self.momentum + mean * (1 - self.momentum))
+        self.moving_variance.assign(self.moving_variance * self.momentum + variance * (1 - self.momentum))
         return result
 
 
@@ -62,22 +58,15 @@ def activate(x: keras.KerasTensor, name: str, batch_norm: bool) -> keras.KerasTe
 
 
 def build_classifier(config: ModelConfig, classes: int) -> keras.Model:
-    """A classifier of square images. Its last feature map is `config.head_window` cells a side.
-
-    Preprocessing is its first layer. Pooling is SAME, so that the converted network takes images of any size.
-
-    Returns:
-        uint8 RGB (N, S, S, 3), S = 32 x head_window -> logits float32 (N, C).
-    """
+    """uint8 RGB (N, S, S, 3), S = 32 x head_window -> logits float32 (N, C)."""
     side = ENCODER_STRIDE * config.head_window
     weighted = {"use_bias": not config.batch_norm, "kernel_initializer": "he_normal"}
 
     # Preprocessing: (pixel - mean) / std
     image = keras.Input((side, side, 3), dtype="uint8", name="image")  # N, S, S, 3
-    rescaling = layers.Rescaling(1 / PIXEL_STD, -PIXEL_MEAN / PIXEL_STD, dtype="float32", name="preprocessing")
-    x = rescaling(image)
+    x = layers.Rescaling(1 / PIXEL_STD, -PIXEL_MEAN / PIXEL_STD, dtype="float32", name="preprocessing")(image)
 
-    # Encoder: each block halves height and width
+    # Encoder: each block halves height and width; pooling is SAME, for images of any size later
     for block, (repeats, channels) in enumerate(zip(CONVOLUTIONS[config.encoder], CHANNELS, strict=True), start=1):
         filters = max(1, round(channels * config.width))
         for i in range(1, repeats + 1):

@@ -1,7 +1,6 @@
-"""Weights on disk: an HDF5 file of arrays under the names of their variables, numbers only.
+"""Weights on disk: an HDF5 file of arrays under the names of their variables, loaded all or not at all.
 
-Keras' own loader warns of arrays that a file lacks, and continues. Here every name and shape is checked before the
-first number is read: a network gets all of its weights, or keeps those it had.
+Keras' own loader warns of arrays that a file lacks, and continues.
 """
 
 from __future__ import annotations
@@ -21,11 +20,7 @@ if TYPE_CHECKING:  # so that a file can be checked without TensorFlow
 
 
 def save_weights(model: keras.Model, path: Path) -> None:
-    """Writes weights and batch-normalization statistics, each under `layer/name`; equal weights give equal bytes.
-
-    Raises:
-        OSError: as `write_file` does.
-    """
+    """Writes weights and statistics, each under `layer/name`; equal weights give equal bytes. Raises OSError."""
     # in memory first, because HDF5 ends the process when the disk is full; track_order=True would store the time
     with h5py.File("weights", "w", driver="core", backing_store=False) as file:
         for weight in model.weights:
@@ -39,19 +34,16 @@ def load_weights(model: keras.Model, path: Path) -> None:
     """Reads what `save_weights` wrote for a network of the same shape. The file need not be trusted.
 
     Until every name, type and shape is known to match the model, no number is read, no link is followed, no other file
-    is opened, and no memory is taken because of sizes that the file declares.
-
-    Raises:
-        UserError: the file is not an HDF5 file, or holds other arrays than the model's, or values that are not finite.
-            The model is then unchanged.
+    is opened, and no memory is taken because of sizes that the file declares. On a file that is not HDF5, other arrays
+    than the model's, or values that are not finite: UserError, and the model is unchanged.
     """
     wanted = {weight.path: f"{weight.dtype} {tuple(weight.shape)}" for weight in model.weights}
     try:
         with h5py.File(path) as file:
             difference = _first_difference(file, wanted)
             if difference:
-                what = f"holds weights of another network: {difference}"
-                raise UserError(f"{path}: {what}; use the config that they were trained with")
+                text = f"{path}: holds weights of another network: {difference}"
+                raise UserError(f"{text}; use the config that they were trained with")
             values = [file[weight.path][()] for weight in model.weights]
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # HDF5 raises any of them
         raise UserError(f"{path}: cannot be read as weights: {error}; use a NAME.weights.h5 that fcn wrote") from error
@@ -67,8 +59,7 @@ def _first_difference(file: h5py.File, wanted: dict[str, str]) -> str | None:
         kind = _kind(file, name)
         if kind != wanted_kind:
             return f"{name} is {kind} in the file and {wanted_kind} in the network"
-    groups = {str(group) for name in wanted for group in PurePosixPath(name).parents}
-    known = groups | set(wanted)
+    known = {str(path) for name in wanted for path in (name, *PurePosixPath(name).parents)}
     # stops at the first unknown name; h5py's own iterators would list all names first
     extra = file.id.links.visit(lambda name: None if os.fsdecode(name) in known else name, order=h5py.h5.ITER_NATIVE)
     if extra is None:
@@ -85,9 +76,8 @@ def _kind(file: h5py.File, name: str) -> str:
         if item.id.links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
             return "a link"
         item = item[part]
-    # Only a plain block of numbers in this very file has an offset. Chunks have none (their filters may blow up to any
-    # size), nor have numbers in other files. This check comes before the shape, because asking for the shape of a
-    # virtual array makes HDF5 open its sources.
+    # Only a plain block of numbers in this very file has an offset; chunks (which may inflate to any size) have none.
+    # This comes before the shape, because asking for the shape of a virtual array makes HDF5 open its sources.
     if not isinstance(item, h5py.Dataset) or item.id.get_offset() is None or item.attrs:
         return "not a plain array"
     if item.id.get_type() != h5py.h5t.IEEE_F32LE:
