@@ -39,38 +39,30 @@ def assert_same_scores(scores: np.ndarray, expected: np.ndarray) -> None:
     np.testing.assert_allclose(scores, expected, rtol=0, atol=ROUNDING * size)
 
 
-def dense_head(classifier: keras.Model) -> keras.Model:
-    """From the last map, of the classifier's own size, to its scores."""
-    return keras.Model(classifier.get_layer("flatten").input, classifier.output)
-
-
-def conv_head(converted: keras.Model) -> keras.Model:
-    """From the last map, of any size, to a map of scores."""
-    return keras.Model(converted.get_layer("block5_pool").output, converted.output)
-
-
 @pytest.mark.parametrize("batch_norm", [True, False])
 @pytest.mark.parametrize("window", [1, 3, 5, 7])
-def test_classifier_is_the_middle_cell_of_the_converted_network_at_its_own_size(window: int, batch_norm: bool) -> None:
+def test_converted_network_equals_the_classifier_on_every_window_of_the_last_map(window: int, batch_norm: bool) -> None:
     classifier = random_classifier(head_window=window, batch_norm=batch_norm)
-    frames = images(2, 32 * window, 32 * window)
-    scores = convolutionalize(classifier)(frames).numpy()
-    assert scores.shape == (2, window, window, CLASSES)
-    assert_same_scores(scores[:, window // 2, window // 2], classifier(frames).numpy())
-
-
-@pytest.mark.parametrize("batch_norm", [True, False])
-@pytest.mark.parametrize("window", [1, 3, 5, 7])
-def test_conv_head_equals_dense_head_on_every_window_with_zeros_beyond_the_map(window: int, batch_norm: bool) -> None:
-    classifier = random_classifier(head_window=window, batch_norm=batch_norm)
-    height, width = window + 2, window + 3  # 3 x 4 windows see no zeros
-    features = np.random.default_rng(2).random((1, height, width, 16), dtype=np.float32)
+    converted = convolutionalize(classifier)
     half = window // 2
+
+    # an image of the classifier's own size: the middle cell
+    frames = images(2, 32 * window, 32 * window)
+    scores = converted(frames).numpy()
+    assert scores.shape == (2, window, window, CLASSES)
+    assert_same_scores(scores[:, half, half], classifier(frames).numpy())
+
+    # a larger map: every cell, with zeros beyond the map; 3 x 4 windows see none
+    height = window + 2
+    width = window + 3
+    features = np.random.default_rng(2).random((1, height, width, 16), dtype=np.float32)
     padded = np.pad(features[0], [(half, half), (half, half), (0, 0)])
     windows = [padded[i : i + window, j : j + window] for i, j in np.ndindex(height, width)]
-    scores = conv_head(convolutionalize(classifier))(features).numpy()
+    conv_head = keras.Model(converted.get_layer("block5_pool").output, converted.output)
+    dense_head = keras.Model(classifier.get_layer("flatten").input, classifier.output)
+    scores = conv_head(features).numpy()
     assert scores.shape == (1, height, width, CLASSES)
-    assert_same_scores(scores.reshape(-1, CLASSES), dense_head(classifier)(np.stack(windows)).numpy())
+    assert_same_scores(scores.reshape(-1, CLASSES), dense_head(np.stack(windows)).numpy())
 
 
 def test_kernel_rows_go_to_their_row_column_and_channel() -> None:
@@ -83,8 +75,9 @@ def test_kernel_rows_go_to_their_row_column_and_channel() -> None:
 
 
 @pytest.mark.parametrize("window", [1, 3, 7])
-def test_layers_keep_names_weights_and_settings(window: int) -> None:
+def test_layers_keep_names_settings_and_copies_of_the_weights(window: int) -> None:
     classifier = random_classifier(head_window=window, dropout=0.4)
+    before = classifier.get_weights()
     converted = convolutionalize(classifier)
     assert converted.input.dtype == classifier.input.dtype == "uint8"
     names = [layer.name for layer in classifier.layers if layer.name != "flatten"]
@@ -97,12 +90,7 @@ def test_layers_keep_names_weights_and_settings(window: int) -> None:
     assert kernels == [(window, window, 16, 8), (1, 1, 8, 8), (1, 1, 8, CLASSES)]
     assert [converted.get_layer(f"fc{n}_dropout").rate for n in (6, 7)] == [0.4, 0.4]
     assert not any(isinstance(layer, layers.Dense | layers.Flatten) for layer in converted.layers)
-
-
-def test_weights_are_copied_and_not_shared() -> None:
-    classifier = random_classifier()
-    before = classifier.get_weights()
-    for weight in convolutionalize(classifier).weights:
+    for weight in converted.weights:  # copies: the classifier keeps its own
         weight.assign(np.zeros(weight.shape))
     for weight, expected in zip(classifier.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, expected)

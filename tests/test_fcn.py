@@ -12,14 +12,14 @@ import tensorflow as tf
 from fcn.config.settings import ModelConfig
 from fcn.model.fcn import bilinear_kernel, build_fcn, upsample
 
+SMALL = {"encoder": "vgg11", "width": 1 / 32, "head_units": 4}
 CLASSES = 3
 STRIDES = [32, 16, 8, 4, 2]
 SKIPS = {32: [], 16: [4], 8: [4, 3], 4: [4, 3, 2], 2: [4, 3, 2, 1]}  # blocks whose pooled maps are scored
 
 
 def small_fcn(stride: int, **settings: object) -> keras.Model:
-    config = ModelConfig(encoder="vgg11", width=1 / 32, head_units=4, stride=stride, **settings)
-    return build_fcn(config, CLASSES)
+    return build_fcn(ModelConfig(**SMALL, stride=stride, **settings), CLASSES)
 
 
 @cache
@@ -36,19 +36,20 @@ def noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(1).normal(size=shape).astype(np.float32)
 
 
-def randomize(model: keras.Model, name: str) -> None:
-    layer = model.get_layer(name)
-    layer.set_weights([noise(*weight.shape) for weight in layer.get_weights()])
+def scorers(model: keras.Model) -> list[str]:
+    return [layer.name for layer in model.layers if layer.name.startswith("score_")]
+
+
+def randomize(model: keras.Model, *names: str) -> None:
+    for name in names:
+        layer = model.get_layer(name)
+        layer.set_weights([noise(*weight.shape) for weight in layer.get_weights()])
 
 
 def upsampled(scores: np.ndarray, factor: int, height: int | None = None, width: int | None = None) -> np.ndarray:
     """Expected result of `upsample`: TensorFlow's own resizing, cropped at the bottom and right."""
     size = (scores.shape[1] * factor, scores.shape[2] * factor)
     return tf.image.resize(scores, size).numpy()[:, :height, :width]
-
-
-def upsample_to(scores: np.ndarray, factor: int, height: int, width: int) -> np.ndarray:
-    return upsample(tf.constant(scores), factor, tf.zeros((1, height, width, 1)), "up").numpy()
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 7), (33, 97), (64, 32)])
@@ -59,34 +60,21 @@ def test_logits_are_float32_of_the_images_size_and_start_at_zero(stride: int, he
     np.testing.assert_array_equal(logits, expected, strict=True)  # shape and dtype too
 
 
-@pytest.mark.parametrize("stride", STRIDES)
-def test_each_skip_has_one_scorer_without_which_scores_are_only_upsampled(stride: int) -> None:
+@pytest.mark.parametrize(
+    ("stride", "scorer"),
+    [*((stride, "score_fr") for stride in STRIDES), *((2, f"score_pool{block}") for block in SKIPS[2])],
+)
+def test_scores_are_added_at_their_own_place_and_only_upsampled(stride: int, scorer: str) -> None:
     height, width = 75, 110
     model = small_fcn(stride)
-    scorers = [layer.name for layer in model.layers if layer.name.startswith("score_")]
-    assert sorted(scorers) == sorted(["score_fr", *(f"score_pool{block}" for block in SKIPS[stride])])
-    randomize(model, "score_fr")
+    randomize(model, scorer)  # the others are zero
     frames = images(height, width)
-    expected = keras.Model(model.input, model.get_layer("score_fr").output)(frames).numpy()
-    assert expected.shape == (2, 3, 4, CLASSES)
-    for block in SKIPS[stride]:
-        cells = (-(-height // 2**block), -(-width // 2**block))
-        expected = upsampled(expected, 2, *cells)
+    expected = keras.Model(model.input, model.get_layer(scorer).output)(frames).numpy()
+    start = 5 if scorer == "score_fr" else int(scorer.removeprefix("score_pool"))
+    assert expected.shape == (2, -(-height // 2**start), -(-width // 2**start), CLASSES)
+    for block in (block for block in SKIPS[stride] if block < start):
+        expected = upsampled(expected, 2, -(-height // 2**block), -(-width // 2**block))
     expected = upsampled(expected, stride, height, width)
-    assert np.abs(expected).max() > 0.1
-    np.testing.assert_allclose(model(frames), expected, atol=1e-5 * np.abs(expected).max())
-
-
-@pytest.mark.parametrize("block", SKIPS[2])
-def test_scores_of_a_skip_are_added_at_its_own_place(block: int) -> None:
-    height, width = 75, 110
-    model = small_fcn(2)
-    randomize(model, f"score_pool{block}")
-    frames = images(height, width)
-    expected = keras.Model(model.input, model.get_layer(f"score_pool{block}").output)(frames).numpy()
-    for finer in range(block - 1, 0, -1):
-        expected = upsampled(expected, 2, -(-height // 2**finer), -(-width // 2**finer))
-    expected = upsampled(expected, 2, height, width)
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(model(frames), expected, atol=1e-5 * np.abs(expected).max())
 
@@ -98,7 +86,7 @@ def test_upsampling_equals_bilinear_resizing_cropped_at_the_bottom_and_right(
 ) -> None:
     scores = noise(2, rows, columns, CLASSES)
     for height, width in ((rows * factor, columns * factor), (rows * factor - 1, (columns - 1) * factor + 1)):
-        result = upsample_to(scores, factor, height, width)
+        result = upsample(tf.constant(scores), factor, tf.zeros((1, height, width, 1)), "up")
         np.testing.assert_allclose(result, upsampled(scores, factor, height, width), atol=2e-6)
 
 
@@ -129,23 +117,21 @@ def test_last_upsampling_is_learned_only_where_the_config_says_so(stride: int, l
 
 
 @pytest.mark.parametrize(
-    ("stride", "scorers_and_sums", "upsamplings"),
+    ("stride", "upsamplings"),
     [
-        (32, "score_fr", "upscore"),
-        (16, "score_fr score_pool4 fuse_pool4", "upscore2 upscore16"),
-        (8, "score_fr score_pool4 fuse_pool4 score_pool3 fuse_pool3", "upscore2 upscore_pool4 upscore8"),
-        (
-            2,  # the same rule, continued
-            "score_fr score_pool4 fuse_pool4 score_pool3 fuse_pool3 score_pool2 fuse_pool2 score_pool1 fuse_pool1",
-            "upscore2 upscore_pool4 upscore_pool3 upscore_pool2 upscore_pool1",
-        ),
+        (32, "upscore"),
+        (16, "upscore2 upscore16"),
+        (8, "upscore2 upscore_pool4 upscore8"),
+        (4, "upscore2 upscore_pool4 upscore_pool3 upscore4"),  # the same rule, continued
+        (2, "upscore2 upscore_pool4 upscore_pool3 upscore_pool2 upscore_pool1"),
     ],
 )
-def test_layers_have_their_published_names(stride: int, scorers_and_sums: str, upsamplings: str) -> None:
+def test_layers_have_their_published_names(stride: int, upsamplings: str) -> None:
     model = shared_fcn(stride)
     assert model.name == f"fcn{stride}s"
     names = [layer.name for layer in model.layers]
-    assert {name for name in names if name.startswith(("score", "fuse"))} == set(scorers_and_sums.split())
+    scored_and_added = {f"{kind}_pool{block}" for kind in ("score", "fuse") for block in SKIPS[stride]}
+    assert {name for name in names if name.startswith(("score", "fuse"))} == {"score_fr", *scored_and_added}
     transposed = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Conv2DTranspose)]
     assert transposed == upsamplings.split()
     assert {"fc6", "fc7", "fc7_dropout", "block5_conv2"} <= set(names)
@@ -155,9 +141,7 @@ def test_layers_have_their_published_names(stride: int, scorers_and_sums: str, u
 @pytest.mark.parametrize("stride", STRIDES)
 def test_every_trainable_weight_is_reached_by_the_gradient(stride: int) -> None:
     model = small_fcn(stride, dropout=0.0)
-    for layer in model.layers:
-        if layer.name.startswith("score_"):
-            randomize(model, layer.name)
+    randomize(model, *scorers(model))
     with tf.GradientTape() as tape:
         total = tf.reduce_sum(model(images(40, 70), training=True) ** 2)
     gradients = tape.gradient(total, model.trainable_weights)
@@ -176,12 +160,9 @@ def test_skips_before_pooling_are_the_last_maps_of_the_blocks_at_the_same_stride
 
 
 def test_bfloat16_is_for_maps_only_and_logits_stay_close() -> None:
-    config = ModelConfig(encoder="vgg11", width=1 / 32, head_units=4, stride=4)
-    exact = build_fcn(config, CLASSES)
-    rough = build_fcn(config, CLASSES, "bfloat16")
-    for layer in exact.layers:
-        if layer.name.startswith("score_"):
-            randomize(exact, layer.name)
+    exact = small_fcn(4)
+    rough = build_fcn(ModelConfig(**SMALL, stride=4), CLASSES, "bfloat16")
+    randomize(exact, *scorers(exact))
     rough.set_weights(exact.get_weights())
     assert {weight.dtype for weight in rough.weights} == {"float32"}
     kinds = {layer.compute_dtype for layer in rough.layers if layer.name not in ("image", "preprocessing", "logits")}
