@@ -40,12 +40,15 @@ def test_statistics_are_those_inside_and_between_batches_of_the_frames_middles(
     assert len(polls) == len(batches)
     norm = model.get_layer("block1_conv1_norm")
     to_norm = keras.Model(model.input, norm.input)
-    means, variances = [], []
+    means = []
+    variances = []
     for batch in batches:
         height, width = np.min([(SIDE, SIDE), *(SIZES[index] for index in batch)], axis=0)
-        images = [dataset.read(index)[0] for index in batch]
-        tops = [((len(image) - height) // 2, (len(image[0]) - width) // 2) for image in images]
-        cut = [image[y : y + height, x : x + width] for image, (y, x) in zip(images, tops, strict=True)]
+        cut = []
+        for index in batch:
+            top = (SIZES[index][0] - height) // 2
+            left = (SIZES[index][1] - width) // 2
+            cut.append(dataset.read(index)[0][top : top + height, left : left + width])
         maps = to_norm(tf.stack(cut)).numpy()
         means.append(maps.mean(axis=(0, 1, 2)))
         variances.append(maps.var(axis=(0, 1, 2), ddof=1))

@@ -109,10 +109,3 @@ def test_activation_of_a_dense_layer_is_kept() -> None:
     classifier = keras.Model(image, layers.Dense(2, use_bias=False, activation="tanh", name="fc8")(x))
     frames = np.random.default_rng(3).normal(size=(5, 3, 3, 2)).astype(np.float32)
     assert_same_scores(convolutionalize(classifier)(frames).numpy()[:, 1, 1], classifier(frames).numpy())
-
-
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (32, 33), (65, 100)])
-def test_map_of_scores_has_a_cell_for_each_begun_32_pixels(height: int, width: int) -> None:
-    scores = convolutionalize(random_classifier())(images(1, height, width))
-    assert scores.shape == (1, -(-height // 32), -(-width // 32), CLASSES)
-    assert scores.dtype == "float32"

@@ -119,13 +119,6 @@ def test_dense_layer_on_every_window_equals_the_convolution(window: int) -> None
     assert (number_after(text, "here it is wrong by") > 1) == (window > 1)  # one cell has one order
 
 
-def test_windows_are_taken_row_by_row() -> None:
-    maps = np.arange(5 * 4 * 2).reshape(1, 5, 4, 2)
-    cut = [maps[0, i : i + 3, j : j + 3] for i in range(3) for j in range(2)]
-    np.testing.assert_array_equal(examples.windows(maps, 3), cut)
-    np.testing.assert_array_equal(examples.windows(maps, 3, 2), [cut[0], cut[4]])
-
-
 def test_classifier_and_converted_network_agree_on_maps_but_not_on_windows_of_the_image(page: str) -> None:
     size = number_after(page, "mean size")
     assert number_after(page, "on images of its own size:") < 1e-5 * size

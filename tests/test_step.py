@@ -19,6 +19,10 @@ MODEL = ModelConfig(encoder="vgg11", width=1 / 16, head_units=16, dropout=0.5)
 Compiled = tuple[TrainState, TrainStep, list[np.ndarray]]
 
 
+def images(count: int, side: int) -> tf.Tensor:
+    return tf.constant(np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8))
+
+
 def test_averages_forget_slower_and_slower_up_to_their_decay() -> None:
     weight, average, expected = keras.Variable(0.0), tf.Variable(0.0), 0.0
     for step, value in enumerate([3.0, -1.0, 5.0, 2.0]):
@@ -41,26 +45,21 @@ def compiled() -> Compiled:
 def one_step(
     compiled: Compiled, scores: tuple[float, float] = (0.0, 0.0), label: int | list[int] = 1
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], float, bool]:
-    """Variables before and after a first step, the loss, and whether it was finite.
+    """Weights before and after a first step, its loss, and whether that was finite.
 
-    Args:
-        compiled: the state is set back to its beginning.
-        scores: logits of every pixel.
-        label: of every pixel, or of each of 32 columns.
+    The state is set back first; `scores` are the logits of every pixel, `label` that of all or of each of 32 columns.
     """
     state, step, weights = compiled
     model = state.model
     model.set_weights(weights)
     for variable in state.optimizer.variables:
         variable.assign(tf.zeros_like(variable))
-    score = model.get_layer("score_pool3")
-    score.bias.assign(scores)  # its kernel and the other scorers are zero at first
+    model.get_layer("score_pool3").bias.assign(scores)  # its kernel and the other scorers are zero at first
     for average, weight in zip(state.averages, model.weights, strict=True):
         average.assign(weight)
     before = {v.path: v.numpy() for v in model.weights}
-    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
-    labels = np.broadcast_to(np.array(label, np.uint8), (2, 32, 32))
-    loss, finite = step(tf.constant(images), tf.constant(labels), tf.constant(5, tf.int64))
+    labels = tf.constant(np.broadcast_to(np.array(label, np.uint8), (2, 32, 32)))
+    loss, finite = step(images(2, 32), labels, tf.constant(5, tf.int64))
     after = {v.path: v.numpy() for v in model.weights}
     for weight, average in zip(model.weights, state.averages, strict=True):  # moves after the weights, or not at all
         expected = 0.25 * before[weight.path] + 0.75 * after[weight.path] if finite else before[weight.path]
@@ -120,9 +119,8 @@ def test_dropout_is_a_function_of_the_step() -> None:
     score.set_weights([np.random.default_rng(0).normal(size=weight.shape) for weight in score.get_weights()])
     optimizer = build_optimizer(TrainConfig(learning_rate=1e-30, warmup=0.0), model.trainable_variables)
     step = compile_train_step(TrainState.create(model, optimizer), 5.0, 0, (1.0, 1.0), 0.0)
-    images = tf.constant(np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8))
     labels = tf.zeros((1, 64, 64), tf.uint8)
-    losses = [float(step(images, labels, tf.constant(t, tf.int64))[0]) for t in (0, 1, 0, 1)]
+    losses = [float(step(images(1, 64), labels, tf.constant(t, tf.int64))[0]) for t in (0, 1, 0, 1)]
     assert losses[0] == losses[2] != losses[1] == losses[3]
     states = {tuple(model.get_layer(f"{name}_dropout").seed_generator.state.numpy()) for name in ("fc6", "fc7")}
     assert len(states) == 2  # the dropouts of one step draw differently
@@ -135,9 +133,8 @@ def test_gradients_are_clipped_to_the_norm() -> None:
         optimizer = keras.optimizers.SGD(1.0)
         optimizer.build(model.trainable_variables)
         before = [v.numpy() for v in model.trainable_variables]
-        images = tf.constant(np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8))
         step = compile_train_step(TrainState.create(model, optimizer), clip_norm, 0, (1.0, 1.0), 0.0)
-        step(images, tf.zeros((1, 64, 64), tf.uint8), tf.constant(0, tf.int64))
+        step(images(1, 64), tf.zeros((1, 64, 64), tf.uint8), tf.constant(0, tf.int64))
         change = [v.numpy() - old for v, old in zip(model.trainable_variables, before, strict=True)]
         moved.append(float(np.sqrt(sum((one**2).sum() for one in change))))
     assert moved[0] == pytest.approx(1e-12, rel=1e-3)
