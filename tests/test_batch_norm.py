@@ -44,11 +44,7 @@ def test_statistics_are_those_inside_and_between_batches_of_the_frames_middles(
     variances = []
     for batch in batches:
         height, width = np.min([(SIDE, SIDE), *(SIZES[index] for index in batch)], axis=0)
-        cut = []
-        for index in batch:
-            top = (SIZES[index][0] - height) // 2
-            left = (SIZES[index][1] - width) // 2
-            cut.append(dataset.read(index)[0][top : top + height, left : left + width])
+        cut = [tf.image.resize_with_crop_or_pad(dataset.read(index)[0], height, width) for index in batch]
         maps = to_norm(tf.stack(cut)).numpy()
         means.append(maps.mean(axis=(0, 1, 2)))
         variances.append(maps.var(axis=(0, 1, 2), ddof=1))

@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 from fcn.config.settings import ModelConfig
-from fcn.model.convolutionalize import convolutionalize, dense_kernel_to_conv
+from fcn.model.convolutionalize import convolutionalize
 from fcn.model.vgg import build_classifier
 
 CLASSES = 3
@@ -63,15 +63,6 @@ def test_converted_network_equals_the_classifier_on_every_window_of_the_last_map
     scores = conv_head(features).numpy()
     assert scores.shape == (1, height, width, CLASSES)
     assert_same_scores(scores.reshape(-1, CLASSES), dense_head(np.stack(windows)).numpy())
-
-
-def test_kernel_rows_go_to_their_row_column_and_channel() -> None:
-    height, width, channels, units = 2, 3, 4, 5
-    kernel = np.arange(height * width * channels * units).reshape(-1, units)
-    conv_kernel = dense_kernel_to_conv(kernel, (height, width))
-    assert conv_kernel.shape == (height, width, channels, units)
-    for i, j, c in np.ndindex(height, width, channels):
-        np.testing.assert_array_equal(conv_kernel[i, j, c], kernel[(i * width + j) * channels + c])
 
 
 @pytest.mark.parametrize("window", [1, 3, 7])

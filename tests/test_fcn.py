@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import keras
 import numpy as np
 import pytest
@@ -20,12 +18,6 @@ SKIPS = {32: [], 16: [4], 8: [4, 3], 4: [4, 3, 2], 2: [4, 3, 2, 1]}  # blocks wh
 
 def small_fcn(stride: int, **settings: object) -> keras.Model:
     return build_fcn(ModelConfig(**SMALL, stride=stride, **settings), CLASSES)
-
-
-@cache
-def shared_fcn(stride: int) -> keras.Model:
-    """For tests that change no weight."""
-    return small_fcn(stride)
 
 
 def images(height: int, width: int) -> np.ndarray:
@@ -55,7 +47,7 @@ def upsampled(scores: np.ndarray, factor: int, height: int | None = None, width:
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 7), (33, 97), (64, 32)])
 @pytest.mark.parametrize("stride", STRIDES)
 def test_logits_are_float32_of_the_images_size_and_start_at_zero(stride: int, height: int, width: int) -> None:
-    logits = shared_fcn(stride)(images(height, width))
+    logits = small_fcn(stride)(images(height, width))
     expected = np.zeros((2, height, width, CLASSES), np.float32)
     np.testing.assert_array_equal(logits, expected, strict=True)  # shape and dtype too
 
@@ -99,16 +91,6 @@ def test_bilinear_kernel_interpolates_each_class_by_itself(ramp: list[float]) ->
         np.testing.assert_allclose(kernel[:, :, out, into], np.outer(ramp, ramp) * (out == into), rtol=1e-6)
 
 
-@pytest.mark.parametrize("learned", [False, True])
-@pytest.mark.parametrize("stride", STRIDES)
-def test_last_upsampling_is_learned_only_where_the_config_says_so(stride: int, learned: bool) -> None:
-    model = small_fcn(stride, learn_last_upsampling=learned)
-    upsamplings = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2DTranspose)]
-    assert [len(layer.trainable_weights) for layer in upsamplings] == [1] * len(SKIPS[stride]) + [int(learned)]
-    assert [len(layer.weights) for layer in upsamplings] == [1] * len(upsamplings)  # no bias
-    assert upsamplings[-1].kernel.shape == (2 * stride, 2 * stride, CLASSES, CLASSES)
-
-
 @pytest.mark.parametrize(
     ("stride", "upsamplings"),
     [
@@ -119,16 +101,22 @@ def test_last_upsampling_is_learned_only_where_the_config_says_so(stride: int, l
         (2, "upscore2 upscore_pool4 upscore_pool3 upscore_pool2 upscore_pool1"),
     ],
 )
-def test_layers_have_their_published_names(stride: int, upsamplings: str) -> None:
-    model = shared_fcn(stride)
+@pytest.mark.parametrize("learned", [False, True])
+def test_layers_have_their_published_names_and_last_upsampling_is_learned_if_the_config_says_so(
+    learned: bool, stride: int, upsamplings: str
+) -> None:
+    model = small_fcn(stride, learn_last_upsampling=learned)
     assert model.name == f"fcn{stride}s"
     names = [layer.name for layer in model.layers]
     scored_and_added = {f"{kind}_pool{block}" for kind in ("score", "fuse") for block in SKIPS[stride]}
     assert {name for name in names if name.startswith(("score", "fuse"))} == {"score_fr", *scored_and_added}
-    transposed = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Conv2DTranspose)]
-    assert transposed == upsamplings.split()
     assert {"fc6", "fc7", "fc7_dropout", "block5_conv2"} <= set(names)
     assert "fc8" not in names  # the scorers replace it
+    transposed = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2DTranspose)]
+    assert [layer.name for layer in transposed] == upsamplings.split()
+    assert [len(layer.trainable_weights) for layer in transposed] == [1] * len(SKIPS[stride]) + [int(learned)]
+    assert not any(layer.use_bias for layer in transposed)
+    assert transposed[-1].kernel.shape == (2 * stride, 2 * stride, CLASSES, CLASSES)
 
 
 @pytest.mark.parametrize("stride", STRIDES)
