@@ -27,10 +27,9 @@ def augment(config: AugmentConfig, seed: int, height: int = 20, width: int = 30)
     return image.numpy(), label.numpy()
 
 
-@pytest.mark.parametrize("flip", [False, True])
-def test_image_and_label_are_cut_and_mirrored_alike(flip: bool) -> None:
-    for seed in range(20):
-        image, label = augment(AugmentConfig(crop_size=(8, 9), scale=(1.0, 1.0), flip=flip), seed)
+def test_image_and_label_are_cut_and_mirrored_alike() -> None:
+    for seed in range(20):  # half of them mirrored
+        image, label = augment(AugmentConfig(crop_size=(8, 9), scale=(1.0, 1.0), flip=True), seed)
         np.testing.assert_array_equal(image[..., 0], label)
 
 
