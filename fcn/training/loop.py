@@ -105,7 +105,8 @@ def train(
                 evaluate()
                 save_state(run, config, environment, state)
 
-            saved_at = clock = time.perf_counter()
+            saved_at = time.perf_counter()
+            clock = saved_at
             images_seen = 0
             for step, (images, labels) in enumerate(batches, start=first_step + 1):
                 # train
