@@ -16,6 +16,7 @@ def test_versions_processor_threads_and_data_are_described() -> None:
     described = describe_environment(["CPU:0"], (2, 1), "abc")
     assert described["tensorflow"] == tf.__version__
     assert (described["devices"], described["threads"], described["data_fingerprint"]) == (["CPU:0"], [2, 1], "abc")
+    assert len(described["code"]) == 64
     assert set(described) >= {"python", "keras", "numpy", "pillow", "processor", "cores", "code", "commit"}
 
 
