@@ -198,9 +198,9 @@ def test_mask_of_another_size_and_missing_files_are_reported(tree: Path) -> None
 @pytest.mark.parametrize(
     ("prefix", "suffix", "settings"),
     [
-        ("", "_mask", "`mask_prefix: ''` and `mask_suffix: _mask`"),
-        ("label 2 ", "", "`mask_prefix: 'label 2 '` and `mask_suffix: ''`"),
-        ("gt_", ".road", "`mask_prefix: gt_` and `mask_suffix: .road`"),
+        ("", "_mask", "data.mask_suffix: _mask"),
+        ("label 2 ", "", "data.mask_prefix: 'label 2 '"),
+        ("gt_", ".road", "data.mask_prefix: gt_ and data.mask_suffix: .road"),
     ],
 )
 def test_common_prefix_and_suffix_of_the_masks_are_reported_and_can_be_set(
@@ -212,7 +212,8 @@ def test_common_prefix_and_suffix_of_the_masks_are_reported_and_can_be_set(
     given = {"mask_prefix": prefix, "mask_suffix": suffix}
     assert [open_split(config(tree, **given), split).names for split in ("train", "val")] == names
     hint = f"masks: most masks are called {prefix}NAME{suffix}.png: set {settings}"
-    assert problems(tree) == problems(tree, mask_suffix="_other") == [hint]
+    assert problems(tree) == [hint]
+    assert problems(tree, mask_suffix="_other")[0].startswith(hint)
     # what else is wrong is still reported
     save(tree / "masks" / "extra.png", [[0]])
     (tree / "masks" / f"{prefix}frame07{suffix}.png").unlink()

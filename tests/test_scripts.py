@@ -78,7 +78,7 @@ def test_printed_config_can_be_read_back(script: Script, tmp_path: Path) -> None
     ("words", "error"),
     [
         ("train --resume", "--resume: needs the run to continue"),
-        ("train --config nowhere.yaml", "nowhere.yaml: cannot be read"),
+        ("train --config nowhere.yaml", "nowhere.yaml: no such file"),
         ("train --run-dir run --set data.kind=camvid --set data.root=nowhere", "nowhere/train: no such folder"),
         ("train --allow-changed train.seed", "--allow-changed: a new run has no settings yet; add --resume"),
         (

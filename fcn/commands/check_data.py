@@ -6,15 +6,15 @@ import argparse
 from pathlib import Path
 
 from fcn.commands.arguments import add_set_argument
-from fcn.config.yaml_file import load_config
+from fcn.config.yaml_file import find_config, load_config
 from fcn.datasets.check import check_data, crop_remark, sheet, summary
 from fcn.errors import UserError
-from fcn.images import write_image
+from fcn.images import ENDINGS, write_image
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    command.add_argument("--config", type=Path, required=True, metavar="YAML", help="the run that the data is for")
+    command.add_argument("--config", required=True, metavar="YAML|NAME", help="config of the data: a file or a name")
     add_set_argument(command, example="data.root=DIR")
     command.add_argument("--sheet", type=Path, metavar="FILE", help="also write a PNG of some frames with their labels")
 
@@ -23,7 +23,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Runs the command."""
     if arguments.sheet and not arguments.sheet.parent.is_dir():
         raise UserError(f"{arguments.sheet.parent}: no such folder; create it or name another --sheet")
-    config = load_config(arguments.config, arguments.set)
+    if arguments.sheet and arguments.sheet.suffix.lower() not in ENDINGS:
+        raise UserError(f"{arguments.sheet}: is not a picture; name a file NAME.png")
+    config = load_config(find_config(arguments.config), arguments.set)
     reports, problems, remarks = check_data(config.data)
     crop = crop_remark(reports, config.augment, config.progressive)
     print("\n".join([summary(reports), *remarks, *([crop] if crop else [])]))

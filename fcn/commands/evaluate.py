@@ -12,7 +12,7 @@ from typing import Any
 
 from fcn.commands.arguments import add_model_arguments, add_set_argument
 from fcn.commands.tensorflow_import import import_tensorflow
-from fcn.config.yaml_file import changed_keys, load_config
+from fcn.config.yaml_file import changed_keys, find_config, load_config
 from fcn.datasets import open_split
 from fcn.errors import UserError, print_error, printable
 from fcn.evaluation.evaluate import evaluate_trained, score_table
@@ -28,7 +28,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_set_argument(command, example="data.root=DIR")
     predictions = "score its 8-bit confidences um_road_000000.png ... instead of a network; needs --config"
     command.add_argument("--predictions", type=Path, metavar="DIR", help=predictions)
-    command.add_argument("--config", type=Path, metavar="YAML", help="data set with the ground truth of --predictions")
+    command.add_argument("--config", metavar="YAML|NAME", help="config of the ground truth of --predictions")
     command.add_argument("--split", default="val", metavar="NAME", help="train, val or test; val")
     command.add_argument("--json", type=Path, metavar="FILE", help="write the scores to this file as JSON")
 
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json and not arguments.json.parent.is_dir():
         raise UserError(f"{arguments.json.parent}: no such folder; create it or name another --json")
     if arguments.predictions:
-        data = load_config(arguments.config, arguments.set).data
+        data = load_config(find_config(arguments.config), arguments.set).data
         if data.kind != "kitti_road":
             raise UserError(f"--predictions: need KITTI's ground truth; data.kind is {data.kind}, set it to kitti_road")
         record, problems = score_predictions(data, arguments.predictions)

@@ -132,7 +132,8 @@ def fit(value: Any, kind: Any) -> Any:
     Raises:
         ValueError: The value is not of the type; the message says what is.
     """
-    origin, members = get_origin(kind), get_args(kind)
+    origin = get_origin(kind)
+    members = get_args(kind)
     text = value if isinstance(value, Scalar) else None
     if origin is UnionType:
         is_null = value is None or (text in NULLS and not text.quoted)

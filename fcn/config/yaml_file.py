@@ -59,10 +59,13 @@ AFTER_THE_FILE = (MAX_BYTES, 0)
 
 
 def find_config(name: str) -> Path:
-    """The file of a config that comes with fcn, such as `camvid`; else the path that the name is."""
-    for folder in (PACKAGE.parent / "configs", PACKAGE / "configs"):  # in a checkout; in an installed package
-        if (folder / f"{name}.yaml").is_file() and not Path(name).exists():
-            return folder / f"{name}.yaml"
+    """The path of a config, or the file of one that comes with fcn, such as `camvid`. Raises UserError for neither."""
+    folders = (PACKAGE.parent / "configs", PACKAGE / "configs")  # in a checkout; in an installed package
+    shipped = {file.stem: file for folder in folders for file in sorted(folder.glob("*.yaml"))}
+    if not Path(name).exists() and name in shipped:
+        return shipped[name]
+    if not Path(name).exists():
+        raise UserError(f"{name}: no such file; name a YAML file, or a config of fcn: {', '.join(shipped)}")
     return Path(name)
 
 

@@ -66,9 +66,11 @@ def frame_files(config: DataConfig, split: str) -> Sequence[FrameFiles]:
 
     # wrong affixes are reported once; the frames are then paired as if the right ones were set
     prefix, suffix = mask_affixes(config, image_of.keys(), [path.stem for path in mask_files])
-    if (prefix, suffix) != (config.mask_prefix, config.mask_suffix):
-        settings = yaml.safe_dump({"mask_prefix": prefix, "mask_suffix": suffix}, width=1000).splitlines()
-        mistakes.append(f"{masks}: most masks are called {prefix}NAME{suffix}.png: set `{'` and `'.join(settings)}`")
+    affixes = {"mask_prefix": prefix, "mask_suffix": suffix}
+    changed = {name: affix for name, affix in affixes.items() if affix != getattr(config, name)}
+    if changed:
+        settings = " and ".join(f"data.{line}" for line in yaml.safe_dump(changed, width=1000).splitlines())
+        mistakes.append(f"{masks}: most masks are called {prefix}NAME{suffix}.png: set {settings}")
     mask_of = _by_name(mask_files, prefix, suffix, mistakes)
 
     names = sorted(image_of.keys() | mask_of.keys(), key=_natural_order)

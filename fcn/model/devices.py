@@ -1,4 +1,4 @@
-"""What TensorFlow is told about the devices before the first op."""
+"""Settings of the devices, made before the first op."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ ENCODER_STRIDE = 32  # pixels per cell of the last feature map: five poolings by
 PIXEL_MEAN = 127.5
 PIXEL_STD = 64.0
 
-# 0.95 forgets the initial statistics (0 and 1) within 100 steps; with Keras' 0.99 they would spoil a run of 300
+# 0.95 forgets the initial statistics (0 and 1) within 100 steps; with Keras' 0.99 a run of 300 would end with bad ones
 STATISTICS_MOMENTUM = 0.95
 
 
