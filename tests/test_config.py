@@ -15,7 +15,7 @@ from fcn.config.settings import SECTIONS, AugmentConfig, Config, DataConfig, Mod
 from fcn.datasets import DATASETS
 from fcn.errors import ConfigError
 
-WINDOW = "must be 1, 3, 5 or 7; an even one shifts the map by half a cell"
+WINDOW = "must be 1, 3, 5 or 7; an even one shifts the feature map by half a cell"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,18 @@ def test_bfloat16_is_read_from_the_flags_of_the_processor(
         environment.CPUINFO.write_text(f"processor\t: 0\nmodel name\t: Abacus 7\n{text}\n")
         assert processor_has_bfloat16() is has
         assert describe_environment([], [], "")["processor"] == "Abacus 7"
+
+
+def test_commit_of_another_project_around_an_installed_fcn_is_not_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = (
+        ["init", "-q"],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x"],
+    )
+    for words in commands:
+        subprocess.run(["git", "-C", tmp_path, *words], check=True)  # noqa: S607
+    for package, is_own in ((tmp_path / "fcn", True), (tmp_path / "lib" / "fcn", False)):
+        package.mkdir(parents=True)
+        monkeypatch.setattr(environment, "PACKAGE", package)
+        assert (describe_environment([], (), "")["commit"] is not None) is is_own

@@ -36,3 +36,15 @@ def test_lines_are_shown_if_the_import_fails_or_crashes(end: str, tmp_path: Path
 def test_a_log_level_of_the_users_holds_nothing_back(tmp_path: Path) -> None:
     (tmp_path / "tensorflow.py").write_text("import os; os.write(2, b'a line\\n')")
     assert call("", tmp_path, TF_CPP_MIN_LOG_LEVEL="0").stderr == "a line\n"
+
+
+def test_ctrl_c_during_the_import_ends_one_process_only(tmp_path: Path) -> None:
+    (tmp_path / "tensorflow.py").write_text(
+        "import os, signal; os.killpg(0, signal.SIGINT); import time; time.sleep(5)"
+    )
+    wrapped = CALL.replace("import_tensorflow(); ", "exec('try: import_tensorflow()\\nfinally: print(1)')")
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), environment.get("PYTHONPATH", "")])
+    command = [sys.executable, "-c", wrapped]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, start_new_session=True)
+    assert done.stdout == "1\n"  # cleaned up once, not again by the process that holds the lines back

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from fcn.config.fields import Section, fields_of
 from fcn.config.settings import SECTIONS, Config, DataConfig, ModelConfig, TrainConfig
-from fcn.config.yaml_file import NOT_PLAIN, changed_keys, dump_config, field_of, load_config
+from fcn.config.yaml_file import NOT_PLAIN, changed_keys, dump_config, field_of, find_config, load_config
 from fcn.errors import ConfigError, UserError
 
-EVEN = "an even one shifts the map by half a cell"
+EVEN = "an even one shifts the feature map by half a cell"
 
 KEYS = [f"{key}.{name}" for key, section in SECTIONS.items() for name in fields_of(section)]
 WORDS = [*SECTIONS, *(key.split(".")[1] for key in KEYS), "true", "null", "vgg16", "0x1", "1e999", ".nan", "9" * 5000]
@@ -340,3 +340,24 @@ def test_changed_keys_names_each_difference_once() -> None:
 def test_shipped_configs_load_and_say_only_what_differs(path: Path) -> None:
     named = {line.strip().split(":")[0] for line in path.read_text().splitlines() if line.startswith("  ")}
     assert {key.split(".")[1] for key in changed_keys(Config(), load_config(path))} == named
+
+
+def test_configs_are_found_by_path_and_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "camvid").mkdir()  # such as a folder of data
+    (tmp_path / "mine.yaml").touch()
+    assert find_config("camvid").name == "camvid.yaml"
+    assert find_config("mine.yaml") == Path("mine.yaml")
+    with pytest.raises(UserError, match=r"nosuch: no such file; name a YAML file, or a config of fcn: camvid, "):
+        find_config("nosuch")
+
+
+def test_names_of_version_0_1_are_read_in_stored_configs_only(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("data: {view: full, mask_kind: index}\nearly: {share: 0.5}\ntrain: {average_decay: 0.9}\n")
+    config = load_config(file, stored=True)
+    assert (config.data.labels, config.progressive.share, config.train.ema_decay) == ("all", 0.5, 0.9)
+    with pytest.raises(UserError, match=r"early\.share: is not a setting; it is called progressive\.share now"):
+        load_config(file)
+    with pytest.raises(UserError, match=r"--set data\.labels=full: data\.labels: 'full' is called all now"):
+        load_config(file, ["data.labels=full"], stored=True)

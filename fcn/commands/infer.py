@@ -57,8 +57,10 @@ def run(arguments: argparse.Namespace) -> None:
         try:
             sources = sources_of_frames(open_split(config.data, "val"), FRAMES)
         except UserError as error:
-            raise UserError(*str(error).splitlines(), "or name images: python scripts/infer.py photo.jpg") from error
+            raise UserError(*str(error).splitlines(), "or name images: fcn infer photo.jpg") from error
     print(f"weights: {trained.description()}", flush=True)
+    if trained.frame_height is None and max_height == "auto":
+        notes.append("the height of the training frames is not recorded: no image is resized; see --max-height")
     for note in notes:
         print_error(printable(note))
 

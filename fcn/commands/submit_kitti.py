@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
     for problem in problems:
         print_error(printable(problem))
 
+    print(f"weights: {trained.description()}", flush=True)
     import_tensorflow()
     from fcn.inference.predictor import load_predictor
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from importlib import import_module
 
 SUCCESS = b"\0"  # ends what is captured if the import succeeded
 
@@ -13,27 +15,34 @@ def import_tensorflow() -> None:
     Later on only its fatal errors are printed. If TF_CPP_MIN_LOG_LEVEL is set to another level than 3, everything is.
     """
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
-        import tensorflow
-
+        import_module("tensorflow")
         return
     reading, writing = os.pipe()
     child = os.fork()
-    if child == 0:  # lives on if a native crash ends this process
-        os.close(writing)
-        with os.fdopen(reading, "rb") as pipe:
-            captured = pipe.read()
-        if not captured.endswith(SUCCESS):
-            os.write(2, captured)
-        os._exit(0)
+    if child == 0:
+        _show_unless_success(reading, writing)
     os.close(reading)
     stderr = os.dup(2)
     os.dup2(writing, 2)
     try:
-        import tensorflow  # noqa: F401
-
+        import_module("tensorflow")
         os.write(writing, SUCCESS)
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
         os.close(writing)
         os.waitpid(child, 0)
+
+
+def _show_unless_success(reading: int, writing: int) -> None:
+    """The child process: it outlives a native crash of its parent, and runs no cleanup of the parent's."""
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # of the parent's terminal or process group
+            signal.signal(number, signal.SIG_IGN)
+        os.close(writing)
+        with os.fdopen(reading, "rb") as pipe:
+            captured = pipe.read()
+        if not captured.endswith(SUCCESS):
+            os.write(2, captured)
+    finally:
+        os._exit(0)

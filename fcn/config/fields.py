@@ -117,7 +117,7 @@ class Section:
             raise ConfigError(problems)
 
     def conflicts(self) -> dict[str, str]:
-        """Field name -> problem, for values that are valid alone and wrong together."""
+        """Field name -> problem, for values that are valid but contradict each other."""
         return {}
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from fcn.config.fields import MAY_CHANGE, Rule, Section, above, at_least, below
 
 ODD_WINDOW = Rule(
-    lambda value: value in (1, 3, 5, 7), "must be 1, 3, 5 or 7; an even one shifts the map by half a cell"
+    lambda value: value in (1, 3, 5, 7), "must be 1, 3, 5 or 7; an even one shifts the feature map by half a cell"
 )
 ORDERED = Rule(lambda value: value[0] <= value[1], "must be [lowest, highest]; swap the two numbers")
 BYTE = at_least(0), below(256)

@@ -20,7 +20,7 @@ from fcn.config.settings import SECTIONS, Config
 from fcn.errors import ConfigError, UserError
 
 MAX_BYTES = 64 * 1024  # a hundred times the longest sensible file
-MAX_DEPTH = 5  # sections, settings, lists, lists in lists; one more, so that it is reported where it stands
+MAX_DEPTH = 5  # sections, settings, lists, lists in lists; one more, so that the type check reports it at its line
 NOT_PLAIN = "is not plain YAML; write `key: value` lines and lists, without anchors, aliases, tags or deep nesting"
 PACKAGE = Path(__file__).parents[1]
 
@@ -62,7 +62,7 @@ def find_config(name: str) -> Path:
     """The path of a config, or the file of one that comes with fcn, such as `camvid`. Raises UserError for neither."""
     folders = (PACKAGE.parent / "configs", PACKAGE / "configs")  # in a checkout; in an installed package
     shipped = {file.stem: file for folder in folders for file in sorted(folder.glob("*.yaml"))}
-    if not Path(name).exists() and name in shipped:
+    if not Path(name).is_file() and name in shipped:
         return shipped[name]
     if not Path(name).exists():
         raise UserError(f"{name}: no such file; name a YAML file, or a config of fcn: {', '.join(shipped)}")
@@ -80,9 +80,9 @@ def load_config(path: Path | None, overrides: Sequence[str] = (), stored: bool =
     Raises:
         UserError: All mistakes at once, one line each: `file:line:column: key: value; rule; fix`.
     """
-    reader = _Reader(stored)
+    reader = _Reader()
     if path is not None:
-        reader.read_file(path)
+        reader.read_file(path, stored)
     for override in overrides:
         reader.read_override(override)
     config = reader.build()
@@ -108,7 +108,7 @@ def dump_config(config: Config) -> str:
 
 
 def _without_tuples(value: Any) -> Any:
-    """Tuples as lists, each one a list of its own: PyYAML would write one that occurs twice as an alias."""
+    """Tuples as separate lists: PyYAML would write one that occurs twice as an alias."""
     return [_without_tuples(item) for item in value] if isinstance(value, tuple) else value
 
 
@@ -142,6 +142,7 @@ def _hint(key: str) -> str:
     if name in SYNONYMS:
         return f"use {SYNONYMS[name]}"
     close = [setting for setting in settings() if setting.endswith(f".{name}")]
+    close.sort(key=lambda setting: setting.startswith("progressive."))  # the main phase is meant more often
     if section in SECTIONS:
         level = list(fields_of(SECTIONS[section]))
         close += [f"{section}.{match}" for match in difflib.get_close_matches(name, level)]
@@ -154,16 +155,17 @@ def _hint(key: str) -> str:
 class _Reader:
     """Settings read so far: values by section and name, the place of each, and mistakes as (place, line)."""
 
-    def __init__(self, stored: bool):
-        self.stored = stored
+    def __init__(self) -> None:
+        self.stored = False
         self.source = ""
         self.values: dict[str, dict[str, Any]] = {key: {} for key in SECTIONS}
         self.places: dict[str, tuple[Place, str]] = {}  # of a setting; of a section that of its last setting
         self.mistakes: list[tuple[Place, str]] = []
 
-    def read_file(self, path: Path) -> None:
+    def read_file(self, path: Path, stored: bool) -> None:
         """Reads sections of settings."""
         self.source = str(path)
+        self.stored = stored
         for section, mark, node in self._items(self._compose(_text_of(path)), "the file"):
             if section not in SECTIONS and not any(key.startswith(f"{section}.") for key in RENAMED):
                 self._note(mark, f"{section}: is not a section; {_hint(section)}")
@@ -175,6 +177,7 @@ class _Reader:
         """Reads a text KEY=VALUE."""
         key, equals, text = override.partition("=")
         self.source = f"--set {override}"
+        self.stored = False
         if not equals:
             raise UserError(f"{self.source}: has no '='; write --set KEY=VALUE, such as --set train.steps=100")
         node = self._compose(text)

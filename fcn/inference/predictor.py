@@ -50,6 +50,8 @@ class Predictor:
     tile_pixels: int = TILE_PIXELS
 
     def __post_init__(self) -> None:
+        if self.max_height not in ("auto", None) and not (isinstance(self.max_height, int) and self.max_height > 0):
+            raise UserError(f"max_height: {self.max_height!r} is not a height; pass pixels above 0, None or 'auto'")
         self._radius = receptive_radius(self.model)
 
         @tf.function(input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)], autograph=False)  # one graph, any size

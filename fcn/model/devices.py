@@ -1,4 +1,4 @@
-"""Settings of the devices, made before the first op."""
+"""GPU memory settings, made before the first op."""
 
 from __future__ import annotations
 

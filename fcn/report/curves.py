@@ -56,7 +56,7 @@ def plot_curves(curves: Mapping[str, Curve], path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UserError(f"{path}: needs matplotlib; install it with `pip install -e '.[plot]'`") from error
+        raise UserError(f"{path}: needs matplotlib; install it with `pip install matplotlib`") from error
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot(xlabel="minutes of training", ylabel="validation mIoU")
     for name, curve in curves.items():

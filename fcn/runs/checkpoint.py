@@ -43,7 +43,7 @@ class Checkpoint:
 
 
 def find_checkpoint(run: RunPaths, config: Config, allow_changed: Sequence[str] = ()) -> Checkpoint | None:
-    """The newest valid checkpoint of a run; None if the run has not begun. Damaged ones are set aside, and said so.
+    """The newest valid checkpoint of a run; None if the run has not begun. Damaged ones are reported and set aside.
 
     Raises:
         RunStoppedError: There were checkpoints, and none of them is valid.

@@ -91,10 +91,11 @@ def _code_digest() -> str:
 
 
 def _commit() -> str | None:
-    """Commit of the checkout that this file is in; None outside of a checkout of fcn."""
-    git = ("git", "rev-parse", "HEAD")
+    """Commit of the checkout of fcn that this file is in; None elsewhere, also in a checkout of another project."""
+    git = ("git", "rev-parse", "--show-toplevel", "HEAD")
     try:
         done = subprocess.run(git, cwd=PACKAGE, capture_output=True, text=True, check=True)  # noqa: S603
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()
+    top, commit = done.stdout.splitlines()
+    return commit if Path(top) == PACKAGE.parent else None

@@ -78,7 +78,7 @@ def trained_runs() -> list[RunPaths]:
 
 
 def require_new(run: RunPaths) -> None:
-    """Raises UserError if the directory is taken. What a killed start left is not in the way."""
+    """Raises UserError if the directory is taken. Leftovers of a killed start are ignored."""
     directory = run.directory
     if not directory.exists():
         return

@@ -72,7 +72,7 @@ class TrainedModel:
                 return replace(cls.of_run(newest.directory), reason="newest run on real frames")
         if shipped:
             return replace(cls.of_weights(SHIPPED), reason="the network that comes with fcn")
-        raise UserError(f"{RUNS}/: holds no trained run; start one with `python scripts/train.py`, or name a --run")
+        raise UserError(f"{RUNS}/: holds no trained run; start one with `fcn train`, or name a --run")
 
     @property
     def frame_height(self) -> int | None:

@@ -23,7 +23,7 @@ def augment_frame(
     """Scales, crops, recolors and mirrors an image uint8 (H, W, 3) and its label uint8 (H, W) at random.
 
     Both results have the crop size; the padding is 0 in the image and IGNORE in the label. The same seed, int64 (2,),
-    gives the same result. The crop is cut before it is resized, so that no pixel is resized in vain.
+    gives the same result. The crop is cut before it is resized: only kept pixels are resized.
     """
     draws = tf.unstack(tf.random.stateless_uniform([10], seed))
     scale_draw, top_draw, left_draw, mirror_draw, aspect_draw, *color_draws = draws

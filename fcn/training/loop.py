@@ -140,8 +140,9 @@ def train(
                 if evaluate_now:
                     evaluate()
                 poll()
-                save_now = due(step, recipe.checkpoint_steps)
-                if save_now or time.perf_counter() > saved_at + 60 * recipe.checkpoint_minutes:
+                is_old = time.perf_counter() > saved_at + 60 * recipe.checkpoint_minutes
+                save_now = is_old or due(step, recipe.checkpoint_steps)
+                if save_now:
                     save_state(run, config, environment, state)
                     saved_at = time.perf_counter()
                 if evaluate_now or save_now:
@@ -181,7 +182,7 @@ def save_state(run: RunPaths, config: Config, environment: dict[str, Any], state
 
 
 def write_picture(path: Path, picture: Array) -> str:
-    """Writes a picture that is not worth stopping for; returns the path, or why there is none."""
+    """Writes a picture and returns its path; an error of the disk is returned, not raised."""
     try:
         write_image(path, picture)
     except OSError as error:
