@@ -81,7 +81,7 @@ def test_missing_and_broken_files_are_listed(tree: Path) -> None:
 def test_nothing_is_written_where_a_frame_is_broken_unless_partial(
     tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    trained = SimpleNamespace(config=lambda: Config(data=config_of(tree)))
+    trained = SimpleNamespace(config=lambda: Config(data=config_of(tree)), description=lambda: "best.weights.h5")
     predictor = SimpleNamespace(labels_and_confidence=lambda image, index: (image[..., 1], image[..., index - 1]))
     monkeypatch.setattr(TrainedModel, "find", lambda *_, **__: trained)
     loaded = {None: predictor}  # no image is resized
@@ -99,7 +99,7 @@ def test_nothing_is_written_where_a_frame_is_broken_unless_partial(
     arguments.call(arguments)
     output = capsys.readouterr()
     assert output.err.count("restore the official file") == 289
-    assert output.out == f"{out}: 1 of 290 frames\n"
+    assert output.out == f"weights: best.weights.h5\n{out}: 1 of 290 frames\n"
     with ZipFile(out) as archive:
         assert archive.namelist() == ["um_road_000000.png"]
     good.unlink()

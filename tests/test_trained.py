@@ -104,7 +104,7 @@ def test_photo_is_segmented_out_of_the_box(smoke_run: Path, script: Script, tmp_
     (tmp_path / "runs" / "toy").unlink()
     done = script("infer", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.endswith("or name images: python scripts/infer.py photo.jpg\n")
+    assert done.stderr.endswith("or name images: fcn infer photo.jpg\n")
 
 
 def test_shipped_network_is_whole_and_documented() -> None:
