@@ -86,7 +86,7 @@ def _captioned(
     shares: Array | None = None,
 ) -> Array:
     """Rows of pictures (H, W, 3) under a title per column, with the legend of classes and IGNORE below, on white."""
-    column = max(row[0].shape[1] for row in rows) + GAP
+    column = max(MIN_WIDTH // len(titles), *(row[0].shape[1] + GAP for row in rows))
     width = max(MIN_WIDTH, len(titles) * column - GAP)
     size = _text_size(width)
     canvas = Image.new("RGB", (width, 2 * size + sum(len(row[0]) + GAP for row in rows)), "white")

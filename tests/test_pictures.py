@@ -75,6 +75,14 @@ def test_comparisons_of_one_size_stack(shape: tuple[int, int], width: int) -> No
         assert comparison(image, label, label, CLASSES).shape[1] == width
 
 
+def test_columns_of_small_frames_leave_room_for_their_titles() -> None:
+    image = np.zeros((2, 3, 3), np.uint8)
+    row = comparison(image, image[..., 0], image[..., 0], CLASSES)[TITLE]
+    columns = np.flatnonzero((row == 0).all(axis=-1))
+    assert columns.min() == 0
+    assert 2 * (MIN_WIDTH // 3) in columns  # the prediction
+
+
 def test_contact_sheet_has_a_row_a_frame_and_keeps_label_colors_however_large_the_frame() -> None:
     shapes = {0: (2, 3), 1: (4000, 3001)}  # of the frame whose pixels all have this label
     frames = [(np.full((*shape, 3), 9, np.uint8), np.full(shape, label, np.uint8)) for label, shape in shapes.items()]

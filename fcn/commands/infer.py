@@ -12,6 +12,7 @@ from typing import Literal
 
 from fcn.commands.arguments import add_model_arguments
 from fcn.commands.tensorflow_import import import_tensorflow
+from fcn.config.settings import class_named
 from fcn.datasets import classes_of, open_split
 from fcn.errors import UserError, print_error, printable
 from fcn.inference.sources import sources_of_frames, sources_of_inputs
@@ -44,7 +45,12 @@ def run(arguments: argparse.Namespace) -> None:
     max_height = _max_height(arguments.max_height)
     confidence_of = None
     if arguments.confidence is not None:
-        confidence_of = _class_index([one.name for one in classes_of(config.data)], arguments.confidence)
+        names = [one.name for one in classes_of(config.data)]
+        name = class_named(arguments.confidence, names)
+        if name is None:
+            known = ", ".join(names)
+            raise UserError(f"--confidence {arguments.confidence}: is not a class of the network; name one of {known}")
+        confidence_of = names.index(name)
     if not 0 <= arguments.alpha <= 1:
         raise UserError(f"--alpha {arguments.alpha}: is out of range; name a number from 0 to 1")
 
@@ -83,16 +89,6 @@ def run(arguments: argparse.Namespace) -> None:
         )
     if problems + unreadable:
         raise UserError(*problems, *unreadable)
-
-
-def _class_index(names: list[str], wanted: str) -> int:
-    """Index of a class by its name, regardless of case where no class has the name as it is written."""
-    if wanted in names:
-        return names.index(wanted)
-    for index, name in enumerate(names):
-        if name.casefold() == wanted.casefold():
-            return index
-    raise UserError(f"--confidence {wanted}: is not a class of the network; name one of {', '.join(names)}")
 
 
 def _max_height(text: str) -> int | Literal["auto"] | None:
