@@ -89,7 +89,7 @@ def test_annotation_of_another_size_or_with_other_values_is_named(tree: Path) ->
     Image.new("L", (6, 5)).save(tree / "valannot/a.png")
     assert mistake(tree).startswith("valannot/a.png: is 6x5, its image a.png 6x4 (width x height)")
     Image.new("L", (6, 4), 255).save(tree / "valannot/a.png")
-    text = "holds values that are not a class: 255 (24 px), the first at (row, column) (0, 0); legal are 0 to 11"
+    text = "holds values that are not a class: 255 (24 px), the first at (row, column) (0, 0); valid are 0 to 11"
     assert mistake(tree).startswith(f"valannot/a.png: {text}")
 
 

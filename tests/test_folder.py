@@ -272,7 +272,7 @@ def test_lists_name_the_frames_of_the_splits(tree: Path) -> None:
 def test_split_without_frames_is_refused_with_the_ways_to_get_one(tree: Path, tmp_path_factory: Factory) -> None:
     (line,) = problems(tree, "test")
     assert line == (
-        "images: has no split test, as train and val share all frames; "
+        "images: has no test split, as train and val share all frames; "
         "make images/train, val and test, and the same in masks, or set data.split_lists"
     )
     single = tmp_path_factory.mktemp("single")

@@ -96,7 +96,7 @@ def test_every_other_color_is_refused_with_its_place(color: tuple[int, int, int]
     write_image(tree / TRUTH, pixels)
     assert mistake(tree).startswith(
         f"{TRUTH}: holds values that are not a class: {list(color)} (2 px), the first at (row, column) (1, 1); "
-        "legal are red (not road), magenta (road) and black (ignored)"
+        "valid are red (not road), magenta (road) and black (ignored)"
     )
 
 
@@ -130,9 +130,12 @@ def test_lists_name_the_frames_of_a_part_in_their_order(tree: Path) -> None:
     assert open_split(config_of(tree, **lists), "val").names == ("um_000079", "um_000078")
     (tree / "val.txt").write_text("um_000001\numm_000080\n")
     assert mistake(tree, **lists).splitlines()[1].startswith("training/gt_image_2/um_road_000001.png: is missing")
-    assert mistake(tree, kitti_truth="um_lane", **lists) == "val.txt: umm_000080: is not a frame with um_lane truth"
+    assert (
+        mistake(tree, kitti_truth="um_lane", **lists)
+        == "val.txt: umm_000080: is not a frame with ground truth for um_lane"
+    )
     (tree / "val.txt").write_text("../um_1\n")
-    assert mistake(tree, **lists) == "val.txt: um_1: is not a frame with road truth"
+    assert mistake(tree, **lists) == "val.txt: um_1: is not a frame with ground truth for road"
     (tree / "val.txt").write_text("\n")
     assert mistake(tree, **lists).startswith("val.txt: is empty")
 

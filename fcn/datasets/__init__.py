@@ -47,7 +47,7 @@ def open_split(config: DataConfig, split: str, files: Sequence[FrameFiles] | Non
 
 
 def open_for_training(config: DataConfig) -> tuple[Dataset, Dataset, str]:
-    """The splits train and val and the fingerprint of their frames; UserError as `open_split` and `check_frames`."""
+    """The train and val splits and the fingerprint of their frames; UserError as `open_split` and `check_frames`."""
     training = open_split(config, "train")
     validation = open_split(config, "val")
     return training, validation, check_frames([training, validation])

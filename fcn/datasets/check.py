@@ -92,7 +92,7 @@ def check_data(config: DataConfig) -> tuple[list[SplitReport], list[str], list[s
 
 
 def _has_test_split(config: DataConfig) -> bool:
-    """Whether the list or a folder of the split test exists."""
+    """Whether the list or a folder of the test split exists."""
     if config.split_lists is not None:
         return (Path(config.split_lists) / "test.txt").exists()
     return any((Path(str(config.root)) / name).exists() for name in ("test", "testing", f"{config.images}/test"))

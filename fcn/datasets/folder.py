@@ -79,7 +79,7 @@ def frame_files(config: DataConfig, split: str) -> Sequence[FrameFiles]:
     elif not by_folder:
         if split == "test":
             raise UserError(
-                f"{images}: has no split test, as train and val share all frames; make {images / 'train'}, val and "
+                f"{images}: has no test split, as train and val share all frames; make {images / 'train'}, val and "
                 f"test, and the same in {masks}, or set data.split_lists"
             )
         training, validation = split_by_runs(names, config.validation_share, config.split_seed)

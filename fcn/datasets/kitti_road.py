@@ -6,7 +6,7 @@
 
 The categories are um (two-way), umm (several lanes) and uu (no lane marks); only um has ground truth of the ego lane.
 Frames are sequences, so the split is not random: val is the last 16 numbers of each category, as in KittiSeg (Teichmann
-2016), train the others. The split test has no ground truth: all its pixels are IGNORE.
+2016), train the others. The test split has no ground truth: all its pixels are IGNORE.
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ def frame_files(config: DataConfig, split: str) -> Sequence[FrameFiles]:
         names = listed_names(listed, split)
         wrong = [name for name in names if not with_truth.fullmatch(name)]
         if wrong:
-            raise UserError(*(f"{listed}: {name}: is not a frame with {config.kitti_truth} truth" for name in wrong))
+            raise UserError(
+                *(f"{listed}: {name}: is not a frame with ground truth for {config.kitti_truth}" for name in wrong)
+            )
     frames = []
     for name in names:
         stem = name if testing else truth_name(config, name)
@@ -101,7 +103,7 @@ def frame_files(config: DataConfig, split: str) -> Sequence[FrameFiles]:
 def decode_label(config: DataConfig, path: Path) -> Array:
     """Ground truth as uint8 (H, W) of BACKGROUND, ROAD and IGNORE; UserError as `read_colors` and `map_labels`."""
     fix = (
-        "legal are red (not road), magenta (road) and black (ignored): was the file resized or edited? "
+        "valid are red (not road), magenta (road) and black (ignored): was the file resized or edited? "
         "restore the official one"
     )
     return map_labels(read_colors(path, config.max_megapixels), LABEL_OF, path, lambda _: fix)

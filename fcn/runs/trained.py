@@ -58,8 +58,8 @@ class TrainedModel:
     ) -> TrainedModel:
         """The run or weights that the user names, else the newest run under runs/, else the network shipped with fcn.
 
-        `shipped` says whether the last may be taken. `real_frames` leaves out runs on synthetic frames, which see
-        nothing on a photo. Raises UserError if what is named is missing or damaged, or nothing is found.
+        `shipped` says whether the last may be taken. `real_frames` leaves out runs on synthetic frames, which do
+        not work on photos. Raises UserError if what is named is missing or damaged, or nothing is found.
         """
         if weights is not None:
             return cls.of_weights(weights)
