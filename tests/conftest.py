@@ -30,7 +30,7 @@ settings.load_profile("fcn")
 
 def make_run(directory: Path, config: Config | None = None) -> RunPaths:
     """A run that has nothing but its config."""
-    run = RunPaths.of(directory)
+    run = RunPaths(directory)
     directory.mkdir(parents=True)
     run.config.write_text(dump_config(config or Config()))
     return run

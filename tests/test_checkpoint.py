@@ -70,7 +70,7 @@ def run(tmp_path: Path) -> RunPaths:
 def save(run: RunPaths, state: TrainState, config: Config | None = None) -> Path:
     step = int(state.step)
     evaluated = 0 < step == int(state.evaluated)
-    save_checkpoint(run, config or Config(), ENVIRONMENT, state.variables(), step=step, evaluated=evaluated)
+    save_checkpoint(run, config or Config(), ENVIRONMENT, state.variables())
     return run.checkpoints / f"step-{step:010d}{'-evaluated' if evaluated else ''}"
 
 

@@ -73,7 +73,7 @@ def test_script_prints_the_table_and_plots_to_a_png_only(tmp_path: Path, script:
     out = tmp_path / "curves.png"
     done = script("plot_runs", path, "--out", out)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == curve_table({"": read_curve(RunPaths.of(path))}) + f"\ncurves: {out}\n"
+    assert done.stdout == curve_table({"": read_curve(RunPaths(path))}) + f"\ncurves: {out}\n"
     assert out.is_file()
     done = script("plot_runs", path, "--out", tmp_path / "curves.gif")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

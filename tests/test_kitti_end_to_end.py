@@ -54,7 +54,7 @@ def test_real_frames_are_scored_and_submitted_as_they_are_inferred(
     out = tmp_path / "out"
     # not by the script, which sets TensorFlow's threads: too late in this process
     places = [f"data.root={tree}", f"data.split_lists={tmp_path}"]
-    train(load_config(ROOT / "configs/kitti_road.yaml", [*SETTINGS, *places]), RunPaths.of(run))
+    train(load_config(ROOT / "configs/kitti_road.yaml", [*SETTINGS, *places]), RunPaths(run))
 
     command("evaluate", "--run", run, "--json", tmp_path / "scores.json")
     record = json.loads((tmp_path / "scores.json").read_text())

@@ -106,14 +106,14 @@ def assert_same_tensors(run: RunPaths, expected: RunPaths, prefixes: tuple[str, 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
-    run = RunPaths.of(tmp_path_factory.mktemp("uninterrupted") / "run")
+    run = RunPaths(tmp_path_factory.mktemp("uninterrupted") / "run")
     train(tiny(), run)
     return run
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunPaths:
-    return RunPaths.of(tmp_path / "run")
+    return RunPaths(tmp_path / "run")
 
 
 @pytest.fixture

@@ -35,12 +35,12 @@ def test_directory_is_new_only_if_nothing_of_a_user_is_in_it(run: RunPaths, tmp_
     for left in ("lock", ".part-1"):  # a process was killed while it made the run
         (tmp_path / "empty" / left).touch()
     for new in ("empty", "nothing"):
-        require_new(RunPaths.of(tmp_path / new))
+        require_new(RunPaths(tmp_path / new))
     (tmp_path / "photos" / "a").mkdir(parents=True)
     (tmp_path / "file").touch()
     for taken in ("photos", "file"):
         with pytest.raises(UserError, match=r"exists and is not a run \(it has no config.yaml\)"):
-            require_new(RunPaths.of(tmp_path / taken))
+            require_new(RunPaths(tmp_path / taken))
 
 
 def test_rows_carry_the_time_of_the_whole_run_and_a_torn_last_one_is_left_out(run: RunPaths) -> None:
@@ -82,7 +82,7 @@ def test_trained_runs_are_those_with_weights_the_last_started_first(
 
 def test_second_writer_is_refused_and_a_killed_first_leaves_no_lock(run: RunPaths) -> None:
     hold = "import sys, time; from fcn.runs.paths import RunPaths, locked; from pathlib import Path\n"
-    hold += "with locked(RunPaths.of(Path(sys.argv[1]))): print('held', flush=True); time.sleep(60)"
+    hold += "with locked(RunPaths(Path(sys.argv[1]))): print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", hold, run.directory], stdout=subprocess.PIPE) as first:
         assert first.stdout.readline() == b"held\n"
         with pytest.raises(UserError, match="another process trains in it"), locked(run):
@@ -93,7 +93,7 @@ def test_second_writer_is_refused_and_a_killed_first_leaves_no_lock(run: RunPath
 
 
 def test_directory_that_gets_no_config_is_removed_and_so_is_what_a_kill_left_in_it(tmp_path: Path) -> None:
-    run = RunPaths.of(tmp_path / "run")
+    run = RunPaths(tmp_path / "run")
     with pytest.raises(UserError, match="no such frame"), locked(run):
         raise UserError("no such frame")
     assert list(tmp_path.iterdir()) == []
@@ -110,7 +110,7 @@ def test_directory_that_gets_no_config_is_removed_and_so_is_what_a_kill_left_in_
 
 def test_directory_that_cannot_hold_a_run_is_refused(run: RunPaths) -> None:
     for name, rule in {"config.yaml/run": "cannot be made: Not a directory", "caf\udce9": "is not UTF-8"}.items():
-        refused = RunPaths.of(run.directory / name)
+        refused = RunPaths(run.directory / name)
         with pytest.raises(UserError, match=rf"{rule}.*; name another --run-dir"), locked(refused):
             pass
 

@@ -57,7 +57,7 @@ def test_help_and_mistakes_answer_in_half_a_second(arguments: list[str]) -> None
 
 
 def test_second_process_is_refused_within_a_second(smoke_run: Path) -> None:
-    with locked(RunPaths.of(smoke_run)):
+    with locked(RunPaths(smoke_run)):
         started = time.perf_counter()
         done = run_process("train", "--resume", "--run-dir", smoke_run)
         assert time.perf_counter() - started < 1

@@ -87,7 +87,7 @@ def test_finite_step_moves_weights_and_statistics_by_the_class_weights(compiled:
 
 def test_evaluating_between_steps_changes_no_bit_of_the_next(compiled: Compiled) -> None:
     training, validation, _ = open_for_training(DataConfig(synthetic_frames=(3, 1, 1), synthetic_size=(32, 64)))
-    scoring = Validation.create(Config(model=MODEL, train=TrainConfig(statistics_frames=3)), training, validation)
+    scoring = Validation(Config(model=MODEL, train=TrainConfig(statistics_frames=3)), training, validation)
     state, _, _ = compiled
     expected = one_step(compiled)[1]
     variables = [*state.model.weights, *state.averages, *state.optimizer.variables]

@@ -35,7 +35,7 @@ def copied(smoke_run: Path, tmp_path: Path) -> Path:
 def test_weights_of_a_run_know_their_config_and_record(smoke_run: Path) -> None:
     best = TrainedModel.of_run(smoke_run)
     assert TrainedModel.of_weights(best.weights) == replace(best, outputs=Path("inference"))
-    assert best.config() == RunPaths.of(smoke_run).load_config()
+    assert best.config() == RunPaths(smoke_run).load_config()
     assert best.description() == f"{best.weights} (step {best.record['step']})"
 
 

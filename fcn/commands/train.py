@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     # the config: of a continued run its own, unless another one is named
     file = find_config(arguments.config or "synthetic")
-    paths = RunPaths.of(arguments.run_dir or RUNS / f"{file.stem}-{time.strftime('%Y%m%d-%H%M%S')}")
+    paths = RunPaths(arguments.run_dir or RUNS / f"{file.stem}-{time.strftime('%Y%m%d-%H%M%S')}")
     continued = arguments.resume and paths.config.is_file()
     if continued and arguments.config is None:
         file = paths.config

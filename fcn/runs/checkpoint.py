@@ -131,31 +131,27 @@ def write_manifest(path: Path, record: dict[str, Any]) -> None:
     write_file(path / MANIFEST, json.dumps({**manifest, "sha256": _digest(manifest)}, indent=2) + "\n")
 
 
-def save_checkpoint(
-    run: RunPaths,
-    config: Config,
-    environment: dict[str, Any],
-    variables: tf.train.Checkpoint,
-    step: int,
-    evaluated: bool,
-) -> None:
-    """Saves all variables, rows and best weights after a step, and removes the oldest checkpoints.
+def save_checkpoint(run: RunPaths, config: Config, environment: dict[str, Any], variables: tf.train.Checkpoint) -> None:
+    """Saves all variables, rows and best weights, and removes the oldest checkpoints.
 
-    Nothing is done if a valid checkpoint of this step exists, before or after its evaluation as `evaluated` says.
+    `variables` has `step` and `evaluated`, the step of the last evaluation. Nothing is done if a valid checkpoint of
+    this step exists; one before and one after its evaluation are not the same.
 
     Raises:
         RunStoppedError: The disk is full or fails; earlier checkpoints are untouched.
     """
     import tensorflow as tf
 
-    path = run.checkpoints / f"step-{step:010d}{'-evaluated' if evaluated else ''}"
+    step = int(variables.step)
+    is_evaluated = 0 < step == int(variables.evaluated)
+    path = run.checkpoints / f"step-{step:010d}{'-evaluated' if is_evaluated else ''}"
     if find_damage(path) is None:
         return
     temporary = path.with_name(f"{PART}{path.name}")
     try:
         for part in run.checkpoints.glob(f"{PART}*"):
             shutil.rmtree(part)
-        temporary.mkdir()
+        temporary.mkdir(parents=True)
         variables.write(str(temporary / STATE))
         for file in (run.metrics, run.best_weights, run.best_record):
             if file.is_file():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from fcn.config.settings import Config
@@ -16,46 +15,19 @@ from fcn.files import PART, flush
 RUNS = Path("runs")
 
 
-@dataclass(frozen=True)
 class RunPaths:
-    """Files of a run.
+    """The files of a run in a directory, which need not exist."""
 
-    Attributes:
-        directory: Directory of the run.
-        config: config.yaml, the effective config, written before the first step.
-        environment: environment.json, versions, processor, threads, data fingerprint and commit at the start.
-        lock: Held by the process that trains.
-        metrics: metrics.jsonl, one row for each log or evaluation, each with `step`.
-        checkpoints: What --resume continues from.
-        best_weights: best.weights.h5, weights of the best evaluation.
-        best_record: best.json, step and scores of these weights, their size and SHA-256.
-        pictures: Image, ground truth and prediction of a few validation frames.
-    """
-
-    directory: Path
-    config: Path
-    environment: Path
-    lock: Path
-    metrics: Path
-    checkpoints: Path
-    best_weights: Path
-    best_record: Path
-    pictures: Path
-
-    @classmethod
-    def of(cls, directory: Path) -> RunPaths:
-        """The files of the run in a directory, which need not exist."""
-        return cls(
-            directory=directory,
-            config=directory / "config.yaml",
-            environment=directory / "environment.json",
-            lock=directory / "lock",
-            metrics=directory / "metrics.jsonl",
-            checkpoints=directory / "checkpoints",
-            best_weights=directory / "best.weights.h5",
-            best_record=directory / "best.json",
-            pictures=directory / "pictures",
-        )
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self.config = directory / "config.yaml"  # the effective config, written before the first step
+        self.environment = directory / "environment.json"  # versions, processor, threads, data fingerprint, commit
+        self.lock = directory / "lock"  # held by the process that trains
+        self.metrics = directory / "metrics.jsonl"  # one row for each log or evaluation, each with `step`
+        self.checkpoints = directory / "checkpoints"  # what --resume continues from
+        self.best_weights = directory / "best.weights.h5"  # of the best evaluation
+        self.best_record = directory / "best.json"  # step and scores of these weights, their size and SHA-256
+        self.pictures = directory / "pictures"  # image, ground truth and prediction of a few validation frames
 
     def load_config(self) -> Config:
         """The config of the run."""
@@ -64,7 +36,7 @@ class RunPaths:
 
 def existing_run(directory: Path) -> RunPaths:
     """The run in a directory. Raises UserError if there is none."""
-    run = RunPaths.of(directory)
+    run = RunPaths(directory)
     if not run.config.is_file():
         raise UserError(f"{directory}: is not a run (it has no config.yaml); name a directory under {RUNS}/")
     return run
@@ -72,7 +44,7 @@ def existing_run(directory: Path) -> RunPaths:
 
 def trained_runs() -> list[RunPaths]:
     """Runs under runs/ that have weights, the one started last first."""
-    runs = [RunPaths.of(file.parent) for file in RUNS.glob("*/config.yaml")]
+    runs = [RunPaths(file.parent) for file in RUNS.glob("*/config.yaml")]
     trained = [run for run in runs if run.best_weights.is_file()]
     return sorted(trained, key=lambda run: (run.config.stat().st_mtime_ns, run.directory.name), reverse=True)
 

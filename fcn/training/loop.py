@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,18 @@ def train(
     model = build_fcn(config.model, len(training.classes), recipe.precision)
     optimizer = build_optimizer(recipe, model.trainable_variables)
     state = TrainState.create(model, optimizer, averaged=recipe.ema_decay > 0)
+    save = partial(save_checkpoint, run, config, environment, state.variables())
     if checkpoint is None:
-        start_run(run, config, environment, state)
+        write_file(run.config, dump_config(config))
+        write_file(run.environment, json.dumps(environment, indent=2) + "\n")
+        save()
     else:
-        continue_run(run, config, environment, state, checkpoint)
+        for name in changed_environment(checkpoint.environment, environment):
+            print_error(f"{checkpoint.path}: continued with another {name}; results may differ in the last bits")
+        restore_checkpoint(checkpoint, run, state.variables())
+        if changed_keys(run.load_config(), config):
+            write_file(run.config, dump_config(config))
+    run.pictures.mkdir(exist_ok=True)
     first_step = int(state.step)
 
     # what a step and an evaluation need
@@ -78,7 +87,7 @@ def train(
     )
     phases = plan_phases(config.progressive, config.augment, recipe.batch_size, recipe.steps)
     batches = training_batches(training.read, len(training), phases, seed=recipe.seed, start=first_step)
-    scorer = Validation.create(config, training, validation)
+    scorer = Validation(config, training, validation)
     network = describe_network(model, training, validation)
     log = MetricsLog(run.metrics)
     progress = tqdm(total=recipe.steps, initial=first_step, desc="train", unit="step", disable=None)
@@ -103,7 +112,7 @@ def train(
             # an interrupted run may have stopped between a step and its evaluation
             if due(first_step, recipe.evaluate_steps) and int(state.evaluated) < first_step:
                 evaluate()
-                save_state(run, config, environment, state)
+                save()
 
             saved_at = time.perf_counter()
             clock = saved_at
@@ -143,42 +152,14 @@ def train(
                 is_old = time.perf_counter() > saved_at + 60 * recipe.checkpoint_minutes
                 save_now = is_old or due(step, recipe.checkpoint_steps)
                 if save_now:
-                    save_state(run, config, environment, state)
+                    save()
                     saved_at = time.perf_counter()
                 if evaluate_now or save_now:
                     clock = time.perf_counter()
                     images_seen = 0
         except (RunInterruptedError, UserError):
-            save_state(run, config, environment, state)
+            save()
             raise
-
-
-def start_run(run: RunPaths, config: Config, environment: dict[str, Any], state: TrainState) -> None:
-    """Writes config and environment of a new run, and its first checkpoint."""
-    write_file(run.config, dump_config(config))
-    write_file(run.environment, json.dumps(environment, indent=2) + "\n")
-    run.checkpoints.mkdir(exist_ok=True)
-    run.pictures.mkdir(exist_ok=True)
-    save_state(run, config, environment, state)
-
-
-def continue_run(
-    run: RunPaths, config: Config, environment: dict[str, Any], state: TrainState, checkpoint: Checkpoint
-) -> None:
-    """Sets state, rows and best weights to those of the checkpoint; says what else has changed since."""
-    for name in changed_environment(checkpoint.environment, environment):
-        print_error(f"{checkpoint.path}: continued with another {name}; results may differ in the last bits")
-    restore_checkpoint(checkpoint, run, state.variables())
-    run.pictures.mkdir(exist_ok=True)
-    if changed_keys(run.load_config(), config):
-        write_file(run.config, dump_config(config))
-
-
-def save_state(run: RunPaths, config: Config, environment: dict[str, Any], state: TrainState) -> None:
-    """Saves a checkpoint of the state."""
-    step = int(state.step)
-    evaluated = 0 < step == int(state.evaluated)
-    save_checkpoint(run, config, environment, state.variables(), step=step, evaluated=evaluated)
 
 
 def write_picture(path: Path, picture: Array) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -25,21 +25,15 @@ from fcn.training.batch_norm import recompute_batch_norm_statistics
 HEIGHT_FRAMES = 64  # frames whose median height is recorded
 
 
-@dataclass(frozen=True)
 class Validation:
     """A float32 network without dropout to copy weights into, so that scoring touches no variable of the run."""
 
-    predictor: Predictor
-    training: Dataset
-    statistics_frames: int
-    dataset: Dataset
-
-    @classmethod
-    def create(cls, config: Config, training: Dataset, dataset: Dataset) -> Validation:
-        """Builds the network."""
+    def __init__(self, config: Config, training: Dataset, dataset: Dataset):
         model = build_fcn(replace(config.model, dropout=0.0), len(training.classes))
-        predictor = Predictor(model, training.classes)
-        return cls(predictor, training, config.train.statistics_frames, dataset)
+        self.predictor = Predictor(model, training.classes)
+        self.training = training
+        self.statistics_frames = config.train.statistics_frames
+        self.dataset = dataset
 
     def evaluate_weights(
         self, weights: Sequence[keras.Variable | tf.Variable], poll: Callable[[], None]
