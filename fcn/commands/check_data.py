@@ -13,14 +13,12 @@ from fcn.images import ENDINGS, write_image
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Adds the arguments of the command."""
     command.add_argument("--config", required=True, metavar="YAML|NAME", help="config of the data: a file or a name")
     add_set_argument(command, example="data.root=DIR")
     command.add_argument("--sheet", type=Path, metavar="FILE", help="also write a PNG of some frames with their labels")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Runs the command."""
     if arguments.sheet and not arguments.sheet.parent.is_dir():
         raise UserError(f"{arguments.sheet.parent}: no such folder; create it or name another --sheet")
     if arguments.sheet and arguments.sheet.suffix.lower() not in ENDINGS:

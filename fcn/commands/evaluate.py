@@ -22,7 +22,6 @@ from fcn.runs.trained import TrainedModel
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Adds the arguments of the command."""
     add_model_arguments(command)
     command.add_argument("--flip", action="store_true", help="average over the image and its mirror image")
     add_set_argument(command, example="data.root=DIR")
@@ -34,7 +33,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs the command."""
     if (arguments.predictions is None) != (arguments.config is None):
         raise UserError("--predictions and --config: go together; name both, or a run with --run")
     if arguments.predictions and (arguments.run or arguments.weights or arguments.flip):

@@ -12,7 +12,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(_: argparse.Namespace) -> None:
-    """Prints the page."""
     import_tensorflow()
     from fcn.explain.examples import page  # imports TensorFlow
 

@@ -22,7 +22,6 @@ FRAMES = 6  # validation frames that are segmented where no image is named
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Adds the arguments of the command."""
     images = f"images, folders, patterns; {FRAMES} frames of the validation set"
     out = "folder for the pictures; inference/ in the run's folder or here"
     confidence = "also write the probability of this class, 0 to 255, as a gray picture"
@@ -37,7 +36,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Runs the command."""
     # everything that can be checked without TensorFlow
     trained = TrainedModel.find(arguments.run, arguments.weights, real_frames=bool(arguments.inputs))
     config = trained.config()

@@ -11,13 +11,11 @@ from fcn.runs.paths import existing_run
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Adds the arguments of the command."""
     command.add_argument("runs", nargs="+", type=Path, metavar="DIR", help="folders of runs of one recipe")
     command.add_argument("--out", type=Path, metavar="PNG", help="plot the curves to this file (needs the extra plot)")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Runs the command."""
     out = arguments.out
     if out and (out.suffix != ".png" or not out.parent.is_dir()):
         raise UserError(f"--out {out}: cannot be written; name a file NAME.png in an existing folder")

@@ -13,14 +13,12 @@ from fcn.runs.trained import TrainedModel
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Adds the arguments of the command."""
     command.add_argument("--run", type=Path, metavar="DIR", help="folder of the run; the newest under runs/")
     command.add_argument("--out", type=Path, metavar="ZIP", required=True, help="the file to write")
     command.add_argument("--partial", action="store_true", help="leave missing frames out; the server accepts only all")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Runs the command."""
     out = arguments.out
     trained = TrainedModel.find(arguments.run, shipped=False)
     config = trained.config().data

@@ -20,31 +20,18 @@ from fcn.runs.trained import read_best
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Adds the arguments of the command."""
-    command.add_argument(
-        "--config",
-        metavar="YAML|NAME",
-        help="what differs from the defaults: a file, or the name of a config that comes with fcn; synthetic",
-    )
+    config = "what differs from the defaults: a file, or the name of a config that comes with fcn; synthetic"
+    changed = "continue although this setting differs from before"
+    printed = "print the effective config with the meaning of each setting"
+    command.add_argument("--config", metavar="YAML|NAME", help=config)
     add_set_argument(command, example="train.steps=100")
     command.add_argument("--run-dir", type=Path, metavar="DIR", help="directory of the run; a new one under runs/")
-    command.add_argument(
-        "--resume", action="store_true", help="continue the run in --run-dir; start it if there is none"
-    )
-    command.add_argument(
-        "--allow-changed",
-        action="append",
-        default=[],
-        metavar="KEY",
-        help="continue although this setting differs from before",
-    )
-    command.add_argument(
-        "--print-config", action="store_true", help="print the effective config with the meaning of each setting"
-    )
+    command.add_argument("--resume", action="store_true", help="continue the run in --run-dir, or start it")
+    command.add_argument("--allow-changed", action="append", default=[], metavar="KEY", help=changed)
+    command.add_argument("--print-config", action="store_true", help=printed)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Runs the command."""
     if arguments.resume and arguments.run_dir is None:
         raise UserError("--resume: needs the run to continue; name it with --run-dir")
     if arguments.allow_changed and not arguments.resume:

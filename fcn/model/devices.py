@@ -8,5 +8,4 @@ import tensorflow as tf
 def allow_memory_growth() -> None:
     """Lets TensorFlow take memory on a GPU as it needs it, not all of it: another process may use the GPU too."""
     for gpu in tf.config.list_physical_devices("GPU"):
-        if not tf.config.experimental.get_memory_growth(gpu):
-            tf.config.experimental.set_memory_growth(gpu, True)
+        tf.config.experimental.set_memory_growth(gpu, True)
