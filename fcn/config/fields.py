@@ -10,7 +10,6 @@ import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import cache
 from itertools import pairwise
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
@@ -35,12 +34,9 @@ class Scalar(str):
     """Text of a value in a YAML file. The field that it is for decides what it means, not YAML.
 
     So `1e-3` is a number where a number is needed, `no` is a word where a word is needed, and `12:30` is never 750.
-
-    Attributes:
-        quoted: Whether the text stands in quotes.
     """
 
-    quoted: bool
+    quoted: bool  # whether the text stands in quotes
 
     def __new__(cls, text: str, quoted: bool = False) -> Scalar:
         """Keeps the quotes next to the text."""
@@ -90,6 +86,7 @@ class Field:
     may_change: bool
 
 
+@dataclass(frozen=True, kw_only=True)
 class Section:
     """A part of the config. Types and rules are checked when it is made, from a file or in Python.
 
@@ -152,8 +149,13 @@ def fit(value: Any, kind: Any) -> Any:
         close = difflib.get_close_matches(str(value), words)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise ValueError(f"{_shown(value)} is not one of {', '.join(words)}{hint}")
-    if text is not None and kind is not str:
-        value = _parse(text, kind)
+    if text is not None:
+        if kind is bool and text in ("true", "false"):
+            value = text == "true"
+        elif kind is int and INTEGER.fullmatch(text):
+            value = int(text)
+        elif kind is float and NUMBER.fullmatch(text):
+            value = float(text)
     if kind is int and type(value) is int and abs(value) > MAX_INTEGER:
         raise ValueError(f"{_shown(value)} is too large; at most {MAX_INTEGER} is allowed")
     if kind is float and type(value) in (int, float) and math.isfinite(value):
@@ -161,17 +163,6 @@ def fit(value: Any, kind: Any) -> Any:
     if kind is not float and (type(value) is kind or (kind is str and isinstance(value, str))):
         return kind(value)
     raise ValueError(f"{_shown(value)} is not {MEANINGS[kind]}")
-
-
-def _parse(text: Scalar, kind: type) -> Any:
-    """The bool, int or float that a text stands for; the text itself if it stands for none."""
-    if kind is bool and text in ("true", "false"):
-        return text == "true"
-    if kind is int and INTEGER.fullmatch(text):
-        return int(text)
-    if kind is float and NUMBER.fullmatch(text):
-        return float(text)
-    return text
 
 
 def _fit_tuple(value: Any, members: tuple[Any, ...], example: str) -> tuple[Any, ...]:
@@ -207,11 +198,6 @@ def _example(kind: Any) -> str:
 
 def fields_of(section: type[Section]) -> dict[str, Field]:
     """Field name -> field, in the order of definition."""
-    return _fields_of(section)  # type: ignore[arg-type] # mypy takes a class for unhashable
-
-
-@cache
-def _fields_of(section: Any) -> dict[str, Field]:
     hints = get_type_hints(section, include_extras=True)
     result: dict[str, Field] = {}
     for field in fields(section):

@@ -54,8 +54,7 @@ SYNONYMS = {  # words that people type -> key
     "path": "data.root",
 }
 
-Place = tuple[int, int]  # line and column from 0; behind every line of a file for an override
-AFTER_THE_FILE = (MAX_BYTES, 0)
+Place = tuple[int, int, str]  # line and column from 0, to sort by; the place in words, with both from 1
 
 
 def find_config(name: str) -> Path:
@@ -87,7 +86,8 @@ def load_config(path: Path | None, overrides: Sequence[str] = (), stored: bool =
         reader.read_override(override)
     config = reader.build()
     if reader.mistakes:
-        raise UserError(*(text for _, text in sorted(reader.mistakes, key=lambda mistake: mistake[0])))
+        reader.mistakes.sort(key=lambda mistake: mistake[0][:2])
+        raise UserError(*(f"{place}: {text}" for (_, _, place), text in reader.mistakes))
     return config
 
 
@@ -96,9 +96,8 @@ def dump_config(config: Config) -> str:
     lines: list[str] = []
     for key, section in SECTIONS.items():
         lines.append(f"{key}:")
-        docs = field_docs(section)
-        for name in fields_of(section):
-            lines += [f"  # {line}" for line in docs[name].splitlines()]
+        for name, doc in field_docs(section).items():
+            lines += [f"  # {line}" for line in doc.splitlines()]
             value = _without_tuples(getattr(getattr(config, key), name))
             text = yaml.safe_dump(value, default_flow_style=True, width=math.inf)
             text = text.removesuffix("\n").removesuffix("\n...")
@@ -138,13 +137,13 @@ def _hint(key: str) -> str:
     if key in RENAMED:
         return f"it is called {RENAMED[key]} now"
     if key in SECTIONS:
-        return f"it is a section; name a setting of it, such as {key}.{next(iter(fields_of(SECTIONS[key])))}"
+        return f"it is a section; name a setting of it, such as {next(_settings_of(key))}"
     if name in SYNONYMS:
         return f"use {SYNONYMS[name]}"
     close = [setting for setting in settings() if setting.endswith(f".{name}")]
     close.sort(key=lambda setting: setting.startswith("progressive."))  # the main phase is meant more often
-    if section in SECTIONS:
-        level = list(fields_of(SECTIONS[section]))
+    level = [setting.removeprefix(f"{section}.") for setting in _settings_of(section)]
+    if level:
         close += [f"{section}.{match}" for match in difflib.get_close_matches(name, level)]
     else:
         level = list(SECTIONS)
@@ -152,32 +151,33 @@ def _hint(key: str) -> str:
     return f"did you mean {close[0]}?" if close else f"known here: {', '.join(level)}"
 
 
+def _settings_of(section: str) -> Iterator[str]:
+    return (key for key in settings() if key.startswith(f"{section}."))
+
+
 class _Reader:
-    """Settings read so far: values by section and name, the place of each, and mistakes as (place, line)."""
+    """Settings read so far: values by section and name, the place of each, and mistakes."""
 
     def __init__(self) -> None:
-        self.stored = False
         self.source = ""
         self.values: dict[str, dict[str, Any]] = {key: {} for key in SECTIONS}
-        self.places: dict[str, tuple[Place, str]] = {}  # of a setting; of a section that of its last setting
+        self.places: dict[str, Place] = {}  # of a setting; of a section that of its last setting
         self.mistakes: list[tuple[Place, str]] = []
 
     def read_file(self, path: Path, stored: bool) -> None:
         """Reads sections of settings."""
         self.source = str(path)
-        self.stored = stored
         for section, mark, node in self._items(self._compose(_text_of(path)), "the file"):
             if section not in SECTIONS and not any(key.startswith(f"{section}.") for key in RENAMED):
                 self._note(mark, f"{section}: is not a section; {_hint(section)}")
                 continue
             for name, name_mark, value in self._items(node, section):
-                self._read_setting(f"{section}.{name}", name_mark, value)
+                self._read_setting(f"{section}.{name}", name_mark, value, stored)
 
     def read_override(self, override: str) -> None:
         """Reads a text KEY=VALUE."""
         key, equals, text = override.partition("=")
         self.source = f"--set {override}"
-        self.stored = False
         if not equals:
             raise UserError(f"{self.source}: has no '='; write --set KEY=VALUE, such as --set train.steps=100")
         node = self._compose(text)
@@ -192,12 +192,12 @@ class _Reader:
                 sections[key] = section(**self.values[key])
             except ConfigError as error:
                 for setting, problem in error.problems.items():
-                    place, prefix = self.places.get(setting) or self.places[key]
-                    self.mistakes.append((place, f"{prefix}: {setting}: {problem}"))
+                    place = self.places.get(setting) or self.places[key]
+                    self.mistakes.append((place, f"{setting}: {problem}"))
         return Config(**sections)  # type: ignore[arg-type]
 
-    def _read_setting(self, key: str, mark: yaml.Mark, node: yaml.Node) -> None:
-        if self.stored:
+    def _read_setting(self, key: str, mark: yaml.Mark, node: yaml.Node, stored: bool = False) -> None:
+        if stored:
             key = RENAMED.get(key, key)
         section, _, name = key.partition(".")
         if key not in settings():
@@ -205,7 +205,7 @@ class _Reader:
             return
         value = _value_of(node)
         renamed = RENAMED_VALUES.get((key, value)) if isinstance(value, Scalar) else None
-        if renamed is not None and not self.stored:
+        if renamed is not None and not stored:
             self._note(node.start_mark, f"{key}: {str(value)!r} is called {renamed} now")
             return
         self.values[section][name] = value if renamed is None else Scalar(renamed)
@@ -237,8 +237,7 @@ class _Reader:
         try:
             for event in yaml.parse(text, Loader=yaml.SafeLoader):
                 depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-                marked = getattr(event, "anchor", None) is not None or getattr(event, "tag", None) is not None
-                if marked or isinstance(event, yaml.AliasEvent) or depth > MAX_DEPTH:
+                if getattr(event, "anchor", None) or getattr(event, "tag", None) or depth > MAX_DEPTH:
                     self._note(event.start_mark, NOT_PLAIN)
                     return None
             tree = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -254,14 +253,12 @@ class _Reader:
         return None
 
     def _note(self, mark: Any, text: str) -> None:
-        place, prefix = self._place(mark)
-        self.mistakes.append((place, f"{prefix}: {text}"))
+        self.mistakes.append((self._place(mark), text))
 
-    def _place(self, mark: Any) -> tuple[Place, str]:
-        """Where something stands, to sort by and in words; line and column are counted from 1."""
+    def _place(self, mark: Any) -> Place:
         if self.source.startswith("--set"):
-            return AFTER_THE_FILE, self.source
-        return (mark.line, mark.column), f"{self.source}:{mark.line + 1}:{mark.column + 1}"
+            return MAX_BYTES, 0, self.source  # behind every line of a file
+        return mark.line, mark.column, f"{self.source}:{mark.line + 1}:{mark.column + 1}"
 
 
 def _value_of(node: yaml.Node) -> Any:
