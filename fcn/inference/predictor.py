@@ -66,13 +66,11 @@ class Predictor:
         Raises:
             UserError: The image cannot be read or is something else than an `ImageLike`.
         """
-        (probabilities,) = self._predict(image, {tf.nn.softmax: Resampling.BILINEAR})
-        return probabilities
+        return self._predict(image, tf.nn.softmax)[0]
 
     def labels(self, image: ImageLike) -> Array:
         """The most probable class of every pixel, uint8 (H, W). Raises UserError as `probabilities`."""
-        (labels,) = self._predict(image, {_labels: Resampling.NEAREST})
-        return labels
+        return self._predict(image, _labels)[0]
 
     def labels_and_confidence(self, image: ImageLike, index: int) -> tuple[Array, Array]:
         """`labels`, and round(255 x the probability of the class `index`): uint8 (H, W) each."""
@@ -80,7 +78,7 @@ class Predictor:
         def confidence_of(logits: tf.Tensor) -> tf.Tensor:
             return tf.cast(tf.round(255 * tf.nn.softmax(logits)[..., index]), tf.uint8)
 
-        labels, confidence = self._predict(image, {_labels: Resampling.NEAREST, confidence_of: Resampling.BILINEAR})
+        labels, confidence = self._predict(image, _labels, confidence_of)
         return labels, confidence
 
     def network_height(self, height: int) -> int:
@@ -91,24 +89,25 @@ class Predictor:
             return height
         return self.frame_height
 
-    def _predict(self, image: ImageLike, outputs: dict[Output, Resampling]) -> list[Array]:
-        """Outputs for an image at its own size, (H, W) or (H, W, C), resized by their methods where it was resized."""
+    def _predict(self, image: ImageLike, *outputs: Output) -> list[Array]:
+        """Outputs for an image at its own size, (H, W) or (H, W, C); where it was resized, so are they."""
         original = _rgb(image, self.max_megapixels)
         height, width = original.shape[:2]
         network_height = self.network_height(height)
         network_width = max(1, round(width * network_height / height))
         pixels = _resized(original, network_height, network_width, Resampling.BILINEAR)
-        results = self._run(pixels, list(outputs), self.flip)
-        methods = outputs.values()
+        if self.flip:
+            (probabilities,) = self._run(pixels, tf.nn.softmax)
+            (mirrored,) = self._run(pixels[:, ::-1], tf.nn.softmax)
+            logits = tf.math.log((probabilities + mirrored[:, ::-1]) / 2)  # softmax gives the average back
+            results = [output(logits).numpy() for output in outputs]
+        else:
+            results = self._run(pixels, *outputs)
+        methods = [Resampling.NEAREST if output is _labels else Resampling.BILINEAR for output in outputs]
         return [_resized(result, height, width, method) for result, method in zip(results, methods, strict=True)]
 
-    def _run(self, pixels: Array, outputs: Sequence[Output], flip: bool) -> list[Array]:
+    def _run(self, pixels: Array, *outputs: Output) -> list[Array]:
         """Outputs for an image (h, w, 3), (h, w) or (h, w, C), computed tile by tile."""
-        if flip:
-            (probabilities,) = self._run(pixels, [tf.nn.softmax], flip=False)
-            (mirrored,) = self._run(pixels[:, ::-1], [tf.nn.softmax], flip=False)
-            logits = tf.math.log((probabilities + mirrored[:, ::-1]) / 2)  # softmax gives the average back
-            return [output(logits).numpy() for output in outputs]
         height, width = pixels.shape[:2]
         results: list[Array] = []
         for tile, kept, inner in tiles(height, width, radius=self._radius, limit=self.tile_pixels):
