@@ -129,10 +129,9 @@ def test_kinds_in_the_config_are_the_existing_data_sets() -> None:
     assert set(fields_of(DataConfig)["kind"].type.__args__) == set(DATASETS)
 
 
-@pytest.mark.parametrize("key", SECTIONS)
-def test_every_field_is_documented(key: str) -> None:
-    section = SECTIONS[key]
-    assert list(field_docs(section)) == list(fields_of(section))
+def test_every_field_is_documented() -> None:
+    for section in SECTIONS.values():
+        assert list(field_docs(section)) == list(fields_of(section))
 
 
 @pytest.mark.parametrize("key", SECTIONS)

@@ -96,12 +96,14 @@ def test_readme_is_short_and_opens_with_what_fcn_is_and_a_picture() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_to_files_and_tests_named_exist(page: Path) -> None:
+def test_links_lead_to_files_and_tests_and_functions_named_exist(page: Path) -> None:
     text = page.read_text()
     for target in re.findall(r"\]\(([^)]+)\)", text):
         assert target.startswith("https://") or (page.parent / target).exists(), target
     for name in re.findall(r"\btest_\w+\.py", text):
         assert (ROOT / "tests" / name).is_file(), name
+    for file, name in re.findall(r"`(fcn/[\w/]+\.py)::(\w+)`", text):
+        assert re.search(rf"^(?:def |class ){name}\b|^{name}\b", (ROOT / file).read_text(), re.M), f"{file}::{name}"
 
 
 def test_layout_names_every_module_once() -> None:
@@ -126,9 +128,3 @@ def test_layers_in_the_layout_are_those_under_test() -> None:
     assert block is not None
     layers = [set(line.split(", ")) for line in block[1].splitlines()]
     assert layers == [layer for layer in LAYERS if layer != {"__main__"}]
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_functions_that_a_page_leads_to_are_there(page: Path) -> None:
-    for file, name in re.findall(r"`(fcn/[\w/]+\.py)::(\w+)`", page.read_text()):
-        assert re.search(rf"^(?:def |class ){name}\b|^{name}\b", (ROOT / file).read_text(), re.M), f"{file}::{name}"

@@ -6,36 +6,37 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
 CALL = "from fcn.commands.tensorflow_import import import_tensorflow; import_tensorflow(); "
 
 
-def call(then: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+def call(code: str, folder: Path, **variables: str) -> CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"} | variables
     environment["PYTHONPATH"] = os.pathsep.join([str(folder), environment.get("PYTHONPATH", "")])
-    command = [sys.executable, "-c", CALL + then]
-    return subprocess.run(command, capture_output=True, text=True, env={**environment, **variables}, check=False)
+    options = {"capture_output": True, "text": True, "check": False, "start_new_session": True}
+    return subprocess.run([sys.executable, "-c", code], env=environment, **options)
 
 
 def test_start_up_lines_are_held_back_and_later_ones_are_not(tmp_path: Path) -> None:
     then = "import os, sys, tensorflow as tf; tf.zeros(3) + 1; os.write(2, b'native '); print('later', file=sys.stderr)"
-    done = call(then, tmp_path)
+    done = call(CALL + then, tmp_path)
     assert (done.returncode, done.stderr) == (0, "native later\n")
 
 
 @pytest.mark.parametrize("end", ["raise ImportError('no AVX')", "os.abort()"])
 def test_lines_are_shown_if_the_import_fails_or_crashes(end: str, tmp_path: Path) -> None:
     (tmp_path / "tensorflow.py").write_text(f"import os; os.write(2, b'compiled to use AVX instructions\\n'); {end}")
-    done = call("", tmp_path)
+    done = call(CALL, tmp_path)
     assert done.returncode != 0
     assert done.stderr.startswith("compiled to use AVX instructions\n")
 
 
 def test_a_log_level_of_the_users_holds_nothing_back(tmp_path: Path) -> None:
     (tmp_path / "tensorflow.py").write_text("import os; os.write(2, b'a line\\n')")
-    assert call("", tmp_path, TF_CPP_MIN_LOG_LEVEL="0").stderr == "a line\n"
+    assert call(CALL, tmp_path, TF_CPP_MIN_LOG_LEVEL="0").stderr == "a line\n"
 
 
 def test_ctrl_c_during_the_import_ends_one_process_only(tmp_path: Path) -> None:
@@ -43,8 +44,5 @@ def test_ctrl_c_during_the_import_ends_one_process_only(tmp_path: Path) -> None:
         "import os, signal; os.killpg(0, signal.SIGINT); import time; time.sleep(5)"
     )
     wrapped = CALL.replace("import_tensorflow(); ", "exec('try: import_tensorflow()\\nfinally: print(1)')")
-    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), environment.get("PYTHONPATH", "")])
-    command = [sys.executable, "-c", wrapped]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, start_new_session=True)
+    done = call(wrapped, tmp_path)
     assert done.stdout == "1\n"  # cleaned up once, not again by the process that holds the lines back

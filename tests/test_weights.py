@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import resource
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from conftest import file_size_limit
 
 from fcn.config.settings import ModelConfig
 from fcn.errors import UserError
@@ -29,13 +29,11 @@ def test_full_disk_keeps_the_weights_that_were_there(tmp_path: Path) -> None:
     path = tmp_path / "a.weights.h5"
     save_weights(model, path)
     before = path.read_bytes()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
-    try:
-        with pytest.raises(OSError, match="File too large"):  # and no end of the process by HDF5
-            save_weights(model, path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with (
+        file_size_limit(len(before) // 2),
+        pytest.raises(OSError, match="File too large"),  # and no end of the process by HDF5
+    ):
+        save_weights(model, path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 

@@ -144,11 +144,6 @@ def test_empty_files_give_the_defaults(tmp_path: Path) -> None:
         assert load(tmp_path, text) == load_config(None) == Config()
 
 
-def test_numbers_are_read_as_people_write_them(tmp_path: Path) -> None:
-    for text, value in {"1e-3": 1e-3, "1E-3": 1e-3, ".5": 0.5, "2": 2.0, "+1.": 1.0, "1.0e-05": 1e-5}.items():
-        assert load(tmp_path, f"train: {{learning_rate: {text}}}").train.learning_rate == value
-
-
 NOT_NUMBERS = ["12:30", "'0.1'", "abc", "0x10", "1_000", ".inf", ".nan", "nan", "1e999", "[1]", "true", ""]
 NOT_INTEGERS = ["010", "1.0", "1e3", "0b1", "1_000", "12:30", "'3'", "ten", "null", "99999999999", "9" * 5000]
 NOT_BOOLEANS = ["no", "off", "yes", "on", "False", "0", "'true'"]
@@ -168,18 +163,24 @@ def test_value_of_another_type_is_refused_at_its_place(section: str, name: str, 
     assert line.startswith(f"mine.yaml:2:{column}: {section}.{name}: ")
 
 
-@pytest.mark.parametrize("text", ["no", "yes", "12:30", "1e-3", "010", "~user", "0"])
-def test_words_stay_what_was_written_where_text_is_needed(text: str, tmp_path: Path) -> None:
-    assert load(tmp_path, f"data: {{root: {text}}}").data.root == text
-    assert load(tmp_path, f"data: {{root: '{text}'}}").data.root == text
-    assert load(tmp_path, f"data: {{class_names: [{text}, 'null']}}").data.class_names == (text, "null")
-    assert load(tmp_path, "model: {encoder: 'vgg11'}").model.encoder == "vgg11"
+WORDS_FOR_YAML = ["no", "yes", "12:30", "1e-3", "010", "~user", "0"]
+NUMBERS = {"1e-3": 1e-3, "1E-3": 1e-3, ".5": 0.5, "2": 2.0, "+1.": 1.0, "1.0e-05": 1e-5}
 
 
-def test_null_is_none_and_quoted_null_is_a_word(tmp_path: Path) -> None:
-    for text in ("null", "Null", "NULL", "~", ""):
-        assert load(tmp_path, f"data: {{root: {text}}}").data.root is None
-    assert load(tmp_path, "data: {root: 'null'}").data.root == "null"
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        *(("train.learning_rate", text, value) for text, value in NUMBERS.items()),
+        *(("data.root", word, word) for word in WORDS_FOR_YAML),
+        *(("data.root", f"'{word}'", word) for word in [*WORDS_FOR_YAML, "null"]),
+        *(("data.root", text, None) for text in ("null", "Null", "NULL", "~", "")),
+        *(("data.class_names", f"[{word}, 'null']", (word, "null")) for word in WORDS_FOR_YAML),
+        ("model.encoder", "'vgg11'", "vgg11"),
+    ],
+)
+def test_field_decides_what_a_scalar_means(key: str, text: str, value: object, tmp_path: Path) -> None:
+    section, name = key.split(".")
+    assert getattr(getattr(load(tmp_path, f"{section}: {{{name}: {text}}}"), section), name) == value
 
 
 def test_all_mistakes_are_reported_at_once_in_order_with_their_places(tmp_path: Path) -> None:
@@ -249,7 +250,6 @@ def test_unknown_names_are_refused_with_a_hint_on_the_level_asked_for(key: str, 
             "1:22: data.class_colors: [3] is not a list of 3 numbers, such as [100, 100, 100]",
         ),
         ("augment: {flip: 1}", "1:17: augment.flip: '1' is not true or false"),
-        ("augment: {crop_size: 96}", "1:22: augment.crop_size: '96' is not a list of 2 numbers, such as [100, 100]"),
         ("augment: {scale: {a: 1}}", "1:18: augment.scale: a mapping is not a list of 2 numbers, such as [0.5, 0.5]"),
         ("model: {stride: '8'}", "1:17: model.stride: '8' is quoted text; write it without quotes"),
         ("model: {steps: 3}", "1:9: model.steps: is not a setting; did you mean train.steps?"),
@@ -257,8 +257,6 @@ def test_unknown_names_are_refused_with_a_hint_on_the_level_asked_for(key: str, 
         ("train: {steps: ten}", "1:16: train.steps: 'ten' is not a whole number, such as 100"),
         ("train: {steps: 99999999999}", "1:16: train.steps: 99999999999 is too large; at most 4294967295 is allowed"),
         ("train:\n  steps: 0\n  seed: 1", "2:10: train.steps: 0 is not allowed; it must be at least 1"),
-        ("train: {seed: 2147483648}", "1:15: train.seed: 2147483648 is not allowed; it must be below 2147483648"),
-        ("train: {warmup: ten}", "1:17: train.warmup: 'ten' is not a finite number, such as 0.1 or 1e-3"),
     ],
 )
 def test_mistake_is_reported_once_with_its_place_and_the_rule(text: str, expected: str, tmp_path: Path) -> None:
