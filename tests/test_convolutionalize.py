@@ -87,13 +87,6 @@ def test_layers_keep_names_settings_and_copies_of_the_weights(window: int) -> No
         np.testing.assert_array_equal(weight, expected)
 
 
-def test_dropout_acts_in_training_only() -> None:
-    converted = convolutionalize(random_classifier(dropout=0.5, batch_norm=False))
-    frames = images(1, 96, 96)
-    np.testing.assert_array_equal(converted(frames, training=False), converted(frames))
-    assert np.abs(converted(frames, training=True).numpy() - converted(frames).numpy()).max() > 0
-
-
 def test_activation_of_a_dense_layer_is_kept() -> None:
     image = keras.Input((3, 3, 2), name="image")
     x = layers.Dense(4, activation="relu", name="fc6")(layers.Flatten()(image))

@@ -29,7 +29,7 @@ def test_inputs_are_files_folders_and_patterns(tmp_path: Path) -> None:
             sources_of_inputs([str(tmp_path / absent)], tmp_path / "out", 128)
 
 
-def test_overlay_of_a_jpeg_is_a_jpeg_and_may_not_replace_an_input(tmp_path: Path) -> None:
+def test_overlay_of_a_jpeg_is_a_jpeg_and_no_output_replaces_an_input_or_another_output(tmp_path: Path) -> None:
     for name in ("a.JPG", "b.jpeg", "c.png", "a_overlay.jpg"):
         (tmp_path / name).touch()
     sources, _, _ = sources_of_inputs([str(tmp_path)], tmp_path / "out", 128)
@@ -37,6 +37,9 @@ def test_overlay_of_a_jpeg_is_a_jpeg_and_may_not_replace_an_input(tmp_path: Path
     assert {"a_mask.png", "a_overlay.jpg", "a_confidence.png", "b_overlay.jpg", "c_overlay.png"} < names
     with pytest.raises(UserError, match=r"a_overlay\.jpg: is an input and would be overwritten; name another --out"):
         sources_of_inputs([str(tmp_path)], tmp_path, 128)
+    (tmp_path / "a.png").touch()
+    with pytest.raises(UserError, match=r"a\.png: has the same stem as .*a\.JPG; segment them into different folders"):
+        sources_of_inputs([str(tmp_path)], tmp_path / "out", 128)
 
 
 def test_frames_without_input_are_spread_over_the_split() -> None:
