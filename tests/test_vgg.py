@@ -57,15 +57,6 @@ def test_batch_norm_follows_each_layer_but_the_last_and_replaces_its_bias(batch_
     assert [layer.use_bias for layer in weighted] == [not batch_norm] * (len(weighted) - 1) + [True]
 
 
-@pytest.mark.parametrize("window", [1, 3, 5, 7])
-def test_last_map_of_own_size_is_the_head_window(window: int) -> None:
-    model = build_classifier(ModelConfig(**SMALL, head_window=window), 5)
-    assert model.input.shape == (None, 32 * window, 32 * window, 3)
-    assert model.input.dtype == "uint8"
-    assert model.get_layer("block5_pool").output.shape == (None, window, window, 16)
-    assert (model.output.shape, model.output.dtype) == ((None, 5), "float32")
-
-
 def test_pixels_are_uint8_and_are_centered_and_scaled() -> None:
     preprocessing = build_classifier(ModelConfig(**SMALL), 2).get_layer("preprocessing")
     pixels = np.array([0, 127, 128, 255], "uint8").reshape(1, 2, 2, 1)
