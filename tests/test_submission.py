@@ -1,4 +1,4 @@
-"""The submission to KITTI Road: official names and sizes, all or nothing, and everything left out is named."""
+"""The submission to KITTI Road: official names and sizes, all or nothing, and every broken file is named."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def test_submission_has_the_official_names_in_its_root_and_the_warped_confidence
 ) -> None:
     names = [f"{category}_{number:06d}.png" for category, count in official.items() for number in range(count)]
     config = config_of(tree, kitti_truth=kind)
-    frames, problems = submission_frames(config)
-    assert (len(frames), problems) == (len(names), [])
+    frames = submission_frames(config)
+    assert len(frames) == len(names)
     for file in ("a.zip", "b.zip"):
         write_submission(config, frames[::95], red, tree / file)
     assert (tree / "a.zip").read_bytes() == (tree / "b.zip").read_bytes()
@@ -67,41 +67,31 @@ def test_submission_has_the_official_names_in_its_root_and_the_warped_confidence
                 np.testing.assert_array_equal(picture, birds_eye(red(IMAGE), road_to_image(tree / "calib.txt"), 0))
 
 
-def test_missing_and_broken_files_are_listed(tree: Path) -> None:
-    (tree / "testing/image_2/umm_000093.png").unlink()
-    (tree / "testing/calib/uu_000001.txt").unlink()
-    (tree / "testing/image_2/um_000001.png").unlink()
-    (tree / "testing/image_2/um_000001.png").write_bytes(b"GIF89a")
-    frames, problems = submission_frames(config_of(tree))
-    assert len(set(frames) - {"umm_000093", "uu_000001", "um_000001"}) == len(frames) == 287
-    files = ["image_2/um_000001.png", "image_2/umm_000093.png", "calib/uu_000001.txt"]
-    assert [line.split(": ")[0] for line in problems] == [f"{tree}/testing/{file}" for file in files]
-
-
-def test_nothing_is_written_where_a_frame_is_broken_unless_partial(
+def test_command_writes_all_frames_or_names_every_broken_file(
     tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    trained = SimpleNamespace(config=lambda: Config(data=config_of(tree)), description=lambda: "best.weights.h5")
+    config = config_of(tree, kitti_truth="um_lane")
+    trained = SimpleNamespace(config=lambda: Config(data=config), description=lambda: "best.weights.h5")
     predictor = SimpleNamespace(labels_and_confidence=lambda image, index: (image[..., 1], image[..., index - 1]))
     monkeypatch.setattr(TrainedModel, "find", lambda *_, **__: trained)
     loaded = {None: predictor}  # no image is resized
     monkeypatch.setattr("fcn.inference.predictor.load_predictor", lambda *_, max_height: loaded[max_height])
-    (tree / "calib.txt").write_text("")
-    good = tree / "testing/calib/um_000000.txt"
-    good.unlink()
-    good.write_text(CALIBRATION)
     out = tree / "out.zip"
     arguments = build_parser().parse_args(["submit-kitti", "--out", str(out)])
-    with pytest.raises(UserError, match=r"um_000001.txt: P2: no such line(.|\n)*out.zip: is not written; fix these"):
-        arguments.call(arguments)
-    assert not out.exists()
-    arguments.partial = True
     arguments.call(arguments)
-    output = capsys.readouterr()
-    assert output.err.count("restore the official file") == 289
-    assert output.out == f"weights: best.weights.h5\n{out}: 1 of 290 frames\n"
+    assert capsys.readouterr().out == f"weights: best.weights.h5\n{out}: 96 frames\n"
     with ZipFile(out) as archive:
-        assert archive.namelist() == ["um_road_000000.png"]
-    good.unlink()
-    with pytest.raises(UserError, match=r"out.zip: is not written"):
+        assert len(archive.namelist()) == 96
+    out.unlink()
+
+    (tree / "testing/image_2/um_000093.png").unlink()
+    (tree / "testing/calib/um_000002.txt").unlink()
+    (tree / "testing/image_2/um_000001.png").unlink()
+    (tree / "testing/image_2/um_000001.png").write_bytes(b"GIF89a")
+    with pytest.raises(UserError) as caught:
         arguments.call(arguments)
+    files = ["image_2/um_000001.png", "calib/um_000002.txt", "image_2/um_000093.png"]
+    *lines, last = str(caught.value).splitlines()
+    assert [line.split(": ")[0] for line in lines] == [f"{tree}/testing/{file}" for file in files]
+    assert last == "the server takes all frames or none: fix these files"
+    assert not out.exists()

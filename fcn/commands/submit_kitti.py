@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fcn.commands.tensorflow_import import import_tensorflow
 from fcn.datasets.kitti_road import ROAD
-from fcn.errors import UserError, print_error, printable
+from fcn.errors import UserError
 from fcn.evaluation.kitti.submission import submission_frames, write_submission
 from fcn.runs.trained import TrainedModel
 
@@ -15,7 +15,6 @@ from fcn.runs.trained import TrainedModel
 def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--run", type=Path, metavar="DIR", help="folder of the run; the newest under runs/")
     command.add_argument("--out", type=Path, metavar="ZIP", required=True, help="the file to write")
-    command.add_argument("--partial", action="store_true", help="leave missing frames out; the server accepts only all")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -26,16 +25,11 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"{trained.weights}: was trained with data.kind {config.kind}; name a run on kitti_road")
     if not out.parent.is_dir():
         raise UserError(f"{out.parent}: no such folder; create it or name another --out")
-    frames, problems = submission_frames(config)
-    if not frames or (problems and not arguments.partial):
-        raise UserError(*problems, f"{out}: is not written; fix these files, or leave the frames out with --partial")
-    for problem in problems:
-        print_error(printable(problem))
-
+    names = submission_frames(config)
     print(f"weights: {trained.description()}", flush=True)
     import_tensorflow()
     from fcn.inference.predictor import load_predictor
 
     predictor = load_predictor(trained, max_height=None)
-    write_submission(config, frames, lambda image: predictor.labels_and_confidence(image, ROAD)[1], out)
-    print(f"{out}: {len(frames)} of {len(frames) + len(problems)} frames")
+    write_submission(config, names, lambda image: predictor.labels_and_confidence(image, ROAD)[1], out)
+    print(f"{out}: {len(names)} frames")

@@ -24,12 +24,11 @@ from fcn.datasets.dataset import (
     listed_names,
     map_labels,
     pictures_in,
-    png_color_type,
     read_colors,
     require_files,
 )
 from fcn.errors import UserError
-from fcn.images import IGNORE, Array, read_image, read_label
+from fcn.images import IGNORE, Array
 
 CLASSES = BACKGROUND_AND_ROAD
 BACKGROUND, ROAD = range(2)
@@ -56,23 +55,13 @@ def truth_name(config: DataConfig, name: str) -> str:
     return f"{category}_{'lane' if lane else 'road'}_{number}"
 
 
-def part_of_tree(config: DataConfig, testing: bool = False) -> Path:
-    """Folder of the frames with ground truth, or of those without."""
-    return Path(str(config.root)) / ("testing" if testing else "training")
-
-
-def calibration_file(config: DataConfig, name: str, testing: bool = False) -> Path:
-    """Calibration file of a frame, which may not exist."""
-    return part_of_tree(config, testing) / "calib" / f"{name}.txt"
-
-
 def frame_files(config: DataConfig, split: str) -> Sequence[FrameFiles]:
     """Files of the frames of a split; UserError for missing folders, files, wrong names in a list and an empty split.
 
     The frames of test have no ground truth: their image stands in its place.
     """
     testing = split == "test"
-    images = part_of_tree(config, testing) / "image_2"
+    images = Path(str(config.root)) / ("testing" if testing else "training") / "image_2"
     truths = images if testing else images.with_name("gt_image_2")
     fix = "data.root must hold KITTI's official tree: see data/README.md"
     stems = {path.stem for path in pictures_in(images, fix)}
@@ -107,22 +96,3 @@ def decode_label(config: DataConfig, path: Path) -> Array:
         "restore the official one"
     )
     return map_labels(read_colors(path, config.max_megapixels), LABEL_OF, path, lambda _: fix)
-
-
-def read_confidence(config: DataConfig, path: Path) -> Array:
-    """An 8-bit gray confidence of road, uint8 (H, W); UserError as `read_label`, and for a palette."""
-    if png_color_type(path) not in (0, None):
-        raise UserError(f"{path}: is not a gray PNG; a confidence is an 8-bit gray one, 255 where it is certainly road")
-    return read_label(path, config.max_megapixels)
-
-
-def testing_names(config: DataConfig) -> list[str]:
-    """Names of the official frames without ground truth; for lanes, those of um."""
-    categories = ["um"] if config.kitti_truth == "um_lane" else list(TEST_FRAMES)
-    return [f"{category}_{number:06d}" for category in categories for number in range(TEST_FRAMES[category])]
-
-
-def read_testing_image(config: DataConfig, name: str) -> Array:
-    """The image of a frame without ground truth, uint8 RGB (H, W, 3); UserError as `read_image`."""
-    path = part_of_tree(config, testing=True) / "image_2" / f"{name}.png"
-    return read_image(path, config.max_megapixels, turn=False)

@@ -15,10 +15,11 @@ from tqdm import tqdm
 
 from fcn.config.settings import DataConfig
 from fcn.datasets import kitti_road
+from fcn.datasets.dataset import png_color_type
 from fcn.errors import UserError
 from fcn.evaluation.kitti.birds_eye import birds_eye, road_to_image
 from fcn.evaluation.metrics import ConfusionMatrix, count_pairs
-from fcn.images import IGNORE, Array
+from fcn.images import IGNORE, Array, read_label
 
 CATEGORIES = {
     "UM": ("um_road",),
@@ -65,6 +66,7 @@ class RoadScores(ConfusionMatrix):
         super().__init__(kitti_road.CLASSES)
         self.problems: list[str] = []
         self._config = config
+        self._root = Path(str(config.root)) / "training"
         self._histograms = defaultdict[tuple[str, str], Array](lambda: np.zeros(HISTOGRAMS, np.int64))
 
     def add(self, name: str, label: Array, prediction: tuple[Array, Array]) -> None:
@@ -78,7 +80,7 @@ class RoadScores(ConfusionMatrix):
         category, kind, number = name.split("_")
         self._histograms["image", f"{category}_{kind}"] += count_pairs(label, confidence, HISTOGRAMS)
         try:
-            homography = road_to_image(kitti_road.calibration_file(self._config, f"{category}_{number}"))
+            homography = road_to_image(self._root / f"calib/{category}_{number}.txt")
         except UserError as error:
             self.problems.append(f"{name}: is left out of the bird's-eye scores: {error}")
             return
@@ -116,7 +118,7 @@ def score_predictions(config: DataConfig, folder: Path) -> tuple[dict[str, Any],
     paths = sorted(folder.glob("*.png"))
     if not paths:
         raise UserError(f"{folder}: holds no prediction; name a folder of files such as um_road_000000.png")
-    label_folder = kitti_road.part_of_tree(config) / "gt_image_2"
+    label_folder = Path(str(config.root)) / "training/gt_image_2"
     if not label_folder.is_dir():
         raise UserError(f"{label_folder}: no such folder; set data.root to KITTI's official tree")
     road = RoadScores(config)
@@ -126,7 +128,9 @@ def score_predictions(config: DataConfig, folder: Path) -> tuple[dict[str, Any],
         try:
             if not kitti_road.TRUTH_NAME.fullmatch(path.stem) or not label_file.is_file():
                 raise UserError(f"{path}: has no ground truth {label_file}; rename or remove it")
-            confidence = kitti_road.read_confidence(config, path)
+            if png_color_type(path) not in (0, None):
+                raise UserError(f"{path}: is not a gray PNG; a confidence is an 8-bit gray one, 255 where surely road")
+            confidence = read_label(path, config.max_megapixels)
             label = kitti_road.decode_label(config, label_file)
             if confidence.shape != label.shape:
                 sizes = "{1}x{0}, its ground truth {3}x{2}".format(*confidence.shape, *label.shape)
