@@ -11,7 +11,6 @@ import ssl
 import stat
 import struct
 import zlib
-from collections import Counter
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -26,7 +25,6 @@ from fcn.errors import UserError
 from fcn.files import PART
 
 TIMEOUT = 30.0  # seconds without a byte
-ATTEMPTS = 5  # connections in a call
 CHUNK = 2**16  # bytes read at a time
 MAX_ARCHIVE_BYTES = 2**31  # four times the largest archive
 MAX_MEMBER_BYTES = 2**24  # sixteen times the largest frame
@@ -103,47 +101,34 @@ def fetch(archive: Archive, to: Path, source: str | None = None) -> Path:
 
 def download(url: str, part: Path) -> None:
     """Downloads a zip to `part`, after the bytes that it has if the server can resume; UserError if it fails."""
-    reason = ""
-    for _ in range(ATTEMPTS):
-        have = part.stat().st_size if part.exists() else 0
-        try:
-            if receive(url, part, have):
-                return
-            reason = f"the connection broke after {part.stat().st_size:,} bytes"
-        except HTTPError as error:
-            error.close()
-            if error.code != 416:
-                raise UserError(f"{url}: the server answers {error.code} {error.reason}; check the address") from error
-            part.unlink(missing_ok=True)  # it is as long as the archive, and no zip
-            reason = "the server cannot resume"
-        except (URLError, ValueError) as error:
-            raise UserError(f"{url}: cannot be reached: {error}; check the address and the network") from error
-        except (HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
-            reason = f"the connection broke ({error or type(error).__name__})"
-    raise UserError(f"{url}: {reason}, {ATTEMPTS} times; repeat the command to resume")
-
-
-def receive(url: str, part: Path, have: int) -> bool:
-    """Asks for a zip without its first `have` bytes and writes what is sent; whether `part` is then complete."""
-    request = Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 (http or https)
-    with urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310 (http or https)
-        start = have if response.status == 206 else 0
-        total = None if response.length is None else start + response.length
-        chunk = response.read(CHUNK)
-        if not chunk:
-            raise ConnectionError("nothing sent")
-        if not start and not chunk.startswith(b"PK"):
-            kind = response.headers.get_content_type()
-            raise UserError(f"{url}: is not a zip; the server sends {kind}; open the address in a browser to see why")
-        progress = tqdm(total=total, initial=start, desc=part.stem, unit="B", unit_scale=True, disable=None)
-        with progress, part.open("ab" if start else "wb") as file:
-            while chunk:
-                file.write(chunk)
-                progress.update(len(chunk))
-                if file.tell() > MAX_ARCHIVE_BYTES:
-                    raise UserError(f"{url}: has more than {MAX_ARCHIVE_BYTES:,} bytes, as no data set has")
-                chunk = response.read(CHUNK)
-            return total is None or file.tell() == total
+    have = part.stat().st_size if part.exists() else 0
+    fix = "check the address and the network, and repeat the command"
+    try:
+        request = Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 (http or https)
+        with urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310 (http or https)
+            start = have if response.status == 206 else 0
+            total = None if response.length is None else start + response.length
+            chunk = response.read(CHUNK)
+            if not start and not chunk.startswith(b"PK"):
+                kind = response.headers.get_content_type()
+                raise UserError(f"{url}: is not a zip; the server sends {kind}; open the address in a browser")
+            progress = tqdm(total=total, initial=start, desc=part.stem, unit="B", unit_scale=True, disable=None)
+            with progress, part.open("ab" if start else "wb") as file:
+                while chunk:
+                    file.write(chunk)
+                    progress.update(len(chunk))
+                    if file.tell() > MAX_ARCHIVE_BYTES:
+                        raise UserError(f"{url}: has more than {MAX_ARCHIVE_BYTES:,} bytes, as no data set has")
+                    chunk = response.read(CHUNK)
+                if file.tell() < (total or 0):
+                    raise ConnectionError(f"it broke after {file.tell():,} bytes")
+    except HTTPError as error:
+        error.close()
+        if error.code == 416:
+            part.unlink()  # it is as long as the archive, and no zip
+        raise UserError(f"{url}: the server answers {error.code} {error.reason}; {fix}") from error
+    except (HTTPException, URLError, ConnectionError, TimeoutError, ssl.SSLError, ValueError) as error:
+        raise UserError(f"{url}: the connection failed ({error}); {fix}, which resumes") from error
 
 
 def unpack(zipped: Path, archive: Archive, folder: Path) -> None:
@@ -167,12 +152,10 @@ def unpack(zipped: Path, archive: Archive, folder: Path) -> None:
 
 def members_of_tree(infos: list[ZipInfo], archive: Archive) -> dict[Path, ZipInfo]:
     """Path in the tree -> member of the zip; ValueError unless the directory of the zip is complete and safe."""
-    for name, times in Counter(info.filename for info in infos).items():
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or "\\" in name:
-            raise ValueError(f"its member {name} leads out of the folder")
-        if times > 1:
-            raise ValueError(f"its member {name} occurs {times} times")
+    for info in infos:
+        path = PurePosixPath(info.filename)
+        if path.is_absolute() or ".." in path.parts or "\\" in info.filename:
+            raise ValueError(f"its member {info.filename} leads out of the folder")
     members: dict[Path, ZipInfo] = {}
     for pattern, count in archive.files.items():
         ending = PurePosixPath(archive.root, pattern)
