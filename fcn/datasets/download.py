@@ -84,12 +84,8 @@ def fetch(archive: Archive, to: Path, source: str | None = None) -> Path:
         unpack(Path(source), archive, folder)
         return folder
     part = to / f"{archive.folder}.zip.part"
-    try:
-        if not is_zipfile(part):  # it is one if unpacking was interrupted
-            download(source, part)
-    except UserError as error:
-        steps = f"by hand: download {archive.url} with a browser and give the file to the same command with --url"
-        raise UserError(str(error), steps) from error
+    if not is_zipfile(part):  # it is one if unpacking was interrupted
+        download(source, part)
     try:
         unpack(part, archive, folder)
     except UserError:
@@ -102,7 +98,7 @@ def fetch(archive: Archive, to: Path, source: str | None = None) -> Path:
 def download(url: str, part: Path) -> None:
     """Downloads a zip to `part`, after the bytes that it has if the server can resume; UserError if it fails."""
     have = part.stat().st_size if part.exists() else 0
-    fix = "check the address and the network, and repeat the command"
+    fix = "check the address and repeat the command, which resumes; or get it by a browser and name the file with --url"
     try:
         request = Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 (http or https)
         with urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310 (http or https)
@@ -128,7 +124,7 @@ def download(url: str, part: Path) -> None:
             part.unlink()  # it is as long as the archive, and no zip
         raise UserError(f"{url}: the server answers {error.code} {error.reason}; {fix}") from error
     except (HTTPException, URLError, ConnectionError, TimeoutError, ssl.SSLError, ValueError) as error:
-        raise UserError(f"{url}: the connection failed ({error}); {fix}, which resumes") from error
+        raise UserError(f"{url}: the connection failed ({error}); {fix}") from error
 
 
 def unpack(zipped: Path, archive: Archive, folder: Path) -> None:
