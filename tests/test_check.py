@@ -129,9 +129,9 @@ def test_missing_split_is_a_problem_but_test(tree: Path) -> None:
 def test_frames_published_without_ground_truth_are_read_and_need_no_class(
     tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def files(config: DataConfig, split: str) -> list[FrameFiles]:
-        frames = frame_files(config, split)
-        return [frame._replace(label=frame.image) for frame in frames] if split == "test" else frames
+    def files(config: DataConfig, split: str) -> tuple[list[FrameFiles], list[str]]:
+        frames, mistakes = frame_files(config, split)
+        return [frame._replace(label=frame.image) if split == "test" else frame for frame in frames], mistakes
 
     monkeypatch.setattr(camvid, "frame_files", files)
     reports, found, _ = check_data(config(tree))
@@ -220,7 +220,7 @@ def test_masks_with_a_common_suffix_are_one_problem_and_are_checked_all_the_same
 def test_crop_that_does_not_fit_the_frames_is_reported_with_one_that_does(
     size: tuple[int, int], crop: tuple[int, int], share: float, expected: str | None
 ) -> None:
-    stats = [FrameStats((size[0] + more, size[1]), b"", np.ones(2)) for more in (-9, 0, 9)]
+    stats = [FrameStats("a", [], (size[0] + more, size[1]), b"", np.ones(2)) for more in (-9, 0, 9)]
     dataset = Dataset("train", BACKGROUND_AND_ROAD, ("a", "b", "c"), lambda _: pytest.fail("was read"))
     remark = crop_remark([SplitReport(dataset, stats)], AugmentConfig(crop_size=crop), ProgressiveConfig(share=share))
     median = f"(median {size[0]} x {size[1]}, height x width)"

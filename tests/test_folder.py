@@ -14,7 +14,7 @@ from PIL import Image
 
 from fcn.config.settings import DataConfig
 from fcn.datasets import classes_of, open_for_training, open_split
-from fcn.datasets.folder import decode_label, frame_files, mask_affixes, name_in, split_by_runs
+from fcn.datasets.folder import decode_label, mask_affixes, name_in, split_by_runs
 from fcn.errors import UserError
 from fcn.images import IGNORE
 
@@ -47,7 +47,7 @@ def tree(tmp_path: Path) -> Path:
 
 def problems(root: Path, split: str = "train", **given: Any) -> list[str]:
     with pytest.raises(UserError) as caught:
-        frame_files(config(root, **given), split)
+        open_split(config(root, **given), split)
     return str(caught.value).replace(f"{root}/", "").splitlines()
 
 
@@ -313,7 +313,7 @@ def test_numbers_in_names_count_as_numbers(tmp_path: Path) -> None:
     for stem in (*(f"f{number}" for number in range(40)), "m²"):  # a digit that is not a number
         save(tmp_path / f"images/{stem}.png", np.zeros((2, 3, 3)))
         save(tmp_path / f"masks/{stem}.png", [[0, 1, 1], [0, 0, 1]])
-    splits = [[frame.name for frame in frame_files(config(tmp_path), split)] for split in ("train", "val")]
+    splits = [open_split(config(tmp_path), split).names for split in ("train", "val")]
     assert splits[0][-1] == "m²"
     for names in splits:
         numbers = [int(name[1:]) for name in names if name != "m²"]

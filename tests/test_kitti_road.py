@@ -12,7 +12,7 @@ from PIL import Image
 from fcn.config.settings import AugmentConfig, DataConfig, ProgressiveConfig
 from fcn.datasets import open_split
 from fcn.datasets.dataset import check_frames
-from fcn.datasets.kitti_road import COLORS, decode_label, frame_files, truth_name
+from fcn.datasets.kitti_road import COLORS, decode_label, truth_name
 from fcn.errors import UserError
 from fcn.images import IGNORE, write_image
 
@@ -58,13 +58,13 @@ def test_val_is_the_last_16_frames_of_each_category_and_train_the_others(tmp_pat
             (tmp_path / f"training/image_2/{name}.png").touch()
             (tmp_path / f"training/gt_image_2/{truth_name(ROAD_CONFIG, name)}.png").touch()
             (tmp_path / f"training/gt_image_2/{truth_name(LANE_CONFIG, name)}.png").touch()
-    training, val = ({name for name, _, _ in frame_files(config_of(tmp_path), split)} for split in ("train", "val"))
+    training, val = (set(open_split(config_of(tmp_path), split).names) for split in ("train", "val"))
     assert (len(training), len(val), len(training | val)) == (241, 48, 289)
     lasts = {"um": range(79, 95), "umm": range(80, 96), "uu": range(82, 98)}
     assert val == {f"{category}_{number:06d}" for category, numbers in lasts.items() for number in numbers}
-    lanes = frame_files(config_of(tmp_path, kitti_truth="um_lane"), "train")
-    assert [name for name, _, _ in lanes] == [f"um_{number:06d}" for number in range(79)]
-    assert lanes[3][2].name == "um_lane_000003.png"
+    lanes = open_split(config_of(tmp_path, kitti_truth="um_lane"), "train")
+    assert list(lanes.names) == [f"um_{number:06d}" for number in range(79)]
+    assert lanes.files[3].label.name == "um_lane_000003.png"
 
 
 def test_red_is_background_magenta_road_and_black_ignored(tree: Path) -> None:

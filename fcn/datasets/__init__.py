@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from fcn.config.settings import DataConfig
@@ -10,7 +9,6 @@ from fcn.datasets import camvid, folder, kitti_road, synthetic
 from fcn.datasets.dataset import (
     BACKGROUND_AND_ROAD,
     Dataset,
-    FrameFiles,
     cached,
     check_frames,
     open_files,
@@ -24,12 +22,11 @@ SPLITS = ("train", "val", "test")
 DATASETS = {"synthetic": synthetic, "camvid": camvid, "kitti_road": kitti_road, "folder": folder}
 
 
-def open_split(config: DataConfig, split: str, files: Sequence[FrameFiles] | None = None) -> Dataset:
-    """Opens a split, or the given frames of it, with the configured labels. Files are looked for, not yet read.
+def open_split(config: DataConfig, split: str, missing: list[str] | None = None) -> Dataset:
+    """Opens a split with the configured labels. Files are looked for, not yet read.
 
-    Raises:
-        UserError: the split has no such name, or the data set's folder is not as it should be.
-        IncompleteSplitError: files of frames are missing or do not match.
+    Raises UserError if the split has no such name, or the data set's folder is not as it should be. Where `missing` is
+    given, frames without one of their files are left out, and it gets a line for each such file instead.
     """
     if split not in SPLITS:
         raise UserError(f"split {split!r}: is not one of {', '.join(SPLITS)}")
@@ -37,8 +34,11 @@ def open_split(config: DataConfig, split: str, files: Sequence[FrameFiles] | Non
         dataset = synthetic.open_split(config, split)
     else:
         module = DATASETS[config.kind]
-        if files is None:
-            files = module.frame_files(config, split)
+        files, mistakes = module.frame_files(config, split)
+        if missing is not None:
+            missing += mistakes
+        elif mistakes:
+            raise UserError(*mistakes)
         classes = classes_of(replace(config, labels="all"))
         dataset = open_files(split, classes, files, config=config, decode_label=module.decode_label)
     if config.labels == "road":

@@ -10,11 +10,10 @@ all frames of its folder count.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from fcn.config.settings import DataConfig
-from fcn.datasets.dataset import FrameFiles, listed_names, map_labels, pictures_in, require_files
+from fcn.datasets.dataset import FrameFiles, complete_frames, listed_names, map_labels, pictures_in
 from fcn.errors import UserError
 from fcn.images import IGNORE, Array, SegmentationClass, read_label
 
@@ -41,8 +40,8 @@ def decode_label(config: DataConfig, path: Path) -> Array:
     return map_labels(read_label(path, config.max_megapixels), LABEL_OF, path, lambda _: fix)
 
 
-def frame_files(config: DataConfig, split: str) -> Sequence[FrameFiles]:
-    """Files of the frames of a split; UserError for missing folders, images, annotations and an empty split."""
+def frame_files(config: DataConfig, split: str) -> tuple[list[FrameFiles], list[str]]:
+    """The frames of a split, and a line for each missing file; UserError for missing folders and an empty split."""
     held_out = config.held_out if split != "test" else None
     frames = []
     for part in [split] if held_out is None else ["train", "val"]:
@@ -58,4 +57,4 @@ def frame_files(config: DataConfig, split: str) -> Sequence[FrameFiles]:
         frames = [frame for frame in frames if frame.name.startswith(held_out) == (split == "val")]
         if not frames:
             raise UserError(f"data.held_out: {held_out!r} leaves no frame for {split}; name a drive, such as 0006R0")
-    return require_files(frames, fix="restore it, or remove the frame's other file and its line in the list")
+    return complete_frames(frames, fix="restore it, or remove the frame's other file and its line in the list")

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod, sqrt
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ from tqdm import tqdm
 from fcn.config.settings import AugmentConfig, DataConfig, ProgressiveConfig
 from fcn.datasets import DATASETS, SPLITS, open_split
 from fcn.datasets.class_weights import count_classes, median_frequency
-from fcn.datasets.dataset import Dataset, FrameFiles, IncompleteSplitError, evenly_spaced, png_color_type
+from fcn.datasets.dataset import Dataset, evenly_spaced, png_color_type
 from fcn.errors import UserError
 from fcn.images import IGNORE, Array, read_image
 from fcn.pictures import contact_sheet
@@ -36,22 +35,24 @@ SMALL_CROP = 0.6  # of the crop's height and width, for the progressive phase
 class FrameStats(NamedTuple):
     """Statistics of a frame; so small that memory does not grow with the pixels."""
 
-    size: tuple[int, int]  # (height, width) in pixels
-    digest: bytes  # SHA-256 of the decoded image
-    counts: Array  # pixels of each class, int64 (C,); (0,) if the label is invalid
+    name: str  # path of the image; SPLIT/NAME of a generated frame
+    problems: list[str]  # a line for everything that is wrong with its files
+    size: tuple[int, int] = (0, 0)  # (height, width) in pixels
+    digest: bytes = b""  # SHA-256 of the decoded image; empty if it cannot be read
+    counts: Array = np.zeros(0, np.int64)  # pixels of each class, int64 (C,); (0,) if the frame is invalid
 
 
 @dataclass(frozen=True)
 class SplitReport:
-    """A split after reading: its frames that have both files, and their statistics, None where no image can be read."""
+    """A split after reading: its frames that have both files, and their statistics."""
 
     dataset: Dataset
-    stats: list[FrameStats | None]
+    stats: list[FrameStats]
 
     @property
     def valid(self) -> dict[int, FrameStats]:
         """Index -> statistics of the valid frames."""
-        return {index: one for index, one in enumerate(self.stats) if one and one.counts.size}
+        return {index: one for index, one in enumerate(self.stats) if one.counts.size}
 
     def shares(self) -> list[float]:
         """Share of each class in the pixels of the valid frames; then that of ignored pixels."""
@@ -67,42 +68,30 @@ def check_data(config: DataConfig) -> tuple[list[SplitReport], list[str], list[s
     problems: list[str] = []
     remarks: list[str] = []
     for split in SPLITS:
-        # a split with missing files is checked without their frames
         try:
-            dataset = open_split(config, split)
-        except IncompleteSplitError as error:
-            problems += str(error).splitlines()
-            dataset = open_split(config, split, error.complete)
+            dataset = open_split(config, split, missing=problems)
         except UserError as error:
-            if split == "test" and not _has_test_split(config):  # neither training nor choosing a recipe needs one
+            if split == "test":  # neither training nor choosing a recipe needs it
                 remarks.append(f"test is not checked: {error}")
             else:
                 problems += str(error).splitlines()
             continue
-        report = SplitReport(dataset, [])
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             results = pool.map(partial(frame_stats, config, dataset), range(len(dataset)))
-            for stats, found in tqdm(results, f"check {split}", len(dataset), unit="frame", leave=False, disable=None):
-                report.stats.append(stats)
-                problems += found
+            bar = tqdm(results, f"check {split}", len(dataset), unit="frame", leave=False, disable=None)
+            report = SplitReport(dataset, list(bar))
+        problems += [line for one in report.stats for line in one.problems]
         problems += missing_classes(report)
         reports.append(report)
     problems += shared_frames(reports)
     return reports, list(dict.fromkeys(problems)), remarks  # train and val may report the same folder
 
 
-def _has_test_split(config: DataConfig) -> bool:
-    """Whether the list or a folder of the test split exists."""
-    if config.split_lists is not None:
-        return (Path(config.split_lists) / "test.txt").exists()
-    return any((Path(str(config.root)) / name).exists() for name in ("test", "testing", f"{config.images}/test"))
-
-
-def frame_stats(config: DataConfig, dataset: Dataset, index: int) -> tuple[FrameStats | None, list[str]]:
-    """Statistics of a frame whose image can be read, and a line for everything that is wrong with its files."""
-    name = _image_name(dataset, index)
+def frame_stats(config: DataConfig, dataset: Dataset, index: int) -> FrameStats:
+    """Reads a frame; where it is not valid, each of its files is judged alone."""
+    name = str(dataset.files[index].image) if dataset.files else f"{dataset.split}/{dataset.names[index]}"
     counts = np.zeros(0, np.int64)
-    image: Array | None
+    image: Array | None = None
     problems = []
     try:
         image, label = dataset.read(index)
@@ -110,35 +99,23 @@ def frame_stats(config: DataConfig, dataset: Dataset, index: int) -> tuple[Frame
         if label.min() == IGNORE and dataset.has_ground_truth:
             problems.append(f"{name}: every pixel of its label is ignored; remove it, or fix its label")
     except UserError as error:
-        image, problems = _read_separately(config, dataset.files[index])
+        _, image_file, label_file = dataset.files[index]
+        try:
+            image = read_image(image_file, config.max_megapixels, turn=False)
+        except UserError as image_error:
+            problems.append(str(image_error))
+        try:
+            if label_file != image_file:
+                DATASETS[config.kind].decode_label(config, label_file)
+        except UserError as label_error:
+            problems.append(str(label_error))
         problems = problems or [str(error)]  # each file is valid by itself
-        if image is None:
-            return None, problems
+    if image is None:
+        return FrameStats(name, problems)
     if dataset.files and png_color_type(dataset.files[index].image) in PNG_WITH_ALPHA:
         problems.append(f"{name}: has an alpha channel, and training also sees what it hides; save it as RGB")
     digest = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest()
-    return FrameStats(image.shape[:2], digest, counts), problems
-
-
-def _read_separately(config: DataConfig, frame: FrameFiles) -> tuple[Array | None, list[str]]:
-    """The image if it can be read, and a line for each file that is invalid by itself."""
-    image = None
-    problems = []
-    try:
-        image = read_image(frame.image, config.max_megapixels, turn=False)
-    except UserError as error:
-        problems.append(str(error))
-    try:
-        if frame.label != frame.image:
-            DATASETS[config.kind].decode_label(config, frame.label)
-    except UserError as error:
-        problems.append(str(error))
-    return image, problems
-
-
-def _image_name(dataset: Dataset, index: int) -> str:
-    """Path of the frame's image; for generated frames SPLIT/NAME."""
-    return str(dataset.files[index].image) if dataset.files else f"{dataset.split}/{dataset.names[index]}"
+    return FrameStats(name, problems, image.shape[:2], digest, counts)
 
 
 def missing_classes(report: SplitReport) -> list[str]:
@@ -157,12 +134,10 @@ def shared_frames(reports: Sequence[SplitReport]) -> list[str]:
     lines = []
     for report in reports:
         split = report.dataset.split
-        for index, stats in enumerate(report.stats):
-            if stats is not None:
-                name = _image_name(report.dataset, index)
-                other, other_name = first.setdefault(stats.digest, (split, name))
-                if other != split:
-                    lines.append(f"{name}: is the same picture as {other_name} in {other}; remove one of the two")
+        for one in report.stats:
+            other, other_name = first.setdefault(one.digest, (split, one.name))
+            if other != split and one.digest:
+                lines.append(f"{one.name}: is the same picture as {other_name} in {other}; remove one of the two")
     return lines
 
 
@@ -189,10 +164,7 @@ def summary(reports: Sequence[SplitReport]) -> str:
 
 
 def crop_remark(reports: Sequence[SplitReport], augment: AugmentConfig, progressive: ProgressiveConfig) -> str | None:
-    """The crop sizes to set if the configured crop is larger than the median frame of train, or far too small.
-
-    Too small is less than half of the pixels of the suggested one: the network sees only details. None if it fits.
-    """
+    """The crop sizes to set if the crop is larger than the median frame of train, or has under half of their pixels."""
     sizes = [one.size for report in reports if report.dataset.split == "train" for one in report.valid.values()]
     if not sizes:
         return None

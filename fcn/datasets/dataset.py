@@ -33,14 +33,6 @@ class FrameFiles(NamedTuple):
     label: Path
 
 
-class IncompleteSplitError(UserError):
-    """Files of a split that are missing or do not match, a line each; `complete` are its frames with both files."""
-
-    def __init__(self, complete: Sequence[FrameFiles], *lines: str):
-        self.complete = tuple(complete)
-        super().__init__(*lines)
-
-
 @dataclass(frozen=True)
 class Dataset:
     """A split of a data set.
@@ -75,15 +67,12 @@ def pictures_in(folder: Path, fix: str) -> list[Path]:
     return files
 
 
-def require_files(frames: Sequence[FrameFiles], fix: str, mistakes: Sequence[str] = ()) -> Sequence[FrameFiles]:
-    """The frames; IncompleteSplitError with the `mistakes` found before and a line for each missing file."""
-    paths = dict.fromkeys(path for frame in frames for path in (frame.image, frame.label))
-    missing = [path for path in paths if not path.is_file()]
-    lines = [*mistakes, *(f"{path}: is missing; {fix}" for path in missing)]
-    if lines:
-        lost = set(missing)
-        raise IncompleteSplitError([frame for frame in frames if lost.isdisjoint(frame[1:])], *lines)
-    return frames
+def complete_frames(frames: Sequence[FrameFiles], fix: str) -> tuple[list[FrameFiles], list[str]]:
+    """The frames with both files, and a line for each missing file."""
+    paths = dict.fromkeys(path for frame in frames for path in frame[1:])
+    missing = dict.fromkeys(path for path in paths if not path.is_file())
+    complete = [frame for frame in frames if missing.keys().isdisjoint(frame[1:])]
+    return complete, [f"{path}: is missing; {fix}" for path in missing]
 
 
 def listed_names(path: Path, split: str) -> list[str]:
@@ -93,9 +82,7 @@ def listed_names(path: Path, split: str) -> list[str]:
     """
     rule = f"the list of {split} must hold the names of its frames, one per line"
     if not path.is_file():
-        raise UserError(
-            f"{path}: {'is a broken link or a folder' if os.path.lexists(path) else 'no such file'}; {rule}"
-        )
+        raise UserError(f"{path}: no such file; {rule}")
     names = []
     for line in path.read_text(encoding="utf-8", errors="surrogateescape").split("\n"):
         image = FIRST_IMAGE.fullmatch(line.strip())

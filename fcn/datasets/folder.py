@@ -21,12 +21,12 @@ from fcn.config.settings import DataConfig, class_named
 from fcn.datasets.dataset import (
     MAX_LISTED,
     FrameFiles,
+    complete_frames,
     listed_names,
     map_labels,
     pictures_in,
     png_color_type,
     read_colors,
-    require_files,
 )
 from fcn.errors import UserError
 from fcn.images import IGNORE, Array, SegmentationClass, read_label
@@ -51,8 +51,8 @@ def _default_color(number: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def frame_files(config: DataConfig, split: str) -> Sequence[FrameFiles]:
-    """Files of the frames of a split; UserError for missing or empty folders and lists and masks that do not match."""
+def frame_files(config: DataConfig, split: str) -> tuple[list[FrameFiles], list[str]]:
+    """The frames of a split, and a line for each file that is missing or does not match; UserError for empty splits."""
     images = Path(str(config.root)) / config.images
     masks = Path(str(config.root)) / config.masks
     by_folder = config.split_lists is None and (images / "train").is_dir()
@@ -89,7 +89,8 @@ def frame_files(config: DataConfig, split: str) -> Sequence[FrameFiles]:
     image_files = [image_of.get(name, images / f"{name}.*") for name in names]
     label_files = [mask_of.get(name, masks / f"{prefix}{name}{suffix}.png") for name in names]
     frames = list(map(FrameFiles, names, image_files, label_files))
-    return require_files(frames, "add it, or remove the frame's other file and its line in the list", mistakes)
+    complete, missing = complete_frames(frames, "add it, or remove the frame's other file and its line in the list")
+    return complete, mistakes + missing
 
 
 def _by_name(files: Sequence[Path], prefix: str, suffix: str, mistakes: list[str]) -> dict[str, Path]:

@@ -12,7 +12,6 @@ Frames are sequences, so the split is not random: val is the last 16 numbers of 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +20,11 @@ from fcn.config.settings import DataConfig
 from fcn.datasets.dataset import (
     BACKGROUND_AND_ROAD,
     FrameFiles,
+    complete_frames,
     listed_names,
     map_labels,
     pictures_in,
     read_colors,
-    require_files,
 )
 from fcn.errors import UserError
 from fcn.images import IGNORE, Array
@@ -55,8 +54,8 @@ def truth_name(config: DataConfig, name: str) -> str:
     return f"{category}_{'lane' if lane else 'road'}_{number}"
 
 
-def frame_files(config: DataConfig, split: str) -> Sequence[FrameFiles]:
-    """Files of the frames of a split; UserError for missing folders, files, wrong names in a list and an empty split.
+def frame_files(config: DataConfig, split: str) -> tuple[list[FrameFiles], list[str]]:
+    """The frames of a split, and a line for each missing file; UserError for missing folders, bad lists, empty splits.
 
     The frames of test have no ground truth: their image stands in its place.
     """
@@ -86,7 +85,7 @@ def frame_files(config: DataConfig, split: str) -> Sequence[FrameFiles]:
     for name in names:
         stem = name if testing else truth_name(config, name)
         frames.append(FrameFiles(name, images / f"{name}.png", truths / f"{stem}.png"))
-    return require_files(frames, fix="restore it, or list the complete frames in data.split_lists")
+    return complete_frames(frames, fix="restore it, or list the complete frames in data.split_lists")
 
 
 def decode_label(config: DataConfig, path: Path) -> Array:
