@@ -9,7 +9,7 @@ from fcn.commands.arguments import add_set_argument
 from fcn.config.yaml_file import find_config, load_config
 from fcn.datasets.check import check_data, crop_remark, sheet, summary
 from fcn.errors import UserError
-from fcn.images import ENDINGS, write_image
+from fcn.images import write_image
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -19,18 +19,16 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    if arguments.sheet and not arguments.sheet.parent.is_dir():
-        raise UserError(f"{arguments.sheet.parent}: no such folder; create it or name another --sheet")
-    if arguments.sheet and arguments.sheet.suffix.lower() not in ENDINGS:
-        raise UserError(f"{arguments.sheet}: is not a picture; name a file NAME.png")
+    out = arguments.sheet
+    if out and (out.suffix != ".png" or not out.parent.is_dir()):
+        raise UserError(f"--sheet {out}: cannot be written; name a file NAME.png in an existing folder")
     config = load_config(find_config(arguments.config), arguments.set)
     reports, problems, remarks = check_data(config.data)
     crop = crop_remark(reports, config.augment, config.progressive)
     print("\n".join([summary(reports), *remarks, *([crop] if crop else [])]))
-    picture = sheet(reports) if arguments.sheet else None
-    if picture is not None:
-        write_image(arguments.sheet, picture)
-        print(f"some frames of each split and their labels: {arguments.sheet}")
+    if out and any(report.valid for report in reports):
+        write_image(out, sheet(reports))
+        print(f"some frames of each split and their labels: {out}")
     if problems:
         raise UserError(*problems)
     print("no problem found")

@@ -189,11 +189,11 @@ def _crop_side(length: float, limit: float) -> int:
     return 32 * max(1, min(round(length / 32), int(limit // 32)))
 
 
-def sheet(reports: Sequence[SplitReport]) -> Array | None:
-    """Contact sheet of some valid frames of each split, uint8 RGB; None if there are none."""
+def sheet(reports: Sequence[SplitReport]) -> Array:
+    """Contact sheet of some valid frames of each split, uint8 RGB."""
     chosen: list[tuple[Dataset, int]] = []
     for report in reports:
         valid = list(report.valid)
         chosen += [(report.dataset, valid[position]) for position in evenly_spaced(len(valid), SHEET_FRAMES)]
     frames = (dataset.read(index) for dataset, index in chosen)
-    return contact_sheet(frames, reports[0].dataset.classes) if chosen else None
+    return contact_sheet(frames, reports[0].dataset.classes)

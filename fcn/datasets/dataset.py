@@ -130,8 +130,7 @@ def read_colors(path: Path, max_megapixels: int) -> Array:
         raise UserError(f"{path}: is a JPEG; its compression changes labels: save label maps as PNG")
     if color_type & 4:
         raise UserError(f"{path}: has an alpha channel, which may hide colors; save label maps without one")
-    red, green, blue = (colors[..., channel].astype(np.uint32) for channel in range(3))
-    return red << 16 | green << 8 | blue
+    return colors @ np.array([1 << 16, 1 << 8, 1], np.uint32)
 
 
 def png_color_type(path: Path) -> int | None:
@@ -208,19 +207,19 @@ def check_frames(datasets: Iterable[Dataset]) -> str:
     Reads every frame, on all cores, so that a run does not fail hours later: UserError has a line for each invalid one.
     """
 
-    def digest(frame: tuple[Dataset, int]) -> bytes | UserError:
+    def digest(frame: tuple[Dataset, int]) -> bytes | str:
         dataset, index = frame
         try:
             image, label = dataset.read(index)
         except UserError as error:
-            return error
+            return str(error)
         head = os.fsencode(f"{dataset.split}/{dataset.names[index]} {image.shape}\n")
         return hashlib.sha256(head + image.tobytes() + label.tobytes()).digest()
 
     frames = [(dataset, index) for dataset in datasets for index in range(len(dataset))]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(digest, frames))
-    mistakes = [str(result) for result in results if isinstance(result, UserError)]
+    mistakes = [result for result in results if isinstance(result, str)]
     if mistakes:
         raise UserError(*mistakes)
     return hashlib.sha256(b"".join(result for result in results if isinstance(result, bytes))).hexdigest()

@@ -45,13 +45,8 @@ LABEL_OF = {int.from_bytes(COLORS[label].tobytes()): label for label in (BACKGRO
 
 
 def truth_name(config: DataConfig, name: str) -> str:
-    """KITTI's name for ground truth and prediction of a frame: `um_000000` -> `um_road_000000`, or `um_lane_000000`.
-
-    Only um has lanes: frames of umm and uu are always `_road_`.
-    """
-    category, number = name.split("_")
-    lane = category == "um" and config.kitti_truth == "um_lane"
-    return f"{category}_{'lane' if lane else 'road'}_{number}"
+    """KITTI's name for ground truth and prediction of a frame: `um_000000` -> `um_road_000000`, or `um_lane_000000`."""
+    return name.replace("_", f"_{config.kitti_truth.removeprefix('um_')}_")
 
 
 def frame_files(config: DataConfig, split: str) -> tuple[list[FrameFiles], list[str]]:
@@ -67,7 +62,7 @@ def frame_files(config: DataConfig, split: str) -> tuple[list[FrameFiles], list[
     truth_stems = {path.stem for path in pictures_in(truths, fix)}
     with_truth = LANE_NAME if config.kitti_truth == "um_lane" and not testing else NAME
     if config.split_lists is None:
-        stems |= {stem.replace(f"_{config.kitti_truth.removeprefix('um_')}_", "_") for stem in truth_stems}
+        stems |= {stem.replace(truth_name(config, "_"), "_") for stem in truth_stems}
         names = sorted(filter(with_truth.fullmatch, stems))
         if not testing:
             names = [name for name in names if (int(name[-6:]) >= FIRST_OF_VAL[name[:-7]]) == (split == "val")]
@@ -78,9 +73,8 @@ def frame_files(config: DataConfig, split: str) -> tuple[list[FrameFiles], list[
         names = listed_names(listed, split)
         wrong = [name for name in names if not with_truth.fullmatch(name)]
         if wrong:
-            raise UserError(
-                *(f"{listed}: {name}: is not a frame with ground truth for {config.kitti_truth}" for name in wrong)
-            )
+            rule = f"is not a frame with ground truth for {config.kitti_truth}"
+            raise UserError(*(f"{listed}: {name}: {rule}" for name in wrong))
     frames = []
     for name in names:
         stem = name if testing else truth_name(config, name)
@@ -90,8 +84,5 @@ def frame_files(config: DataConfig, split: str) -> tuple[list[FrameFiles], list[
 
 def decode_label(config: DataConfig, path: Path) -> Array:
     """Ground truth as uint8 (H, W) of BACKGROUND, ROAD and IGNORE; UserError as `read_colors` and `map_labels`."""
-    fix = (
-        "valid are red (not road), magenta (road) and black (ignored): was the file resized or edited? "
-        "restore the official one"
-    )
+    fix = "valid are red (not road), magenta (road) and black (ignored): restore the official file"
     return map_labels(read_colors(path, config.max_megapixels), LABEL_OF, path, lambda _: fix)
