@@ -52,9 +52,8 @@ def test_list_gives_names_and_order_and_is_not_needed(tree: Path) -> None:
 def test_frames_over_the_configured_limit_are_named(tree: Path) -> None:
     for folder in ("val", "valannot"):
         Image.new("L", (1001, 1000)).save(tree / folder / "b.png")
-    config = DataConfig(kind="camvid", root=str(tree), max_megapixels=1)
-    with pytest.raises(UserError, match=r"val/b.png: has 1001 x 1000 pixels, more than data\.max_megapixels=1 allows"):
-        check_frames([open_split(config, "val")])
+    text = "val/b.png: has 1001 x 1000 pixels, more than data.max_megapixels=1 allows"
+    assert mistake(tree, max_megapixels=1).startswith(text)
 
 
 @pytest.mark.parametrize(
@@ -86,9 +85,7 @@ def test_image_or_annotation_that_is_missing_empty_or_truncated_is_named(folder:
     assert mistake(tree).startswith(f"{folder}/a.png: is missing; restore it")
 
 
-def test_annotation_of_another_size_or_with_other_values_is_named(tree: Path) -> None:
-    Image.new("L", (6, 5)).save(tree / "valannot/a.png")
-    assert mistake(tree).startswith("valannot/a.png: is 6x5, its image a.png 6x4 (width x height)")
+def test_annotation_with_other_values_is_named(tree: Path) -> None:
     Image.new("L", (6, 4), 255).save(tree / "valannot/a.png")
     text = "holds values that are not a class: 255 (24 px), the first at (row, column) (0, 0); valid are 0 to 11"
     assert mistake(tree).startswith(f"valannot/a.png: {text}")

@@ -18,6 +18,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import ArrayLike
 from PIL import Image
 from test_birds_eye import CALIBRATION
+from test_kitti_road import config_of
 
 from fcn.commands import build_parser
 from fcn.config.settings import DataConfig
@@ -101,10 +102,6 @@ def predictions(tree: Path, **confidences: Array) -> Path:
     for name, confidence in confidences.items():
         write_image(folder / f"{name}.png", confidence)
     return folder
-
-
-def config_of(tree: Path) -> DataConfig:
-    return DataConfig(kind="kitti_road", root=str(tree))
 
 
 def test_urban_is_one_curve_over_all_pixels_and_lanes_stand_apart(tree: Path) -> None:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from test_birds_eye import CALIBRATION
+from test_kitti_road import config_of
 
 from fcn.commands import build_parser
-from fcn.config.settings import Config, DataConfig
+from fcn.config.settings import Config
 from fcn.errors import UserError
 from fcn.evaluation.kitti.birds_eye import birds_eye, road_to_image
 from fcn.evaluation.kitti.submission import submission_frames, write_submission
@@ -34,10 +35,6 @@ def tree(tmp_path: Path) -> Path:
                 path = tmp_path / f"testing/{folder}/{category}_{number:06d}{file[-4:]}"
                 path.symlink_to(tmp_path / file)
     return tmp_path
-
-
-def config_of(tree: Path, **settings: object) -> DataConfig:
-    return DataConfig(kind="kitti_road", root=str(tree), **settings)
 
 
 def red(image: Array) -> Array:
