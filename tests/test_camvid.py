@@ -65,13 +65,6 @@ def test_void_is_ignored_and_road_is_class_3(labels: str, expected: list[int], t
     np.testing.assert_array_equal(label.ravel(), expected * 2)
 
 
-def test_missing_or_empty_folder_is_named(tree: Path) -> None:
-    (tree / "val").rename(tree / "other")
-    assert mistake(tree).startswith("val: no such folder; data.root must hold val/ and valannot/")
-    (tree / "val").mkdir()
-    assert mistake(tree).startswith("val: holds no PNG or JPEG; data.root must hold val/ and valannot/")
-
-
 @pytest.mark.parametrize("folder", ["val", "valannot"])
 def test_image_or_annotation_that_is_missing_empty_or_truncated_is_named(folder: str, tree: Path) -> None:
     path = tree / folder / "a.png"

@@ -171,6 +171,8 @@ def test_command_ends_with_2_and_all_problems_or_with_0(tree: Path, script: Scri
     assert f"some frames of each split and their labels: {tree}/sheet.png\n" in done.stdout
     assert read_image(tree / "sheet.png").ndim == 3
     assert "class weights" in done.stdout
+    done = script("check_data", "--config", yaml, "--sheet", tree / "no/sheet.png")
+    assert "cannot be written; name a file NAME.png in an existing folder" in done.stderr
 
 
 def test_split_without_a_complete_frame_loses_no_problem(tree: Path) -> None:

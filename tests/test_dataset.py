@@ -1,4 +1,4 @@
-"""Splits: lists of names, the mapping of labels, road labels, the cache, and the check of every frame."""
+"""Splits: lists of names, the mapping of labels, the cache, and the check of every frame."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from fcn.config.settings import DataConfig
 from fcn.datasets import SPLITS, classes_of, open_split
 from fcn.datasets.camvid import decode_label
 from fcn.datasets.dataset import (
-    BACKGROUND_AND_ROAD,
     Dataset,
     FrameFiles,
     cached,
@@ -25,22 +24,17 @@ from fcn.datasets.dataset import (
     listed_names,
     map_labels,
     open_files,
-    road_labels,
 )
 from fcn.errors import UserError
-from fcn.images import IGNORE, Array, SegmentationClass
+from fcn.images import Array, SegmentationClass
 
-CLASSES = (
-    SegmentationClass("sky", (0, 0, 0)),
-    SegmentationClass("road", (1, 1, 1), road=True),
-    SegmentationClass("mark", (2, 2, 2), road=True),
-)
+CLASSES = (SegmentationClass("sky", (0, 0, 0)), SegmentationClass("road", (1, 1, 1), road=True))
 
 
 def read_tiny(index: int) -> tuple[Array, Array]:
     if index == 2:
         raise UserError("frame 2: is bad")
-    return np.full((3, 2, 3), index, np.uint8), np.array([[0, 1], [2, IGNORE], [0, index]], np.uint8)
+    return np.full((3, 2, 3), index, np.uint8), np.zeros((3, 2), np.uint8)
 
 
 TINY = Dataset("val", CLASSES, ("a", "b", "c"), read_tiny)
@@ -98,12 +92,6 @@ def test_rotated_image_or_label_map_of_a_data_set_is_refused(tmp_path: Path) -> 
     for index in (0, 1):
         with pytest.raises(UserError, match=r"rotated.png: is rotated by its EXIF orientation 6; .*: save it upright"):
             split.read(index)
-
-
-def test_road_labels_joins_the_road_classes_and_keeps_ignored_pixels() -> None:
-    road = road_labels(TINY)
-    assert road.classes == BACKGROUND_AND_ROAD
-    np.testing.assert_array_equal(road.read(1)[1], [[0, 1], [1, IGNORE], [0, 1]])
 
 
 @pytest.mark.parametrize(("cache_megabytes", "reads"), [(0, [0, 1, 2, 0, 1, 2]), (5, [0, 1, 2, 2])])
