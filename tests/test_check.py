@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -183,6 +184,21 @@ def test_split_without_a_complete_frame_loses_no_problem(tree: Path) -> None:
     lost = ["trainannot/train_a.png", "trainannot/train_b.png", "valannot/val_a.png"]
     assert [line.partition(":")[0] for line in problems(tree)] == lost
     assert summary(check_data(config(tree))[0]).splitlines()[1] == "train          0       0  "
+
+
+def test_masks_with_a_common_suffix_are_one_problem_and_are_checked_all_the_same(tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for index in range(20):
+        picture = Image.fromarray(RANDOM.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+        picture.save(tmp_path / f"images/{index:02}.jpg")
+        save_label(tmp_path / f"masks/{index:02}_mask.png", 9 if index == 5 else CLASSES_OF_A_FRAME % 2)
+    own = DataConfig(kind="folder", root=str(tmp_path), class_names=("background", "road"))
+    reports, (suffix, value), _ = check_data(own)
+    assert suffix.startswith(f"{tmp_path}/masks: most masks are called NAME_mask.png: set ")
+    assert value.startswith(f"{tmp_path}/masks/05_mask.png: holds values that are not a class: 9 (48 px)")
+    assert [len(report.dataset) for report in reports] == [16, 4]
+    assert check_data(replace(own, mask_suffix="_mask"))[1] == [value]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod, sqrt
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -71,7 +72,7 @@ def check_data(config: DataConfig) -> tuple[list[SplitReport], list[str], list[s
         try:
             dataset = open_split(config, split, missing=problems)
         except UserError as error:
-            if split == "test":  # neither training nor choosing a recipe needs it
+            if split == "test" and not _has_test_split(config):  # neither training nor choosing a recipe needs one
                 remarks.append(f"test is not checked: {error}")
             else:
                 problems += str(error).splitlines()
@@ -85,6 +86,13 @@ def check_data(config: DataConfig) -> tuple[list[SplitReport], list[str], list[s
         reports.append(report)
     problems += shared_frames(reports)
     return reports, list(dict.fromkeys(problems)), remarks  # train and val may report the same folder
+
+
+def _has_test_split(config: DataConfig) -> bool:
+    """Whether the list or a folder of the test split exists."""
+    if config.split_lists is not None:
+        return (Path(config.split_lists) / "test.txt").exists()
+    return any((Path(str(config.root)) / name).exists() for name in ("test", "testing", f"{config.images}/test"))
 
 
 def frame_stats(config: DataConfig, dataset: Dataset, index: int) -> FrameStats:
