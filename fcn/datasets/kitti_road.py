@@ -49,13 +49,24 @@ def truth_name(config: DataConfig, name: str) -> str:
     return name.replace("_", f"_{config.kitti_truth.removeprefix('um_')}_")
 
 
+def tree_part(config: DataConfig, testing: bool = False) -> Path:
+    """Folder of the frames with ground truth, or of those without."""
+    return Path(str(config.root)) / ("testing" if testing else "training")
+
+
+def test_names(config: DataConfig) -> list[str]:
+    """Names of the official frames without ground truth; for lanes, those of um."""
+    categories = ["um"] if config.kitti_truth == "um_lane" else list(TEST_FRAMES)
+    return [f"{category}_{number:06d}" for category in categories for number in range(TEST_FRAMES[category])]
+
+
 def frame_files(config: DataConfig, split: str) -> tuple[list[FrameFiles], list[str]]:
     """The frames of a split, and a line for each missing file; UserError for missing folders, bad lists, empty splits.
 
     The frames of test have no ground truth: their image stands in its place.
     """
     testing = split == "test"
-    images = Path(str(config.root)) / ("testing" if testing else "training") / "image_2"
+    images = tree_part(config, testing) / "image_2"
     truths = images if testing else images.with_name("gt_image_2")
     fix = "data.root must hold KITTI's official tree: see data/README.md"
     stems = {path.stem for path in pictures_in(images, fix)}

@@ -66,7 +66,6 @@ class RoadScores(ConfusionMatrix):
         super().__init__(kitti_road.CLASSES)
         self.problems: list[str] = []
         self._config = config
-        self._root = Path(str(config.root)) / "training"
         self._histograms = defaultdict[tuple[str, str], Array](lambda: np.zeros(HISTOGRAMS, np.int64))
 
     def add(self, name: str, label: Array, prediction: tuple[Array, Array]) -> None:
@@ -80,7 +79,7 @@ class RoadScores(ConfusionMatrix):
         category, kind, number = name.split("_")
         self._histograms["image", f"{category}_{kind}"] += count_pairs(label, confidence, HISTOGRAMS)
         try:
-            homography = road_to_image(self._root / f"calib/{category}_{number}.txt")
+            homography = road_to_image(kitti_road.tree_part(self._config) / f"calib/{category}_{number}.txt")
         except UserError as error:
             self.problems.append(f"{name}: is left out of the bird's-eye scores: {error}")
             return
@@ -118,7 +117,7 @@ def score_predictions(config: DataConfig, folder: Path) -> tuple[dict[str, Any],
     paths = sorted(folder.glob("*.png"))
     if not paths:
         raise UserError(f"{folder}: holds no prediction; name a folder of files such as um_road_000000.png")
-    label_folder = Path(str(config.root)) / "training/gt_image_2"
+    label_folder = kitti_road.tree_part(config) / "gt_image_2"
     if not label_folder.is_dir():
         raise UserError(f"{label_folder}: no such folder; set data.root to KITTI's official tree")
     road = RoadScores(config)

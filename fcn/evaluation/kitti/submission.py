@@ -10,7 +10,7 @@ from zipfile import ZipFile, ZipInfo
 from tqdm import tqdm
 
 from fcn.config.settings import DataConfig
-from fcn.datasets.kitti_road import TEST_FRAMES, truth_name
+from fcn.datasets import kitti_road
 from fcn.errors import UserError
 from fcn.evaluation.kitti.birds_eye import birds_eye, road_to_image
 from fcn.files import write_file
@@ -19,8 +19,7 @@ from fcn.images import Array, png_of, read_image
 
 def submission_frames(config: DataConfig) -> list[str]:
     """Names of the official test frames, for lanes those of um; UserError with a line for each that cannot be read."""
-    categories = ["um"] if config.kitti_truth == "um_lane" else list(TEST_FRAMES)
-    names = [f"{category}_{number:06d}" for category in categories for number in range(TEST_FRAMES[category])]
+    names = kitti_road.test_names(config)
     problems = []
     for name in tqdm(names, "check", unit="frame", leave=False, disable=None):
         try:
@@ -43,12 +42,12 @@ def write_submission(config: DataConfig, names: list[str], confidence: Callable[
             image, homography = _read(config, name)
             from_above = birds_eye(confidence(image), homography, outside=0)
             # a ZipInfo has a fixed time: equal confidences make equal bytes
-            members.writestr(ZipInfo(f"{truth_name(config, name)}.png"), png_of(from_above))
+            members.writestr(ZipInfo(f"{kitti_road.truth_name(config, name)}.png"), png_of(from_above))
     write_file(out, archive.getvalue())
 
 
 def _read(config: DataConfig, name: str) -> tuple[Array, Array]:
     """Image and homography of a test frame."""
-    folder = Path(str(config.root)) / "testing"
+    folder = kitti_road.tree_part(config, testing=True)
     image = read_image(folder / f"image_2/{name}.png", config.max_megapixels, turn=False)
     return image, road_to_image(folder / f"calib/{name}.txt")
