@@ -54,7 +54,7 @@ def tree_part(config: DataConfig, testing: bool = False) -> Path:
     return Path(str(config.root)) / ("testing" if testing else "training")
 
 
-def test_names(config: DataConfig) -> list[str]:
+def testing_names(config: DataConfig) -> list[str]:
     """Names of the official frames without ground truth; for lanes, those of um."""
     categories = ["um"] if config.kitti_truth == "um_lane" else list(TEST_FRAMES)
     return [f"{category}_{number:06d}" for category in categories for number in range(TEST_FRAMES[category])]

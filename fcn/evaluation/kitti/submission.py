@@ -19,7 +19,7 @@ from fcn.images import Array, png_of, read_image
 
 def submission_frames(config: DataConfig) -> list[str]:
     """Names of the official test frames, for lanes those of um; UserError with a line for each that cannot be read."""
-    names = kitti_road.test_names(config)
+    names = kitti_road.testing_names(config)
     problems = []
     for name in tqdm(names, "check", unit="frame", leave=False, disable=None):
         try:
