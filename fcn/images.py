@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import re
-import stat
 import struct
 import zlib
 from collections import defaultdict
@@ -26,7 +25,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from fcn.config.settings import DataConfig
 from fcn.errors import UserError
-from fcn.files import write_file
+from fcn.files import read_file, write_file
 
 Array = npt.NDArray[Any]
 
@@ -40,10 +39,11 @@ PNG_LEVEL = 1  # of zlib for photos: 0.21 s and 3.9 MB for 1440x1920 pixels; 1.5
 BAND = 64  # rows converted at a time
 PIECE = 2**12  # bytes unpacked at a time; zlib makes at most 1032 times as many of them
 BYTES_PER_PIXEL = 8  # largest of any file: four channels of 16 bits, not compressed
+MAX_CHUNKS = 2**18  # of a PNG; 100 megapixels in chunks of 8 KB, as libpng writes them, have a fifth
 MAX_SCANS = 100  # of a progressive JPEG, which has about ten; each costs a pass over all pixels and a few bytes
 # (left, top, step right, step down) of the pixels of each pass of an interlaced PNG
 PNG_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-JPEG_SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xda-\xfe]")  # the markers that a length follows
+JPEG_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")  # end of the picture (0xD9), and those that a length follows
 JPEG_METADATA = {*range(0xE1, 0xEE), 0xEF, 0xFE}  # not JFIF (0xE0) and Adobe (0xEE), which define the channels
 ORIENTATION = 0x0112  # tag of EXIF
 
@@ -93,7 +93,8 @@ def _decode(path: Path, max_megapixels: int, turn: bool) -> tuple[Image.Image, s
     Pillow gets no metadata: hostile EXIF takes it minutes, damaged EXIF and animations make it warn, and it refuses
     images for long texts. Its readers are called by name because `Image.open` has a process-wide pixel limit.
     """
-    data = _read(path, max_megapixels)
+    limit = BYTES_PER_PIXEL * max_megapixels * 10**6
+    data = read_file(path, limit, fix=f"name a PNG or JPEG within data.max_megapixels={max_megapixels}")
     chunks: dict[bytes, bytes] = {}
     image: ImageFile
     try:
@@ -134,43 +135,35 @@ def _decode(path: Path, max_megapixels: int, turn: bool) -> tuple[Image.Image, s
     return ImageOps.exif_transpose(image), stored_mode
 
 
-def _read(path: Path, max_megapixels: int) -> bytes:
-    """The bytes of a regular file of at most BYTES_PER_PIXEL for every pixel allowed."""
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe could wait forever
-            raise UserError(f"{path}: is a folder, pipe or device; name a PNG or JPEG")
-        if status.st_size > BYTES_PER_PIXEL * max_megapixels * 10**6:
-            raise UserError(
-                f"{path}: has {status.st_size:,} bytes, more than any image of data.max_megapixels={max_megapixels}; "
-                "replace it or raise the limit"
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}; check the name and its permissions") from error
-
-
 def _png_parts(data: bytes) -> tuple[bytes, dict[bytes, bytes]]:
-    """The file with its critical chunks only, and the content of all chunks by kind, all checked as Pillow does not."""
+    """The file with its critical chunks only, and the content of these and of EXIF by kind, checked as Pillow does not.
+
+    Neither memory nor time grows with other chunks, of which there may be millions.
+    """
     view = memoryview(data)
-    kept = [view[: len(PNG)]]
-    chunks = defaultdict[bytes, list[memoryview]](list)
+    kept = bytearray(PNG)
+    chunks = defaultdict[bytes, bytearray](bytearray)
     start = len(PNG)
+    count = 0
     while b"IEND" not in chunks:
         kind = data[start + 4 : start + 8]
         end = start + 8 + int.from_bytes(data[start : start + 4])
+        count += 1
         if end + 4 > len(data):
             raise ValueError("its end is missing")
+        if count > MAX_CHUNKS:
+            raise ValueError(f"over {MAX_CHUNKS} chunks")
         content = view[start + 8 : end]
         if int.from_bytes(data[end : end + 4]) != zlib.crc32(content, zlib.crc32(kind)):
             raise ValueError(f"wrong checksum of chunk {kind!r}")
-        chunks[kind].append(content)
         if kind in (b"IHDR", b"PLTE", b"IDAT", b"IEND"):
-            kept.append(view[start : end + 4])
+            kept += view[start : end + 4]
         elif kind[:1].isupper():
             raise ValueError(f"unknown critical chunk {kind!r}")
+        if kind[:1].isupper() or kind == b"eXIf":
+            chunks[kind] += content
         start = end + 4
-    return b"".join(kept), {kind: b"".join(contents) for kind, contents in chunks.items()}
+    return bytes(kept), {kind: bytes(content) for kind, content in chunks.items()}
 
 
 def _check_png(image: ImageFile, chunks: dict[bytes, bytes]) -> None:
@@ -198,21 +191,29 @@ def _jpeg_parts(data: bytes) -> tuple[bytes, bytes]:
     kept = bytearray(data[:2])
     exif = b""
     start = 2
-    while segment := JPEG_SEGMENT.search(data, start):
-        start = segment.start()
-        marker = data[start + 1]
+    scans = 0
+    while segment := JPEG_MARKER.search(data, start):
+        begin = segment.start()
+        marker = data[begin + 1]
+        if scans:  # the compressed pixels before this marker
+            kept += data[start:begin]
+        if marker == 0xD9:  # end of the picture
+            kept += data[begin : begin + 2]
+            start = len(data)
+            break
+        end = begin + 2 + int.from_bytes(data[begin + 2 : begin + 4])
         if marker == 0xDA:  # start of scan
-            scans, end_marker, _ = data[start:].partition(b"\xff\xd9")
-            if scans.count(b"\xff\xda") > MAX_SCANS:
+            scans += 1
+            if scans > MAX_SCANS:
                 raise ValueError(f"over {MAX_SCANS} scans")
-            return bytes(kept) + scans + end_marker, exif
-        end = start + 2 + int.from_bytes(data[start + 2 : start + 4])
         if marker not in JPEG_METADATA:
-            kept += data[start:end]
-        elif marker == 0xE1 and not exif and data.startswith(b"Exif\0\0", start + 4):
-            exif = data[start + 10 : end]
+            kept += data[begin:end]
+        elif marker == 0xE1 and not exif and data.startswith(b"Exif\0\0", begin + 4):
+            exif = data[begin + 10 : end]
         start = end
-    raise ValueError("its pixels are missing")
+    if not scans:
+        raise ValueError("its pixels are missing")
+    return bytes(kept) + data[start:], exif
 
 
 def _orientation(exif: bytes) -> int:

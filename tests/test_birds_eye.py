@@ -71,14 +71,18 @@ def test_cells_with_no_finite_pixel_are_outside() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("P2:", "P3:", "P2: no such line; it must be 12 finite numbers"),
-        ("P2: 100", "P2:", "P2: 11 values; it must be 12 finite numbers"),
-        ("R0_rect: 1", "R0_rect: one", "R0_rect: 9 values; it must be 9 finite numbers"),
-        ("P2: 100", "P2: nan", "P2: 12 values; it must be 12 finite numbers"),
-        ("road: 1 0 0", "road: 0 0 0", "Tr_cam_to_road: has no inverse"),
-        (CALIBRATION, "\x00\xff", "P2: no such line"),
-        (CALIBRATION, "", "P2: no such line"),
-        (CALIBRATION, None, "cannot be read: No such file or directory"),
+        ("P2:", "P3:", "P2: 0 such lines; it must be one line of 12 finite numbers"),
+        ("P2: 100", "P2:", "P2: 11 values; it must be one line of 12 finite numbers"),
+        ("R0_rect: 1", "R0_rect: one", "R0_rect: 9 values; it must be one line of 9 finite numbers"),
+        ("P2: 100", "P2: nan", "P2: 12 values; it must be one line of 12 finite numbers"),
+        ("P2: 100", "P2: 0\nP2: 100", "P2: 2 such lines; it must be one line of 12 finite numbers"),
+        ("P2: 100 0 60 0", "P2: 1e308 1e308 1e308 1e308", "its matrices map the road to no image"),
+        ("P2: 100 0", "P2: 0 0", "its matrices map the road to no image"),
+        ("road: 1 0 0", "road: 0 0 0", "its matrices map the road to no image"),
+        (CALIBRATION, "\x00\xff", "P2: 0 such lines"),
+        (CALIBRATION, "", "P2: 0 such lines"),
+        (CALIBRATION, "#" * 65_537, "has 65,537 bytes, more than 65,536"),
+        (CALIBRATION, None, "no such file"),
     ],
 )
 def test_bad_calibration_is_one_line_with_the_fix(old: str, new: str | None, expected: str, file: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tracemalloc
 from collections.abc import Callable
@@ -15,10 +16,11 @@ from conftest import ROOT, Script
 from PIL import Image
 
 from fcn.config.settings import AugmentConfig, DataConfig, ProgressiveConfig
-from fcn.datasets import camvid, check
+from fcn.datasets import camvid, check, open_for_training
 from fcn.datasets.camvid import VOID, frame_files
 from fcn.datasets.check import FrameStats, SplitReport, check_data, crop_remark, sheet, summary
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset, FrameFiles
+from fcn.errors import UserError
 from fcn.images import read_image
 
 REAL = ROOT / "data" / "CamVid"
@@ -98,6 +100,14 @@ def test_no_mistake_hides_another(tree: Path) -> None:
     assert [line.partition(":")[0] for line in found] == list(MISTAKES)
     for line, (_, expected) in zip(found, MISTAKES.values(), strict=True):
         assert expected in line
+
+
+def test_pipe_among_the_masks_hangs_nothing(tree: Path) -> None:
+    (tree / "trainannot/train_a.png").unlink()
+    os.mkfifo(tree / "trainannot/train_a.png")
+    assert problems(tree)[0].startswith("trainannot/train_a.png: is missing; restore it")
+    with pytest.raises(UserError, match=r"train_a\.png: is missing; restore it"):
+        open_for_training(config(tree))
 
 
 def test_same_picture_in_two_splits_is_reported_however_it_is_stored(tree: Path) -> None:

@@ -36,6 +36,7 @@ LENGTH = "has length {} and data.class_names 2; write one for each class"
 NAMES = "has {}; write 2 to 255, such as [background, road]"
 TWICE = "{} is listed twice; each class needs a different one"
 BOTH = "{} is listed twice; a pixel is of a class or ignored"
+TEXT = "{} must be text of 1 to 64 printable characters"
 ROAD = "{}; name those of {} that are road, or set data.labels: all"
 UNKNOWN_ROAD = ROAD.format("{} is not one of data.class_names", "{}")
 COLOR_ONLY = "is for data.mask_kind: color; a mask of indices has data.ignore_values"
@@ -50,6 +51,16 @@ INDEX_ONLY = "is for data.mask_kind: index; a mask of colors has data.class_colo
         ({"class_names": ("road",)}, {"class_names": NAMES.format("1 name")}),
         ({"class_names": ("road", *map(str, range(255)))}, {"class_names": NAMES.format("256 names")}),
         ({"class_names": ("road", "sky", "road")}, {"class_names": TWICE.format("road")}),
+        ({"class_names": ("road", "a\nb")}, {"class_names": TEXT.format(r"'a\nb'")}),
+        (
+            {"class_names": ("road", "\x1b[2J")},
+            {"class_names": r"'\x1b[2J' must be text of 1 to 64 printable characters"},
+        ),
+        ({"class_names": ("road", "")}, {"class_names": TEXT.format("''")}),
+        (
+            {"class_names": ("road", "a" * 65)},
+            {"class_names": f"'{'a' * 64}' must be text of 1 to 64 printable characters"},
+        ),
         ({"class_colors": ((1, 2, 3),)}, {"class_colors": LENGTH.format(1)}),
         ({"mask_values": (0, 1, 2)}, {"mask_values": LENGTH.format(3)}),
         ({"class_colors": ((1, 2, 3), (1, 2, 3))}, {"class_colors": TWICE.format("[1, 2, 3]")}),

@@ -26,7 +26,7 @@ from fcn.datasets.dataset import (
     open_files,
 )
 from fcn.errors import UserError
-from fcn.images import Array, SegmentationClass
+from fcn.images import IGNORE, Array, SegmentationClass
 
 CLASSES = (SegmentationClass("sky", (0, 0, 0)), SegmentationClass("road", (1, 1, 1), road=True))
 
@@ -73,9 +73,10 @@ def test_list_gives_each_name_once_without_folder_and_ending(content: bytes, nam
 def test_list_that_is_missing_empty_or_a_broken_link_is_reported(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text(" \n")
     (tmp_path / "link.txt").symlink_to("link.txt")
-    mistakes = {"no.txt": "no such file", "empty.txt": "is empty", "link.txt": "no such file"}
+    rule = "; the list of val must hold the names of its frames, one per line"
+    mistakes = {"no.txt": f"no such file{rule}", "empty.txt": f"is empty{rule}", "link.txt": "cannot be read: Too many"}
     for name, mistake in mistakes.items():
-        text = f"{name}: {mistake}; the list of val must hold the names of its frames, one per line"
+        text = f"{name}: {mistake}"
         with pytest.raises(UserError, match=re.escape(text)):
             listed_names(tmp_path / name, "val")
 
@@ -127,6 +128,16 @@ def test_fingerprint_sees_pixels_labels_names_and_order() -> None:
     changed = [fingerprint("ac"), fingerprint(image=1), fingerprint(label=1), fingerprint(swap=True)]
     changed.append(fingerprint("a\udce9"))  # a name that is not UTF-8
     assert len({fingerprint(), fingerprint(), *changed}) == 1 + len(changed)
+
+
+def test_split_whose_pixels_are_all_ignored_is_refused() -> None:
+    def read(_: int) -> tuple[Array, Array]:
+        return np.zeros((2, 2, 3), np.uint8), np.full((2, 2), IGNORE, np.uint8)
+
+    ignored = Dataset("val", CLASSES, ("a", "b"), read)
+    labeled = Dataset("train", CLASSES, ("a",), lambda _: (np.zeros((2, 2, 3), np.uint8), np.eye(2, dtype=np.uint8)))
+    with pytest.raises(UserError, match=r"^val: every pixel of its labels is ignored; check"):
+        check_frames([labeled, ignored])
 
 
 @pytest.mark.parametrize("labels", ["road", "all"])

@@ -124,6 +124,12 @@ def test_birds_eye_scores_warp_label_and_confidence_alike(tree: Path) -> None:
     above = histograms(birds_eye(LABEL, homography, IGNORE), birds_eye(confidence, homography, 0))
     assert record["kitti_road"]["bev"] == {"UM": measures(above), "URBAN": measures(above)}
     assert measures(above) != record["kitti_road"]["image"]["UM"]
+    calibration = tree / "training/calib/um_000079.txt"
+    calibration.write_text(calibration.read_text().replace("P2:", "P2: 100 0 1e6 0 0 100 1e6 0 0 0 1 0\nP3:"))
+    record, problems = score_predictions(config_of(tree), tree / "predictions")
+    assert record["kitti_road"]["bev"] == {}
+    problem = "by its calibration, it shows no pixel of the road's 40 m x 20 m that counts"
+    assert problems == [f"um_road_000079: is left out of the bird's-eye scores: {problem}"]
 
 
 def test_predictions_that_cannot_be_scored_are_named_and_the_others_scored(tree: Path) -> None:
@@ -143,7 +149,7 @@ def test_predictions_that_cannot_be_scored_are_named_and_the_others_scored(tree:
         "predictions/um_road_000002.png: is ",
         "predictions/um_road_000003.png: is not a gray PNG; a confidence is an 8-bit gray one, 255 where",
         "predictions/um_road_000079.png: is 120x39, its ground truth 120x40 (width x height); write confidences at",
-        "uu_road_000082: is left out of the bird's-eye scores: training/calib/uu_000082.txt: cannot be read: No such",
+        "uu_road_000082: is left out of the bird's-eye scores: training/calib/uu_000082.txt: no such file",
     )
     for line, start in zip(problems, expected, strict=True):
         assert line.replace(f"{tree}/", "").startswith(start)

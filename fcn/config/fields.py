@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import difflib
 import inspect
-import math
 import re
 import textwrap
 from collections.abc import Callable
@@ -19,13 +18,15 @@ from fcn.errors import ConfigError
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,99})")  # of any size that int() takes; fit says what is too large
 NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 MAX_INTEGER = 2**32 - 1
+MAX_NUMBER = 1e30  # of either sign; TensorFlow computes with float32
+MAX_TEXT = 1000  # characters; patterns and comparisons take long for more
 MAX_ITEMS = 256  # of a list: as many as an 8-bit mask has values
 MAX_SHOWN = 60  # characters of a wrong value in a message
 NULLS = {"", "~", "null", "Null", "NULL"}
 MEANINGS = {
     bool: "true or false",
     int: "a whole number, such as 100",
-    float: "a finite number, such as 0.1 or 1e-3",
+    float: f"a number of at most {MAX_NUMBER:g}, such as 0.1 or 1e-3",
     str: "text",
 }
 
@@ -139,6 +140,8 @@ def fit(value: Any, kind: Any) -> Any:
         return _fit_tuple(value, members, example=_example(kind))
     if isinstance(value, tuple | list | dict):
         raise ValueError(f"{_shown(value)} is not a single value")
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        raise ValueError(f"{_shown(value)} is too long; at most {MAX_TEXT} characters are allowed")
     if text is not None and text.quoted and not (kind is str or isinstance((*members, 0)[0], str)):
         raise ValueError(f"{_shown(value)} is quoted text; write it without quotes")
     if origin is Literal:
@@ -158,7 +161,7 @@ def fit(value: Any, kind: Any) -> Any:
             value = float(text)
     if kind is int and type(value) is int and abs(value) > MAX_INTEGER:
         raise ValueError(f"{_shown(value)} is too large; at most {MAX_INTEGER} is allowed")
-    if kind is float and type(value) in (int, float) and math.isfinite(value):
+    if kind is float and type(value) in (int, float) and abs(value) <= MAX_NUMBER:
         return value
     if kind is not float and (type(value) is kind or (kind is str and isinstance(value, str))):
         return kind(value)

@@ -18,6 +18,7 @@ ODD_WINDOW = Rule(
 )
 ORDERED = Rule(lambda value: value[0] <= value[1], "must be [lowest, highest]; swap the two numbers")
 BYTE = at_least(0), below(256)
+MAX_NAME = 64  # characters of a class name
 MAX_CLASSES = 255  # a label map has 8 bits, and 255 is an ignored pixel
 
 
@@ -354,11 +355,14 @@ def class_problems(data: DataConfig) -> dict[str, str]:
         count = "1 name" if len(names) == 1 else f"{len(names)} names"
         return {"class_names": f"has {count}; write 2 to {MAX_CLASSES}, such as [background, road]"}
     problems: dict[str, str] = {}
+    for name in names:
+        if not name.isprintable() or not 0 < len(name) <= MAX_NAME:
+            problems["class_names"] = f"{name[:MAX_NAME]!r} must be text of 1 to {MAX_NAME} printable characters"
     if data.mask_kind == "index" and data.ignore_colors:
         problems["ignore_colors"] = "is for data.mask_kind: color; a mask of indices has data.ignore_values"
     if data.mask_kind == "color":
         text = "is for data.mask_kind: index; a mask of colors has data.class_colors and data.ignore_colors"
-        problems = {name: text for name in ("mask_values", "ignore_values") if getattr(data, name)}
+        problems |= {name: text for name in ("mask_values", "ignore_values") if getattr(data, name)}
         if data.class_colors is None:
             problems["class_colors"] = "is not set; write the color that each class has in the masks"
     indices = range(len(names))

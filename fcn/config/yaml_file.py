@@ -18,8 +18,9 @@ import yaml
 from fcn.config.fields import NULLS, Field, Scalar, Section, field_docs, fields_of
 from fcn.config.settings import SECTIONS, Config
 from fcn.errors import ConfigError, UserError
+from fcn.files import read_file
 
-MAX_BYTES = 64 * 1024  # a hundred times the longest sensible file
+MAX_BYTES = 2**19  # more than the longest config that `dump_config` writes
 MAX_DEPTH = 5  # sections, settings, lists, lists in lists; one more, so that the type check reports it at its line
 NOT_PLAIN = "is not plain YAML; write `key: value` lines and lists, without anchors, aliases, tags or deep nesting"
 PACKAGE = Path(__file__).parents[1]
@@ -235,12 +236,12 @@ class _Reader:
         depth = 0
         event: Any = None
         try:
-            for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            for event in yaml.parse(text, Loader=yaml.BaseLoader):
                 depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
                 if getattr(event, "anchor", None) or getattr(event, "tag", None) or depth > MAX_DEPTH:
                     self._note(event.start_mark, NOT_PLAIN)
                     return None
-            tree = yaml.compose(text, Loader=yaml.SafeLoader)
+            tree = yaml.compose(text, Loader=yaml.BaseLoader)
             return yaml.ScalarNode("", "") if tree is None else tree  # an empty text is an empty value
         except yaml.MarkedYAMLError as error:
             self._note(error.problem_mark, f"is not YAML: {error.problem}")
@@ -270,14 +271,7 @@ def _value_of(node: yaml.Node) -> Any:
 
 
 def _text_of(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(data) > MAX_BYTES:
-        limit = MAX_BYTES // 1024
-        raise UserError(f"{path}: is larger than {limit} KB; a config holds only what differs from the defaults")
+    data = read_file(path, MAX_BYTES, fix="a config is a YAML file of what differs from the defaults")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,12 +15,14 @@ import numpy as np
 
 from fcn.config.settings import DataConfig
 from fcn.errors import UserError
+from fcn.files import open_file, read_file
 from fcn.images import ENDINGS, IGNORE, Array, SegmentationClass, read_image
 
 BACKGROUND_AND_ROAD = (
     SegmentationClass("background", (70, 70, 70)),
     SegmentationClass("road", (128, 64, 128), road=True),
 )
+MAX_LIST_BYTES = 2**24  # of a list of frames
 MAX_LISTED = 5  # values that an error lists
 FIRST_IMAGE = re.compile(r"(.+?)\.(?:png|jpe?g)(?:\s.*)?", re.IGNORECASE)  # of a line such as `a/b 1.png c/b 1.png`
 
@@ -81,10 +83,8 @@ def listed_names(path: Path, split: str) -> list[str]:
     A line is a name, or starts with the path of an image, whose folder and ending do not count.
     """
     rule = f"the list of {split} must hold the names of its frames, one per line"
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; {rule}")
     names = []
-    for line in path.read_text(encoding="utf-8", errors="surrogateescape").split("\n"):
+    for line in read_file(path, MAX_LIST_BYTES, fix=rule).decode(errors="surrogateescape").split("\n"):
         image = FIRST_IMAGE.fullmatch(line.strip())
         names.append(Path(image[1] if image else line.strip()).name)
     if not any(names):
@@ -135,11 +135,8 @@ def read_colors(path: Path, max_megapixels: int) -> Array:
 
 def png_color_type(path: Path) -> int | None:
     """The color type of a PNG: 0 gray, 2 RGB, 3 palette, 4 and 6 the first two with alpha; None for other files."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(26)
-    except OSError:
-        return None
+    with open_file(path) as file:
+        head = file.read(26)
     return head[25] if head.startswith(b"\x89PNG") and len(head) == 26 else None
 
 
@@ -201,11 +198,13 @@ def evenly_spaced(count: int, wanted: int) -> list[int]:
     return [int(index) for index in np.linspace(0, count - 1, min(wanted, count)).round()]
 
 
-def check_frames(datasets: Iterable[Dataset]) -> str:
+def check_frames(datasets: Sequence[Dataset]) -> str:
     """Hexadecimal SHA-256 over the names, pixels and labels of the frames in their order: the data's fingerprint.
 
-    Reads every frame, on all cores, so that a run does not fail hours later: UserError has a line for each invalid one.
+    Reads every frame, on all cores, so that a run does not fail hours later. Raises UserError with a line for each
+    invalid frame, and for a split whose pixels are all ignored: it would teach or score nothing.
     """
+    with_labels = set()
 
     def digest(frame: tuple[Dataset, int]) -> bytes | str:
         dataset, index = frame
@@ -213,6 +212,8 @@ def check_frames(datasets: Iterable[Dataset]) -> str:
             image, label = dataset.read(index)
         except UserError as error:
             return str(error)
+        if label.min() < IGNORE:
+            with_labels.add(dataset.split)
         head = os.fsencode(f"{dataset.split}/{dataset.names[index]} {image.shape}\n")
         return hashlib.sha256(head + image.tobytes() + label.tobytes()).digest()
 
@@ -220,6 +221,9 @@ def check_frames(datasets: Iterable[Dataset]) -> str:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(digest, frames))
     mistakes = [result for result in results if isinstance(result, str)]
+    for split in dict.fromkeys(dataset.split for dataset in datasets):
+        if split not in with_labels and not mistakes:
+            mistakes = [f"{split}: every pixel of its labels is ignored; check the masks and what the config ignores"]
     if mistakes:
         raise UserError(*mistakes)
     return hashlib.sha256(b"".join(result for result in results if isinstance(result, bytes))).hexdigest()

@@ -124,7 +124,7 @@ def download(url: str, part: Path) -> None:
             part.unlink()  # it is as long as the archive, and no zip
         raise UserError(f"{url}: the server answers {error.code} {error.reason}; {fix}") from error
     except (HTTPException, URLError, ConnectionError, TimeoutError, ssl.SSLError, ValueError) as error:
-        raise UserError(f"{url}: the connection failed ({error}); {fix}") from error
+        raise UserError(f"{url}: the connection failed ({error}); {fix}") from error  # ValueError: not an address
 
 
 def unpack(zipped: Path, archive: Archive, folder: Path) -> None:

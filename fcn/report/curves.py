@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fcn.errors import UserError
+from fcn.errors import UserError, printable
 from fcn.files import write_file
 from fcn.runs.log import read_rows
 from fcn.runs.paths import RunPaths
@@ -20,6 +20,10 @@ Curve = dict[int, dict[str, Any]]
 def read_curve(run: RunPaths) -> Curve:
     """Step -> the row of its evaluation. Raises UserError where the run has no such row, or one is damaged."""
     curve = {row["step"]: row for row in read_rows(run.metrics) if {"miou", "iou", "run_seconds"} <= row.keys()}
+    for row in curve.values():
+        scores = [row["miou"], *row["iou"].values()] if isinstance(row["iou"], dict) else [""]
+        if not all(score is None or isinstance(score, float) for score in scores):
+            raise UserError(f"{run.metrics}: the scores of step {row['step']} are no numbers; resume or repeat the run")
     if not curve:
         raise UserError(f"{run.directory}: has no timed evaluation; train until the first one (train.evaluate_steps)")
     return curve
@@ -41,7 +45,7 @@ def curve_table(curves: Mapping[str, Curve]) -> str:
         minutes = np.median([row["run_seconds"] for row in rows]) / 60
         lines.append(f"{f'miou, step {step}':<22}{minutes:>9.1f}{_mean_and_range([row['miou'] for row in rows])}")
     for name in rows[0]["iou"]:
-        lines.append(f"{f'iou {name}':<31}{_mean_and_range([row['iou'][name] for row in rows])}")
+        lines.append(f"{f'iou {printable(name)}':<31}{_mean_and_range([row['iou'][name] for row in rows])}")
     return "\n".join(lines)
 
 

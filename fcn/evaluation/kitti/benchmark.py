@@ -84,7 +84,11 @@ class RoadScores(ConfusionMatrix):
             self.problems.append(f"{name}: is left out of the bird's-eye scores: {error}")
             return
         label, confidence = np.moveaxis(birds_eye(np.dstack([label, confidence]), homography, outside=IGNORE), -1, 0)
-        self._histograms["bev", f"{category}_{kind}"] += count_pairs(label, confidence, HISTOGRAMS)
+        pairs = count_pairs(label, confidence, HISTOGRAMS)
+        if not pairs.any():
+            problem = "by its calibration, it shows no pixel of the road's 40 m x 20 m that counts"
+            self.problems.append(f"{name}: is left out of the bird's-eye scores: {problem}")
+        self._histograms["bev", f"{category}_{kind}"] += pairs
 
     def scores(self) -> dict[str, Any]:
         """As `ConfusionMatrix.scores`, and `kitti_road`: "image", "bev" -> category with road pixels -> `measures`."""
