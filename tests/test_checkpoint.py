@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ from fcn.config.settings import SECTIONS, Config, DataConfig, ModelConfig, Train
 from fcn.config.yaml_file import load_config
 from fcn.errors import RunStoppedError, UserError
 from fcn.model.fcn import build_fcn
+from fcn.runs import checkpoint
 from fcn.runs.checkpoint import (
     CONFIG,
     STATE,
@@ -83,7 +86,7 @@ def test_newest_ones_are_kept_and_every_number_comes_back(state: State, run: Run
     names = ["step-0000000009", "step-0000000010", "step-0000000010-evaluated"]
     assert sorted(path.name for path in run.checkpoints.iterdir()) == names
     found = find_checkpoint(run, config)
-    assert found == Checkpoint(run.checkpoints / names[-1], 10, ENVIRONMENT)
+    assert found == Checkpoint(run.checkpoints / names[-1], step=10, environment=ENVIRONMENT, changed={})
     assert load_config(found.path / CONFIG) == config
     first, second = state(10, score=0.1), state(0, score=-1.0, other=True)
     restore_checkpoint(found, run, second.variables())
@@ -104,9 +107,9 @@ def test_rows_and_best_weights_become_those_of_the_checkpoint(state: State, run:
     late = save(run, state(2))
     for damaged in (run.metrics, run.best_weights, run.best_record):
         damaged.write_bytes(b"?")
-    restore_checkpoint(Checkpoint(late, 2, ENVIRONMENT), run, state(0).variables())
+    restore_checkpoint(Checkpoint(late, 2, ENVIRONMENT, {}), run, state(0).variables())
     assert (run.metrics.read_text(), run.best_weights.read_bytes()) == ("row 1\nrow 2\n", b"weights")
-    restore_checkpoint(Checkpoint(early, 1, ENVIRONMENT), run, state(0).variables())
+    restore_checkpoint(Checkpoint(early, 1, ENVIRONMENT, {}), run, state(0).variables())
     assert run.metrics.read_text() == "row 1\n"
     assert not run.best_record.exists()
     assert not run.best_weights.exists()
@@ -158,7 +161,7 @@ def test_state_of_another_version_is_refused_in_one_line(state: State, run: RunP
     for file in path.glob(f"{STATE}.*"):
         file.rename(file.with_name(file.name.replace(STATE, f"{STATE}-1")))
     with pytest.raises(UserError, match="was saved by another version of fcn; use that, or start a new run"):
-        restore_checkpoint(Checkpoint(path, 0, ENVIRONMENT), run, state(0).variables())
+        restore_checkpoint(Checkpoint(path, 0, ENVIRONMENT, {}), run, state(0).variables())
 
 
 def test_other_config_is_refused_with_its_keys_unless_they_are_allowed(state: State, run: RunPaths) -> None:
@@ -168,11 +171,12 @@ def test_other_config_is_refused_with_its_keys_unless_they_are_allowed(state: St
     assert find_checkpoint(run, now, ["train.seed", "train.steps"]) is None
     path = save(run, state(2))
     options = r"continue with --allow-changed train\.steps --allow-changed train\.seed$"
+    changed = {"train.steps": [300, 8], "train.seed": [0, 1]}
     with pytest.raises(UserError, match=rf"{path}: was made with another train\.steps, train\.seed; .* {options}"):
         find_checkpoint(run, now)
     with pytest.raises(UserError, match=r"was made with another train\.seed; "):
         find_checkpoint(run, now, ["train.steps"])
-    assert find_checkpoint(run, now, ["train.seed", "train.steps"]).path == path
+    assert find_checkpoint(run, now, ["train.seed", "train.steps"]) == Checkpoint(path, 2, ENVIRONMENT, changed)
     with pytest.raises(UserError, match=r"train.steps: 1 is below the 2 of .*step-0000000002; raise it"):
         find_checkpoint(run, Config(train=TrainConfig(steps=1)), ["train.steps"])
 
@@ -222,9 +226,9 @@ def test_manifest_holds_the_record_and_the_digest_of_every_file(make: Make) -> N
         ("a.data", "", "a.data is not what was saved"),
         ("a.data", None, "a.data is missing or was added"),
         ("c", "", "c is missing or was added"),
-        ("manifest.json", None, "its manifest or one of its files cannot be read"),
+        ("manifest.json", None, "manifest.json is missing"),
         *(
-            ("manifest.json", text, "its manifest or one of its files cannot be read")
+            ("manifest.json", text, "manifest.json is not what was saved (")
             for text in ("[" * 100_000, "", "{]", "[]", "3", "null", "{}")
         ),
         ("manifest.json", '{"sha256": 3}', "manifest.json is not what was saved"),
@@ -257,23 +261,63 @@ def test_newest_valid_one_is_found_and_the_damaged_before_it_set_aside(
     assert find_checkpoint(run, Config()).path == second
     assert list_checkpoints(run.checkpoints) == [first, second]
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith(f"{fourth}: its manifest or one of its files cannot be read (")
-    assert lines[0].endswith("; set aside as bad-step-0000001000")
-    assert lines[1:] == [f"{third}: a.data is not what was saved; set aside as bad-step-0000000100"]
+    assert lines == [
+        f"{fourth}: manifest.json is missing; set aside as bad-step-0000001000",
+        f"{third}: a.data is not what was saved; set aside as bad-step-0000000100",
+    ]
     assert find_damage(run.checkpoints / "bad-step-0000000100") is not None  # as it was, to be looked at
 
 
 def test_run_without_valid_checkpoints_stops_each_time_and_never_starts_again(make: Make, run: RunPaths) -> None:
     (run.checkpoints / ".part-step-0000000005").mkdir()  # a first save that was interrupted
+    run.pictures.mkdir()
     assert find_checkpoint(run, Config()) is None
-    run.metrics.touch()
-    with pytest.raises(RunStoppedError, match="checkpoints: the checkpoints are gone; start a new run"):
-        find_checkpoint(run, Config())
+    for trace in (run.environment, run.metrics, run.best_weights, run.best_record, run.pictures / "a.png"):
+        trace.touch()
+        with pytest.raises(RunStoppedError, match="checkpoints: the checkpoints are gone; start a new run"):
+            find_checkpoint(run, Config())
+        trace.unlink()
     for step in (1, 2):
         (make(step) / "a.data").write_text("")
     for _ in range(2):
         with pytest.raises(RunStoppedError, match="no checkpoint is valid; start a new run"):
             find_checkpoint(run, Config())
+
+
+def test_file_that_cannot_be_read_now_is_reported_and_nothing_renamed(
+    make: Make, run: RunPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(1)
+
+    def broken(_: Path) -> str:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "sha256", broken)
+        with pytest.raises(UserError, match="cannot be read now: Input/output error; repeat the command"):
+            find_checkpoint(run, Config())
+    assert find_checkpoint(run, Config()).path == path
+    (path / "a.data").unlink()
+    os.mkfifo(path / "a.data")
+    assert find_damage(path) == "a.data is not what was saved"
+
+
+def test_old_checkpoint_that_cannot_be_removed_is_only_reported(
+    state: State, run: RunPaths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = Config(train=TrainConfig(keep_checkpoints=1))
+    old = save(run, state(1), config)
+    rmtree = shutil.rmtree
+
+    def remove(path: Path, **options: Any) -> None:
+        if path == old:
+            raise OSError(errno.EACCES, "Permission denied")
+        rmtree(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", remove)
+    new = save(run, state(2), config)
+    assert list_checkpoints(run.checkpoints) == [old, new]
+    assert capsys.readouterr().err.startswith(f"{old}: cannot be removed: Permission denied; remove it yourself")
 
 
 def test_names_sort_by_age_and_others_do_not_count(tmp_path: Path) -> None:

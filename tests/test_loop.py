@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from fcn.model.fcn import build_fcn
 from fcn.model.weights import load_weights
 from fcn.runs.checkpoint import STATE, find_checkpoint, list_checkpoints
 from fcn.runs.paths import RunPaths
-from fcn.runs.trained import read_best
+from fcn.runs.trained import TrainedModel
 from fcn.training import loop
 from fcn.training import validation as module
 from fcn.training.batch_norm import recompute_batch_norm_statistics
@@ -68,13 +69,22 @@ def tiny(**recipe: Any) -> Config:
     )
 
 
-def train(config: Config, run: RunPaths) -> None:
-    """As `fcn train --resume` does it."""
+def train(config: Config, run: RunPaths, *allowed: str, require_lock: Callable[[], None] = lambda: None) -> None:
+    """As `fcn train --resume --allow-changed ...` does it."""
     run.directory.mkdir(exist_ok=True)
-    checkpoint = find_checkpoint(run, config) if run.config.is_file() else None
+    checkpoint = find_checkpoint(run, config, allowed) if run.config.is_file() else None
     training, validation, fingerprint = open_for_training(config.data)
     weights = class_weights(config.train, training)
-    loop.train(config, run, training, validation, weights, fingerprint, checkpoint=checkpoint)
+    loop.train(
+        config,
+        run,
+        training,
+        validation,
+        class_weights=weights,
+        data_fingerprint=fingerprint,
+        require_lock=require_lock,
+        checkpoint=checkpoint,
+    )
 
 
 def newest(run: RunPaths) -> Path:
@@ -169,7 +179,7 @@ def test_resumed_run_equals_uninterrupted_run(
     error = train_until(6, stop=lambda: monkeypatch.setattr(Predictor, "labels", interrupted_labels))
     assert error.number == signal.SIGINT
     assert newest(run).name == "step-0000000006"
-    assert read_best(run)["step"] == 3
+    assert TrainedModel.of_run(run.directory).record["step"] == 3
     message = f"{damaged}: {data.name} is not what was saved; set aside as bad-step-0000000004"
     assert message in capsys.readouterr().err
 
@@ -178,7 +188,7 @@ def test_resumed_run_equals_uninterrupted_run(
     train(tiny(), run)
     assert newest(run).name == "step-0000000006-evaluated"
     assert rows_of(run) == rows_of(uninterrupted)
-    assert read_best(run) == read_best(uninterrupted)
+    assert TrainedModel.of_run(run.directory).record == TrainedModel.of_run(uninterrupted.directory).record
     assert_same_tensors(run, uninterrupted)
 
 
@@ -197,8 +207,26 @@ def test_other_environment_is_named_and_a_finished_run_stays_the_same(
     assert "continued with another switches; results may differ in the last bits" in capsys.readouterr().err
     assert run.environment.read_text() == before
     assert not any(b"secret" in file.read_bytes() for file in run.directory.rglob("*.json*"))
-    assert rows_of(run) == rows_of(uninterrupted)
+    change = {"step": 6, "changed": {"switches": [{}, {"ONEDNN_MAX_CPU_ISA": "AVX2"}]}}
+    assert rows_of(run) == [*rows_of(uninterrupted), change]
     assert_same_tensors(run, uninterrupted)
+
+
+def test_changed_setting_is_reported_and_recorded_with_the_weights(
+    uninterrupted: RunPaths, run: RunPaths, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(uninterrupted.directory, run.directory)
+    better = {"split": "val", "miou": 1.0, "iou": {"road": None}}
+    monkeypatch.setattr(module, "evaluate", lambda *_: better)
+    train(tiny(steps=7, clip_norm=3.0), run, "train.steps", "train.clip_norm")
+    lines = capsys.readouterr().err
+    assert "step-0000000006-evaluated: continued with train.steps 7 instead of 6\n" in lines
+    assert "step-0000000006-evaluated: continued with train.clip_norm 3.0 instead of 5.0\n" in lines
+    change = {"step": 6, "changed": {"train.steps": [6, 7], "train.clip_norm": [5.0, 3.0]}}
+    assert rows_of(run)[len(rows_of(uninterrupted))] == change
+    trained = TrainedModel.of_run(run.directory)
+    assert (trained.record["step"], trained.record["changes"]) == (7, [change])
+    assert trained.changes()[0] == "continued at step 6 with train.steps 7 instead of 6"
 
 
 def test_initial_weights_are_a_function_of_the_seed() -> None:
@@ -231,7 +259,7 @@ def test_intervals_change_no_weight_and_the_last_step_is_always_evaluated_and_sa
     for kept, value in zip(model.get_weights(), expected, strict=True):
         np.testing.assert_array_equal(kept, value)
     assert evaluate(validation, Predictor(model, BACKGROUND_AND_ROAD).labels)["miou"] == rows[1]["miou"]
-    assert read_best(run)["frame_height"] == 32
+    assert TrainedModel.of_run(run.directory).record["frame_height"] == 32
 
 
 def test_recipe_reaches_what_it_is_for(run: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,6 +288,40 @@ def test_non_finite_loss_stops_the_run_with_step_rate_and_frames(run: RunPaths) 
     assert 32 < read_image(picture).shape[0] < 128  # with captions; one frame per step in the progressive phase
 
 
+def test_update_to_weights_that_are_not_finite_is_not_kept(run: RunPaths) -> None:
+    with pytest.raises(RunStoppedError, match="step 1: an update made weights that are not finite, and is not saved"):
+        train(tiny(steps=1, learning_rate=1e30, weight_decay=1e30, evaluate_steps=1), run)
+    assert newest(run).name == "step-0000000000"
+    assert not run.best_weights.exists()
+
+
+def test_deleted_pictures_come_back_and_a_broken_disk_saves_first(
+    run: RunPaths, train_until: Callable[..., BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_until(1, stop=lambda: shutil.rmtree(run.pictures) or os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(loop, "keep_best", Mock(side_effect=PermissionError(13, "Permission denied", "best.json")))
+    with pytest.raises(PermissionError):
+        train(tiny(), run)
+    assert newest(run).name == "step-0000000003"
+    monkeypatch.undo()
+    train(tiny(), run)
+    assert TrainedModel.of_run(run.directory).record["step"] >= 3
+    assert any(run.pictures.iterdir())
+
+
+def test_what_does_not_fit_into_memory_or_is_not_locked_stops_the_run(
+    run: RunPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = Mock(side_effect=[None, RunStoppedError("its lock was deleted")])
+    with pytest.raises(RunStoppedError, match="its lock was deleted"):
+        train(tiny(), run, require_lock=gone)
+    assert newest(run).name == "step-0000000000"
+    full = Mock(side_effect=tf.errors.ResourceExhaustedError(None, None, "OOM"))
+    monkeypatch.setattr(loop, "compile_train_step", lambda *_, **__: full)
+    with pytest.raises(RunStoppedError, match=r"step 1: a batch or frame does not fit into memory; lower"):
+        train(tiny(), run)
+
+
 def test_best_weights_are_those_of_the_best_score(run: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     given = iter([None, 0.2, 0.7, 0.5])  # None: the split has no valid pixel
     monkeypatch.setattr(module, "evaluate", lambda *_: {"split": "val", "miou": next(given), "iou": {"road": None}})
@@ -270,4 +332,7 @@ def test_best_weights_are_those_of_the_best_score(run: RunPaths, monkeypatch: py
     names = [path.name for path in list_checkpoints(run.checkpoints)]
     assert names == ["step-0000000000", *(f"step-000000000{step}-evaluated" for step in (1, 2, 3, 4))]
     assert len(kept) == 3
-    assert (read_best(run)["step"], read_best(run)["miou"]) == (3, 0.7)
+    assert (TrainedModel.of_run(run.directory).record["step"], TrainedModel.of_run(run.directory).record["miou"]) == (
+        3,
+        0.7,
+    )

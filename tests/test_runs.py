@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -15,10 +20,12 @@ from conftest import ROOT, Script, file_size_limit, make_run
 
 from fcn.config.settings import Config, TrainConfig
 from fcn.errors import RunStoppedError, UserError
+from fcn.files import write_file
 from fcn.inference.predictor import load_predictor
+from fcn.runs import trained as trained_module
 from fcn.runs.log import MetricsLog, read_rows
 from fcn.runs.paths import RunPaths, existing_run, locked, require_new, trained_runs
-from fcn.runs.trained import read_best, write_record
+from fcn.runs.trained import TrainedModel, write_record
 from fcn.training import loop
 
 
@@ -88,8 +95,11 @@ def test_second_writer_is_refused_and_a_killed_first_leaves_no_lock(run: RunPath
         with pytest.raises(UserError, match="another process trains in it"), locked(run):
             pass
         first.kill()
-    with locked(run):
-        pass
+    with locked(run) as require_lock:
+        require_lock()
+        run.lock.unlink()
+        with locked(run), pytest.raises(RunStoppedError, match="its lock was deleted"):  # another process could come in
+            require_lock()
 
 
 def test_directory_that_gets_no_config_is_removed_and_so_is_what_a_kill_left_in_it(tmp_path: Path) -> None:
@@ -108,27 +118,49 @@ def test_directory_that_gets_no_config_is_removed_and_so_is_what_a_kill_left_in_
     assert list(run.pictures.iterdir()) == []
 
 
-def test_directory_that_cannot_hold_a_run_is_refused(run: RunPaths) -> None:
+def test_directory_that_cannot_hold_a_run_is_refused(run: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, rule in {"config.yaml/run": "cannot be made: Not a directory", "caf\udce9": "is not UTF-8"}.items():
         refused = RunPaths(run.directory / name)
         with pytest.raises(UserError, match=rf"{rule}.*; name another --run-dir"), locked(refused):
             pass
+    monkeypatch.setattr(fcntl, "flock", Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))
+    with pytest.raises(UserError, match="cannot be locked: No locks available; name a --run-dir on"), locked(run):
+        pass
 
 
-def test_weights_that_are_not_those_recorded_are_refused(run: RunPaths) -> None:
+def test_score_is_that_of_the_weights_while_both_are_replaced(run: RunPaths) -> None:
+    def publish(step: int) -> None:  # as a run that trains does it, but slower
+        write_file(run.best_weights, f"weights of {step}")
+        time.sleep(0.01)
+        write_record(run.best_record, run.best_weights, {"step": step})
+        time.sleep(0.01)
+
+    publish(0)
+    with ThreadPoolExecutor(1) as pool:
+        training = pool.submit(lambda: [publish(step) for step in range(1, 40)])
+        seen = set()
+        while not training.done():
+            trained = TrainedModel.of_run(run.directory)
+            assert trained.content == f"weights of {trained.record['step']}".encode()
+            seen.add(trained.record["step"])
+    assert len(seen) > 1
+
+
+def test_weights_that_are_not_those_recorded_are_refused(run: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trained_module, "WAITS", (0,))
     with pytest.raises(UserError, match="has no weights yet"):
-        read_best(run)
+        TrainedModel.of_run(run.directory)
     run.best_weights.write_bytes(b"weights")
     write_record(run.best_record, run.best_weights, {"step": 3, "miou": 0.5})
-    assert read_best(run)["step"] == 3
+    assert TrainedModel.of_run(run.directory).record["step"] == 3
     run.best_weights.write_bytes(b"weightz")
     with pytest.raises(UserError, match="is damaged"):
-        read_best(run)
+        TrainedModel.of_run(run.directory)
     bad_step = '{"bytes": 7, "sha256": "0", "step": 1e999}'
     for damaged in ('{"step": 3', "{}", "[]", "", "[" * 100_000, '{"bytes": 7, "sha256": "0"}', bad_step):
         run.best_record.write_text(damaged)
         with pytest.raises(UserError, match=r"best.json: is damaged"):
-            read_best(run)
+            TrainedModel.of_run(run.directory)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from fcn.evaluation.evaluate import evaluate
 from fcn.images import read_image, read_label, write_image
 from fcn.inference.predictor import load_predictor
 from fcn.runs.paths import RunPaths
-from fcn.runs.trained import SHIPPED, TrainedModel
+from fcn.runs.trained import SHIPPED, TrainedModel, write_record
 
 
 @pytest.fixture
@@ -44,10 +44,44 @@ def test_config_of_the_same_name_goes_first_and_a_record_is_not_needed(copied: P
     assert TrainedModel.of_weights(copied).config_file.name == "mine.yaml"
     (copied.parent / "mine.yaml").unlink()
     (copied.parent / "mine.json").unlink()
-    assert TrainedModel.of_weights(copied) == TrainedModel(copied, copied.parent / "config.yaml", {}, Path("inference"))
+    assert TrainedModel.of_weights(copied) == TrainedModel(
+        weights=copied, content=None, config_file=copied.parent / "config.yaml", record={}, outputs=Path("inference")
+    )
     (copied.parent / "config.yaml").unlink()
     with pytest.raises(UserError, match=r"mine\.weights\.h5: has no mine\.yaml next to it; copy the config"):
         TrainedModel.of_weights(copied)
+
+
+def test_weights_of_other_classes_or_another_network_are_refused(copied: Path) -> None:
+    config = copied.with_name("mine.yaml")
+    own = config.read_text()
+    refused = {
+        ("labels: road", "labels: all"): "the classes are sky, building, tree, terrain, pavement, road, lane_mark, car",
+        ("skips: after_pooling", "skips: before_pooling"): "model is .*'skips': 'before_pooling'.* not .*after_pooling",
+    }
+    for (before, now), text in refused.items():
+        config.write_text(own.replace(before, now))
+        with pytest.raises(UserError, match=f"mine.yaml: {text}.*; restore the config of the weights"):
+            load_predictor(copied)
+    record = json.loads(copied.with_name("mine.json").read_text())
+    config.write_text(own)
+    for of_old_version in ("classes", "model"):
+        del record[of_old_version]
+    write_record(copied.with_name("mine.json"), copied, record)
+    load_predictor(copied)
+
+
+def test_changes_of_a_continued_run_are_lines(copied: Path) -> None:
+    trained = TrainedModel.of_weights(copied)
+    assert trained.changes() == []
+    changes = [{"step": 4, "changed": {"train.seed": [0, 1], "code": ["a" * 64, "b" * 64]}}]
+    assert replace(trained, record={"changes": changes}).changes() == [
+        "continued at step 4 with train.seed 1 instead of 0",
+        f"continued at step 4 with code {'b' * 40}... instead of {'a' * 40}...",
+    ]
+    for damaged in (3, [3], [{}], [{"step": 1, "changed": {"a": [1]}}], [{"step": 1, "changed": []}]):
+        with pytest.raises(UserError, match="its record names the changes of the run wrongly"):
+            replace(trained, record={"changes": damaged}).changes()
 
 
 def test_other_files_than_the_recorded_weights_are_refused(copied: Path) -> None:

@@ -70,6 +70,8 @@ def _network_scores(arguments: argparse.Namespace) -> tuple[dict[str, Any], list
     step = f" of step {trained.record['step']}" if trained.record else ""
     flipped = ", averaged over the mirror images" if arguments.flip else ""
     print(f"{trained.weights}{step}: {len(dataset)} frames of {dataset.split}{flipped}", flush=True)
+    for line in trained.changes():
+        print(line)
     import_tensorflow()
     record, baseline, problems = evaluate_trained(trained, config, dataset, arguments.flip)
     print(score_table(record, baseline))

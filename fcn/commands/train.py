@@ -16,7 +16,7 @@ from fcn.errors import UserError, print_error, printable
 from fcn.evaluation.evaluate import score_table
 from fcn.runs.checkpoint import find_checkpoint
 from fcn.runs.paths import RUNS, RunPaths, locked, require_new
-from fcn.runs.trained import read_best
+from fcn.runs.trained import TrainedModel
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
         require_new(paths)
         if arguments.resume:
             print_error(printable(f"{paths.directory}: holds nothing to resume; starting with {file}"))
-    with locked(paths):
+    with locked(paths) as require_lock:
         checkpoint = find_checkpoint(paths, config, arguments.allow_changed) if continued else None
         training, validation, fingerprint = open_for_training(config.data)
         weights = class_weights(config.train, training)
@@ -67,9 +67,18 @@ def run(arguments: argparse.Namespace) -> None:
         import_tensorflow()
         from fcn.training.loop import train
 
-        train(config, paths, training, validation, weights, fingerprint, checkpoint=checkpoint)
+        train(
+            config,
+            paths,
+            training,
+            validation,
+            class_weights=weights,
+            data_fingerprint=fingerprint,
+            require_lock=require_lock,
+            checkpoint=checkpoint,
+        )
 
-    best = read_best(paths)
+    best = TrainedModel.of_run(paths.directory).record
     baseline = best["color_table"] if "color_table" in best else best["colour_table"]  # the name in version 0.1
     print(f"{best['parameters']:,} parameters; best on {best['split']} ({best['frames']} frames), step {best['step']}:")
     print(score_table(best, baseline))

@@ -5,6 +5,7 @@ Keras' own loader warns of arrays that a file lacks, and continues.
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -30,8 +31,10 @@ def save_weights(model: keras.Model, path: Path) -> None:
     write_file(path, data)
 
 
-def load_weights(model: keras.Model, path: Path) -> None:
+def load_weights(model: keras.Model, path: Path, content: bytes | None = None) -> None:
     """Reads what `save_weights` wrote for a network of the same shape. The file need not be trusted.
+
+    `content` is that of the file if it was read before.
 
     Until every name, type and shape is known to match the model, no number is read, no link is followed, no other file
     is opened, and no memory is taken because of sizes that the file declares. On a file that is not HDF5, other arrays
@@ -39,7 +42,7 @@ def load_weights(model: keras.Model, path: Path) -> None:
     """
     wanted = {weight.path: f"{weight.dtype} {tuple(weight.shape)}" for weight in model.weights}
     try:
-        with h5py.File(path) as file:
+        with h5py.File(path if content is None else io.BytesIO(content)) as file:
             difference = _first_difference(file, wanted)
             if difference:
                 text = f"{path}: holds weights of another network: {difference}"

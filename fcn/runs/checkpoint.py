@@ -14,13 +14,14 @@ import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fcn.config.settings import Config
 from fcn.config.yaml_file import changed_keys, dump_config, field_of, load_config
 from fcn.errors import RunStoppedError, UserError, print_error
-from fcn.files import PART, flush, sha256, write_file
+from fcn.files import PART, flush, read_file, sha256, write_file
 from fcn.runs.paths import RunPaths
 
 if TYPE_CHECKING:  # a checkpoint is found before TensorFlow is imported, so that mistakes are reported at once
@@ -31,15 +32,24 @@ BAD = "bad-"
 MANIFEST = "manifest.json"
 CONFIG = "config.yaml"
 STATE = "state"  # prefix of TensorFlow's files
+MAX_MANIFEST_BYTES = 2**20  # it has a few lines a file
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that equals its manifest: its directory, the steps done, the environment in which it was saved."""
+    """A checkpoint that equals its manifest.
+
+    Attributes:
+        path: Its directory.
+        step: The steps done.
+        environment: That in which it was saved.
+        changed: Settings that a continued run may only change if the user says so: key -> [saved, now].
+    """
 
     path: Path
     step: int
     environment: dict[str, Any]
+    changed: dict[str, Any]
 
 
 def find_checkpoint(run: RunPaths, config: Config, allow_changed: Sequence[str] = ()) -> Checkpoint | None:
@@ -48,19 +58,19 @@ def find_checkpoint(run: RunPaths, config: Config, allow_changed: Sequence[str] 
     Raises:
         RunStoppedError: There were checkpoints, and none of them is valid.
         UserError: It was saved with a config that differs in keys that are neither free to change nor in
-            `allow_changed`, or after more steps than the config has.
+            `allow_changed`, or after more steps than the config has; or a file cannot be read now.
     """
     path = _newest_valid(run.checkpoints)
     if path is None:
-        if run.metrics.exists():  # the first checkpoint is saved before the first row
+        if run.has_begun():
             raise RunStoppedError(f"{run.checkpoints}: the checkpoints are gone; start a new run")
-        _require_unchanged(run.config, run.load_config(), config, allow_changed)
+        _changes(run.config, run.load_config(), config, allow_changed)
         return None
-    _require_unchanged(path, load_config(path / CONFIG, stored=True), config, allow_changed)
+    changed = _changes(path, load_config(path / CONFIG, stored=True), config, allow_changed)
     manifest = json.loads((path / MANIFEST).read_bytes())
     if manifest["step"] > config.train.steps:
         raise UserError(f"train.steps: {config.train.steps} is below the {manifest['step']} of {path}; raise it")
-    return Checkpoint(path, manifest["step"], manifest["environment"])
+    return Checkpoint(path, step=manifest["step"], environment=manifest["environment"], changed=changed)
 
 
 def _newest_valid(directory: Path) -> Path | None:
@@ -82,33 +92,45 @@ def list_checkpoints(directory: Path) -> list[Path]:
     return sorted(path for path in directory.glob("step-*") if NAME.fullmatch(path.name))
 
 
-def _require_unchanged(source: Path, before: Config, now: Config, allow_changed: Sequence[str]) -> None:
-    keys = [key for key in changed_keys(before, now) if key not in allow_changed and not field_of(key).may_change]
+def _changes(source: Path, before: Config, now: Config, allow_changed: Sequence[str]) -> dict[str, Any]:
+    """Key -> [before, now] of the settings that are not free to change; UserError if one is not in `allow_changed`."""
+    changed = [key for key in changed_keys(before, now) if not field_of(key).may_change]
+    keys = [key for key in changed if key not in allow_changed]
     if keys:
         options = " ".join(f"--allow-changed {key}" for key in keys)
         raise UserError(
             f"{source}: was made with another {', '.join(keys)}; change that back, start a new run, or continue with "
             f"{options}"
         )
+    return {key: [attrgetter(key)(before), attrgetter(key)(now)] for key in changed}
 
 
 def find_damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint according to its manifest; None if it is valid."""
+    """What is wrong with a checkpoint according to its manifest; None if it is valid.
+
+    Raises UserError if a file cannot be read, which may not be so the next time.
+    """
     try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
+        names = {file.name for file in path.iterdir()}
+        if MANIFEST not in names:
+            return f"{MANIFEST} is missing"
+        manifest = json.loads(read_file(path / MANIFEST, MAX_MANIFEST_BYTES))
         if _digest(manifest) != manifest["sha256"]:
             return f"{MANIFEST} is not what was saved"
         files = manifest["files"]
         if manifest["name"] != path.name:
             return f"it was saved as {manifest['name']}"
-        names = {file.name for file in path.iterdir()} - {MANIFEST}
-        if names != set(files):
-            return f"{min(names ^ set(files))} is missing or was added"
+        other = names ^ {MANIFEST, *files}
+        if other:
+            return f"{min(other)} is missing or was added"
         for name in sorted(files):
-            if _describe(path / name) != files[name]:
+            if not (path / name).is_file() or _describe(path / name) != files[name]:
                 return f"{name} is not what was saved"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        return f"its manifest or one of its files cannot be read ({error})"
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return f"{MANIFEST} is not what was saved ({error})"
+    except OSError as error:
+        name = error.filename or path
+        raise UserError(f"{name}: cannot be read now: {error.strerror}; repeat the command") from error
     return None
 
 
@@ -145,10 +167,10 @@ def save_checkpoint(run: RunPaths, config: Config, environment: dict[str, Any], 
     step = int(variables.step)
     is_evaluated = 0 < step == int(variables.evaluated)
     path = run.checkpoints / f"step-{step:010d}{'-evaluated' if is_evaluated else ''}"
-    if find_damage(path) is None:
-        return
     temporary = path.with_name(f"{PART}{path.name}")
     try:
+        if path.exists() and find_damage(path) is None:
+            return
         for part in run.checkpoints.glob(f"{PART}*"):
             shutil.rmtree(part)
         temporary.mkdir(parents=True)
@@ -167,7 +189,10 @@ def save_checkpoint(run: RunPaths, config: Config, environment: dict[str, Any], 
         reason = getattr(error, "strerror", None) or str(error).rpartition("; ")[2].partition(" [Op:")[0]
         raise RunStoppedError(f"{path}: cannot be written: {reason}; fix that and resume") from error
     for old in list_checkpoints(run.checkpoints)[: -config.train.keep_checkpoints]:
-        shutil.rmtree(old)
+        try:
+            shutil.rmtree(old)
+        except OSError as error:
+            print_error(f"{old}: cannot be removed: {error.strerror}; remove it yourself to free its space")
 
 
 def restore_checkpoint(checkpoint: Checkpoint, run: RunPaths, variables: tf.train.Checkpoint) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from fcn.config.settings import Config
 from fcn.config.yaml_file import load_config
-from fcn.errors import UserError
+from fcn.errors import RunStoppedError, UserError
 from fcn.files import PART, flush
 
 RUNS = Path("runs")
@@ -28,6 +29,11 @@ class RunPaths:
         self.best_weights = directory / "best.weights.h5"  # of the best evaluation
         self.best_record = directory / "best.json"  # step and scores of these weights, their size and SHA-256
         self.pictures = directory / "pictures"  # image, ground truth and prediction of a few validation frames
+
+    def has_begun(self) -> bool:
+        """Whether there is a trace of training: all of them are written after the first checkpoint."""
+        traces = (self.environment, self.metrics, self.best_weights, self.best_record, *self.pictures.glob("*"))
+        return any(trace.exists() for trace in traces)
 
     def load_config(self) -> Config:
         """The config of the run."""
@@ -62,13 +68,14 @@ def require_new(run: RunPaths) -> None:
 
 
 @contextmanager
-def locked(run: RunPaths) -> Iterator[None]:
+def locked(run: RunPaths) -> Iterator[Callable[[], None]]:
     """Keeps other processes from training in the directory, which is made if it does not exist.
 
     The kernel holds the lock: it ends with the process. A directory that has no config after the block is removed.
+    Yields a function that raises RunStoppedError if the lock's file was deleted, so that others can train here, too.
 
     Raises:
-        UserError: Another process trains in it, or it cannot be made.
+        UserError: Another process trains in it, or it cannot be made or locked.
     """
     directory = run.directory
     is_new = not directory.exists()
@@ -85,10 +92,19 @@ def locked(run: RunPaths) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(f"{directory}: another process trains in it; wait until it ends, or stop it") from error
+        except OSError as error:  # some network file systems have none
+            reason = f"cannot be locked: {error.strerror}"
+            raise UserError(f"{directory}: {reason}; name a --run-dir on another file system") from error
         for part in [*directory.glob(f"{PART}*"), *run.pictures.glob(f"{PART}*")]:  # of a process that was killed
             part.unlink()
+
+        def require_lock() -> None:
+            if not run.lock.exists() or not os.path.samestat(run.lock.stat(), os.fstat(file.fileno())):
+                line = "its lock was deleted, and another process may train in it; stop that, then resume"
+                raise RunStoppedError(f"{directory}: {line}")
+
         try:
-            yield
+            yield require_lock
         finally:
             if is_new and not run.config.exists():
                 run.lock.unlink()

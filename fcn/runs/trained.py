@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fcn.config.settings import Config
+from fcn.config.settings import Config, ModelConfig
 from fcn.config.yaml_file import load_config
 from fcn.errors import UserError, printable
-from fcn.files import sha256, write_file
+from fcn.files import read_file, sha256, write_file
 from fcn.runs.log import INVALID_JSON
-from fcn.runs.paths import RUNS, RunPaths, existing_run, trained_runs
+from fcn.runs.paths import RUNS, existing_run, trained_runs
 
 SHIPPED = Path(__file__).parents[1] / "pretrained" / "camvid.weights.h5"
 ENDING = ".weights.h5"
+MAX_WEIGHTS_BYTES = 2**32  # twice the largest network that a config can describe
 MAX_RECORD_BYTES = 2**20  # a record has a few lines a class
+MAX_SHOWN = 40  # characters of a value that has changed
+WAITS = (0.0, 0.1, 0.3, 0.6, 1.0)  # seconds before each reading of weights and record
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A trained network whose files exist and whose weights match their record, if there is one."""
+    """A trained network whose files exist and whose weights match their record, if there is one.
+
+    The record is that of `content`, also while a run that trains replaces both files.
+    """
 
     weights: Path
+    content: bytes | None = field(repr=False)  # of the file of weights; None if it has no record and was not read
     config_file: Path
     record: dict[str, Any]  # step, split and scores of the weights; empty without a record
     outputs: Path  # default folder for masks and overlays
@@ -33,7 +43,12 @@ class TrainedModel:
     def of_run(cls, path: Path) -> TrainedModel:
         """The best weights of a run. Raises UserError if there is no run or its weights are missing or damaged."""
         run = existing_run(path)
-        return cls(run.best_weights, run.config, read_best(run), path / "inference")
+        if not run.best_weights.is_file() or not run.best_record.is_file():
+            raise UserError(f"{path}: has no weights yet; train until the first evaluation (train.evaluate_steps)")
+        content, record = read_weights(run.best_weights, run.best_record)
+        return cls(
+            weights=run.best_weights, content=content, config_file=run.config, record=record, outputs=path / "inference"
+        )
 
     @classmethod
     def of_weights(cls, path: Path) -> TrainedModel:
@@ -49,8 +64,8 @@ class TrainedModel:
         if not configs:
             raise UserError(f"{path}: has no {stem}.yaml next to it; copy the config.yaml of its run there")
         record_file = path.with_name(f"{stem}.json")
-        record = read_record(record_file, path) if record_file.is_file() else {}
-        return cls(path, configs[0], record, Path("inference"))
+        content, record = read_weights(path, record_file) if record_file.is_file() else (None, {})
+        return cls(weights=path, content=content, config_file=configs[0], record=record, outputs=Path("inference"))
 
     @classmethod
     def find(
@@ -80,9 +95,32 @@ class TrainedModel:
         height = self.record.get("frame_height")
         return height if isinstance(height, int) and height > 0 else None
 
+    def changes(self) -> list[str]:
+        """A line for each setting, version or other thing that changed where the run was continued."""
+        lines = []
+        try:
+            for row in self.record.get("changes", []):
+                for name, (before, now) in row["changed"].items():
+                    change = f"{name} {_short(now)} instead of {_short(before)}"
+                    lines.append(printable(f"continued at step {row['step']} with {change}"))
+        except (*INVALID_JSON, AttributeError) as error:
+            raise UserError(f"{self.weights}: its record names the changes of the run wrongly; restore it") from error
+        return lines
+
     def config(self) -> Config:
         """The config that the network is built from."""
         return load_config(self.config_file, stored=True)
+
+    def require_network(self, config: ModelConfig, class_names: Sequence[str]) -> None:
+        """Raises UserError if, by the record, the weights are of other classes or another network than these."""
+        network = asdict(config)
+        classes = self.record.get("classes", list(class_names))  # version 0.1 recorded neither
+        trained = self.record.get("model", {})
+        fix = f"{self.weights.name} was trained with another one; restore the config of the weights"
+        if classes != list(class_names):
+            raise UserError(f"{self.config_file}: the classes are {', '.join(class_names)}, not {classes}: {fix}")
+        if not isinstance(trained, dict) or {**network, **trained} != network:
+            raise UserError(f"{self.config_file}: model is {network}, not {trained}: {fix}")
 
     def description(self) -> str:
         """File of the weights, their step if known, and why they were taken if the user named none, in one line."""
@@ -91,30 +129,33 @@ class TrainedModel:
         return printable(f"{self.weights} ({details})" if details else str(self.weights))
 
 
+def _short(value: Any) -> str:
+    """A value in a line; of a digest or long list the beginning."""
+    text = str(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
 def write_record(record_file: Path, weights: Path, record: dict[str, Any]) -> None:
     """Writes what is known about weights (step, split, scores), with the size and SHA-256 of their file."""
     about = {"bytes": weights.stat().st_size, "sha256": sha256(weights)}
     write_file(record_file, json.dumps({**record, **about}, indent=2) + "\n")
 
 
-def read_record(record_file: Path, weights: Path) -> dict[str, Any]:
-    """The record of weights. Raises UserError if it is damaged, or the weights are not those that it describes."""
+def read_weights(weights: Path, record_file: Path) -> tuple[bytes, dict[str, Any]]:
+    """The content of a file of weights and its record.
+
+    A run that trains replaces the two files one after the other, so both are read again for two seconds until they
+    match. Raises UserError if one cannot be read, the record is damaged, or the weights are not those it describes.
+    """
     fix = "restore both files, or resume or repeat the run"
-    try:
-        with record_file.open("rb") as file:
-            record: dict[str, Any] = json.loads(file.read(MAX_RECORD_BYTES))
-        size = record["bytes"]
-        expected = record["sha256"]
-        int(record["step"])
-    except INVALID_JSON as error:
-        raise UserError(f"{record_file}: is damaged ({error}); {fix}") from error
-    if weights.stat().st_size != size or sha256(weights) != expected:
-        raise UserError(f"{weights}: is damaged (its SHA-256 is not the one in {record_file.name}); {fix}")
-    return record
-
-
-def read_best(run: RunPaths) -> dict[str, Any]:
-    """The record of a run's best weights. Raises UserError if there are none, or they are damaged."""
-    if not run.best_weights.is_file() or not run.best_record.is_file():
-        raise UserError(f"{run.directory}: has no weights yet; train until the first evaluation (train.evaluate_steps)")
-    return read_record(run.best_record, run.best_weights)
+    for wait in WAITS:
+        time.sleep(wait)
+        content = read_file(weights, MAX_WEIGHTS_BYTES, fix)
+        try:
+            record: dict[str, Any] = json.loads(read_file(record_file, MAX_RECORD_BYTES, fix))
+            int(record["step"])
+            if record["bytes"] == len(content) and record["sha256"] == hashlib.sha256(content).hexdigest():
+                return content, record
+        except INVALID_JSON as error:
+            raise UserError(f"{record_file}: is damaged ({error}); {fix}") from error
+    raise UserError(f"{weights}: is damaged (its SHA-256 is not the one in {record_file.name}); {fix}")

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from tqdm import tqdm
 
 from fcn.config.settings import Config
 from fcn.config.yaml_file import changed_keys, dump_config
 from fcn.datasets.dataset import Dataset
-from fcn.errors import RunInterruptedError, RunStoppedError, UserError, print_error
+from fcn.errors import RunInterruptedError, RunStoppedError, UserError, print_error, printable
 from fcn.evaluation.evaluate import shown
 from fcn.files import write_file
 from fcn.images import Array, write_image
@@ -42,15 +42,18 @@ def train(
     validation: Dataset,
     class_weights: Sequence[float],
     data_fingerprint: str,
+    require_lock: Callable[[], None],
     checkpoint: Checkpoint | None = None,
 ) -> None:
     """Trains a network and leaves config, weights, scores and pictures in the run's directory, which is locked.
 
     Every frame was read before and is valid. Training continues from the checkpoint, or starts at step 0 without one.
+    `require_lock` is called before each save and raises if the directory is no longer locked.
 
     Raises:
         UserError: The checkpoint does not fit the config; or a frame can no longer be read, and the state is saved.
-        RunStoppedError: The loss or a gradient was not finite, and no weight was touched; or the disk is full.
+        RunStoppedError: A loss, gradient or weight was not finite, and the step is not saved; or the disk is full, or
+            a batch does not fit into memory.
         RunInterruptedError: A signal to stop came; the state is saved.
     """
     # seed, threads, determinism: before the first op
@@ -63,17 +66,25 @@ def train(
     model = build_fcn(config.model, len(training.classes), recipe.precision)
     optimizer = build_optimizer(recipe, model.trainable_variables)
     state = TrainState.create(model, optimizer, averaged=recipe.ema_decay > 0)
-    save = partial(save_checkpoint, run, config, environment, state.variables())
+
+    def require_finite() -> None:
+        if not state.is_finite():
+            raise RunStoppedError(
+                f"step {int(state.step)}: an update made weights that are not finite, and is not saved: lower "
+                "train.learning_rate or train.weight_decay in a new run"
+            )
+
+    def save() -> None:
+        require_lock()
+        require_finite()
+        save_checkpoint(run, config, environment, state.variables())
+
     if checkpoint is None:
         write_file(run.config, dump_config(config))
-        write_file(run.environment, json.dumps(environment, indent=2) + "\n")
         save()
+        write_file(run.environment, json.dumps(environment, indent=2) + "\n")
     else:
-        for name in changed_environment(checkpoint.environment, environment):
-            print_error(f"{checkpoint.path}: continued with another {name}; results may differ in the last bits")
-        restore_checkpoint(checkpoint, run, state.variables())
-        if changed_keys(run.load_config(), config):
-            write_file(run.config, dump_config(config))
+        continue_run(run, config, environment, state, checkpoint=checkpoint)
     run.pictures.mkdir(exist_ok=True)
     first_step = int(state.step)
 
@@ -88,7 +99,7 @@ def train(
     phases = plan_phases(config.progressive, config.augment, recipe.batch_size, recipe.steps)
     batches = training_batches(training.read, len(training), phases, seed=recipe.seed, start=first_step)
     scorer = Validation(config, training, validation)
-    network = describe_network(model, training, validation)
+    network = describe_network(config.model, model, training, validation)
     log = MetricsLog(run.metrics)
     progress = tqdm(total=recipe.steps, initial=first_step, desc="train", unit="step", disable=None)
 
@@ -96,13 +107,15 @@ def train(
         return step > 0 and (step % every == 0 or step == recipe.steps)
 
     def evaluate() -> None:
+        require_finite()
         started = time.perf_counter()
         scores = scorer.evaluate_weights(state.averages or model.weights, poll)
         seconds = time.perf_counter() - started
         step = int(state.step)
         if (scores["miou"] or 0.0) > float(state.best_score):
+            record = {"step": step, **network, **scores, "changes": log.changes}
+            keep_best(run, scorer, record=record, pictures=recipe.pictures)
             state.best_score.assign(scores["miou"] or 0.0)
-            keep_best(run, scorer, record={"step": step, **network, **scores}, pictures=recipe.pictures)
         state.evaluated.assign(step)
         baseline = network["color_table"]["miou"]
         report(log, progress, step=step, **scores, color_table_miou=baseline, evaluate_seconds=seconds)
@@ -157,14 +170,37 @@ def train(
                 if evaluate_now or save_now:
                     clock = time.perf_counter()
                     images_seen = 0
-        except (RunInterruptedError, UserError):
+        except (RunInterruptedError, UserError, OSError):
             save()
             raise
+        except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+            line = "a batch or frame does not fit into memory; lower train.batch_size or augment.crop_size, or resume"
+            raise RunStoppedError(f"step {int(state.step) + 1}: {line} with more memory") from error
+
+
+def continue_run(
+    run: RunPaths, config: Config, environment: dict[str, Any], state: TrainState, *, checkpoint: Checkpoint
+) -> None:
+    """Sets state, rows and best weights to those of the checkpoint; reports and records what has changed since."""
+    changed = dict(checkpoint.changed)
+    for key, (before, now) in changed.items():
+        print_error(printable(f"{checkpoint.path}: continued with {key} {now} instead of {before}"))
+    for name in changed_environment(checkpoint.environment, environment):
+        changed[name] = [checkpoint.environment.get(name), environment[name]]
+        print_error(f"{checkpoint.path}: continued with another {name}; results may differ in the last bits")
+    restore_checkpoint(checkpoint, run, state.variables())
+    if changed:
+        MetricsLog(run.metrics).append_changes(checkpoint.step, changed)
+    if changed_keys(run.load_config(), config):
+        write_file(run.config, dump_config(config))
+    if not run.environment.exists():  # killed right after the first checkpoint
+        write_file(run.environment, json.dumps(checkpoint.environment, indent=2) + "\n")
 
 
 def write_picture(path: Path, picture: Array) -> str:
     """Writes a picture and returns its path; an error of the disk is returned, not raised."""
     try:
+        path.parent.mkdir(exist_ok=True)
         write_image(path, picture)
     except OSError as error:
         return f"no picture: {error.strerror}"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from fcn.training.loss import pixel_loss
@@ -44,6 +45,10 @@ class TrainState:
             evaluated=tf.Variable(0, dtype=tf.int64),
             best_score=tf.Variable(-1.0, dtype=tf.float64),
         )
+
+    def is_finite(self) -> bool:
+        """Whether all weights, statistics and averages are finite numbers."""
+        return all(np.isfinite(one.numpy()).all() for one in [*self.model.weights, *self.averages])
 
     def variables(self) -> tf.train.Checkpoint:
         """All variables, to be saved and restored."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from fcn.config.settings import Config
+from fcn.config.settings import Config, ModelConfig
 from fcn.datasets.dataset import Dataset, evenly_spaced
 from fcn.evaluation.evaluate import evaluate, evaluate_color_table
 from fcn.images import Array, write_image
@@ -53,11 +53,13 @@ class Validation:
         return evaluate(self.dataset, predict)
 
 
-def describe_network(model: keras.Model, training: Dataset, validation: Dataset) -> dict[str, Any]:
+def describe_network(config: ModelConfig, model: keras.Model, training: Dataset, validation: Dataset) -> dict[str, Any]:
     """What is recorded with the best weights besides their scores: the same for all evaluations of a run."""
     indices = evenly_spaced(len(training), HEIGHT_FRAMES)
     heights = [training.read(index)[0].shape[0] for index in indices]
     return {
+        "classes": [one.name for one in training.classes],
+        "model": asdict(config),
         "parameters": model.count_params(),
         "frame_height": int(np.median(heights)),
         "color_table": evaluate_color_table(training, validation),
@@ -69,6 +71,7 @@ def keep_best(run: RunPaths, validation: Validation, record: dict[str, Any], pic
     save_weights(validation.predictor.model, run.best_weights)
     write_record(run.best_record, run.best_weights, record)
     dataset = validation.dataset
+    run.pictures.mkdir(exist_ok=True)
     for index in evenly_spaced(len(dataset), pictures):
         image, label = dataset.read(index)
         prediction = validation.predictor.labels(image)
