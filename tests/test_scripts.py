@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 from conftest import ROOT, Script, run_process
@@ -38,6 +42,28 @@ def test_help_and_mistakes_answer_without_tensorflow(arguments: list[str]) -> No
 @pytest.mark.parametrize("arguments", [["--help"], ["--set", "train.stepps=3"]])
 def test_help_and_mistakes_answer_in_half_a_second(arguments: list[str]) -> None:
     assert any(seconds_of("train", *arguments) < 0.5 for _ in range(5))  # a busy machine may keep some of them waiting
+
+
+def test_closed_streams_stop_no_training_and_get_into_no_file(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    small = "model.encoder=vgg11 train.steps=1 data.synthetic_frames=[2,1,1] model.head_units=4 model.width=0.02"
+    settings = " ".join(f"--set {word}" for word in small.split())
+    command = f"{sys.executable} {ROOT}/scripts/train.py --run-dir {run} {settings} 0<&- 1>&- 2>&-"
+    done = subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, check=False)
+    assert done.returncode == 0
+    assert (run / "lock").read_bytes() == b""
+    assert (run / "best.weights.h5").is_file()
+
+
+def test_ctrl_c_at_any_time_is_one_line() -> None:
+    begin = "import fcn.commands; print('begun', flush=True); fcn.commands.main('train', '--run-dir', '/nowhere/run')"
+    for seconds in (0.0, 0.05, 0.1):  # while the commands are imported
+        with subprocess.Popen([sys.executable, "-c", begin], stdout=PIPE, stderr=PIPE, cwd=ROOT) as process:
+            assert process.stdout.readline() == b"begun\n"
+            time.sleep(seconds)
+            process.send_signal(signal.SIGINT)
+            error = process.stderr.read()
+        assert (process.returncode, error) == (130, b"interrupted\n")
 
 
 def test_second_process_is_refused_within_a_second(smoke_run: Path) -> None:
@@ -85,6 +111,9 @@ def test_printed_config_can_be_read_back(script: Script, tmp_path: Path) -> None
             "--confidence roda: is not a class of the network; name one of background, road\n",
         ),
         ("infer --run RUN --max-height 0", "--max-height 0: is not a height; name"),
+        (f"train --set train.steps={'7' * 60_000}", "--set train.steps=777"),
+        ("fetch_data camvid --to . --url http://[::1/x.zip", "http://[::1/x.zip: the connection failed (Invalid IPv6"),
+        ("fetch_data camvid --to . --url http://localhost:1/é.zip", "http://localhost:1/é.zip: the connection failed"),
         ("submit_kitti --out x.zip", "runs/: holds no trained run; start one with"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD
 from fcn.errors import UserError
-from fcn.images import read_image, read_label
+from fcn.images import Array, read_image, read_label
 from fcn.inference.segment import segment_images, table
 from fcn.inference.sources import Source
 from fcn.pictures import legend, overlay
@@ -26,22 +27,29 @@ SOURCES = [Source(f"{name}.png", name, lambda: np.zeros((2, 3, 3), np.uint8)) fo
 
 
 def test_full_disk_stops_all_and_what_was_written_stays_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write, written = Path.write_bytes, []
+    calls: list[int] = []
 
-    def write_bytes(path: Path, data: bytes) -> int:
-        written.append(path)
-        if len(written) != 5:  # the mask of c; were the others tried, they would be written
-            return write(path, data)
-        write(path, data[:20])
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def fsync(descriptor: int) -> None:  # of each file and of its folder
+        calls.append(descriptor)
+        if len(calls) == 9:  # the mask of c; were the others tried, they would be written
+            raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(OSError, match="No space left") as caught:
         segment_images(PREDICTOR, SOURCES, tmp_path / "out")
     assert caught.value.filename == f"{tmp_path}/out/c_mask.png"  # `exit_with` adds the reason
     written = sorted((tmp_path / "out").iterdir())
     assert [path.name for path in written] == ["a_mask.png", "a_overlay.png", "b_mask.png", "b_overlay.png"]
     assert {read_image(path).shape for path in written} == {(2, 3, 3)}
+
+
+def test_image_that_does_not_fit_into_memory_is_named_and_the_others_are_done(tmp_path: Path) -> None:
+    def read() -> Array:
+        raise MemoryError
+
+    results, problems = segment_images(PREDICTOR, [Source("huge.png", "huge", read), *SOURCES], tmp_path)
+    assert len(results) == len(SOURCES)
+    assert problems == ["huge.png: does not fit into memory; reduce it, or name a --max-height"]
 
 
 def test_image_whose_files_cannot_be_written_is_named_and_the_others_are_done(tmp_path: Path) -> None:

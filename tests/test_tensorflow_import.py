@@ -36,7 +36,20 @@ def test_lines_are_shown_if_the_import_fails_or_crashes(end: str, tmp_path: Path
 
 def test_a_log_level_of_the_users_holds_nothing_back(tmp_path: Path) -> None:
     (tmp_path / "tensorflow.py").write_text("import os; os.write(2, b'a line\\n')")
+    (tmp_path / "keras.py").write_text("from unittest.mock import Mock; config = Mock()")
     assert call(CALL, tmp_path, TF_CPP_MIN_LOG_LEVEL="0").stderr == "a line\n"
+
+
+def test_keras_gets_the_backend_and_layout_that_fcn_needs(tmp_path: Path) -> None:
+    (tmp_path / "keras.json").write_text(
+        '{"backend": "jax", "image_data_format": "channels_first", "floatx": "float16"}'
+    )
+    code = "from fcn.config.settings import ModelConfig; from fcn.model.fcn import build_fcn; "
+    code += "print(build_fcn(ModelConfig(encoder='vgg11', width=1 / 64, head_units=4), 2).output.shape)"
+    done = call(CALL + code, tmp_path, KERAS_HOME=str(tmp_path))
+    assert (done.returncode, done.stdout) == (0, "(None, None, None, 2)\n"), done.stderr
+    done = call(code, tmp_path, KERAS_HOME=str(tmp_path), KERAS_BACKEND="tensorflow")
+    assert "UserError: keras.json: is tensorflow, channels_first, float16; fcn needs tensorflow, " in done.stderr
 
 
 def test_ctrl_c_during_the_import_ends_one_process_only(tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ def import_tensorflow() -> None:
     """Imports TensorFlow. What it prints on stderr meanwhile is shown only if the import fails or ends the process.
 
     Later on only its fatal errors are printed. If TF_CPP_MIN_LOG_LEVEL is set to another level than 3, everything is.
+    Keras gets the backend and the layout of arrays that fcn needs, whatever its own configuration says.
     """
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
-        import_module("tensorflow")
+        _import()
         return
     reading, writing = os.pipe()
     child = os.fork()
@@ -25,13 +27,20 @@ def import_tensorflow() -> None:
     stderr = os.dup(2)
     os.dup2(writing, 2)
     try:
-        import_module("tensorflow")
+        _import()
         os.write(writing, SUCCESS)
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
         os.close(writing)
         os.waitpid(child, 0)
+
+
+def _import() -> None:
+    import_module("tensorflow")
+    keras = import_module("keras")
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
 
 
 def _show_unless_success(reading: int, writing: int) -> None:

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import layers
 
 from fcn.config.settings import ModelConfig
+from fcn.errors import UserError
 
 # 3x3 convolutions in each of the five blocks
 CONVOLUTIONS = {
@@ -18,6 +19,8 @@ CONVOLUTIONS = {
 }
 CHANNELS = (64, 128, 256, 512, 512)
 ENCODER_STRIDE = 32  # pixels per cell of the last feature map: five poolings by 2
+
+KERAS_CONFIGURATION = ("tensorflow", "channels_last", "float32")  # backend, image_data_format, floatx
 
 # He's initial weights expect about zero mean and unit standard deviation; street frames have one near 64
 PIXEL_MEAN = 127.5
@@ -58,7 +61,15 @@ def activate(x: keras.KerasTensor, name: str, batch_norm: bool) -> keras.KerasTe
 
 
 def build_classifier(config: ModelConfig, classes: int) -> keras.Model:
-    """uint8 RGB (N, S, S, 3), S = 32 x head_window -> logits float32 (N, C)."""
+    """uint8 RGB (N, S, S, 3), S = 32 x head_window -> logits float32 (N, C).
+
+    Raises UserError if Keras is configured for another backend or layout of arrays.
+    """
+    configured = (keras.config.backend(), keras.config.image_data_format(), keras.config.floatx())
+    if configured != KERAS_CONFIGURATION:
+        raise UserError(
+            f"keras.json: is {', '.join(configured)}; fcn needs {', '.join(KERAS_CONFIGURATION)}: set these"
+        )
     side = ENCODER_STRIDE * config.head_window
     weighted = {"use_bias": not config.batch_norm, "kernel_initializer": "he_normal"}
 
