@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 
 # the same examples in every run, so that a failure is seen again; tests on busy machines have no deadline
 settings.register_profile("fcn", max_examples=50, deadline=None, derandomize=True, database=None)
+settings.register_profile("long", max_examples=200, deadline=None, database=None)
 settings.load_profile("fcn")
 
 

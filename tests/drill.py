@@ -1,8 +1,11 @@
 """The drill: a run that is interrupted and damaged at random moments must equal an uninterrupted run bit for bit.
 
-    python tests/drill.py [--faults 20] [--seed 0]
+    python tests/drill.py [--faults 26] [--seed 0]
 
-Prints one line per fault and a summary; exit status 1 if a bit or an exit status is not as promised.
+While the uninterrupted run trains it is evaluated: each score must be that of the step that is named. Two processes
+with one process id write into one folder: each overlay must show its own image. At the end the checkpoints are deleted:
+the run must not start over. Prints one line per fault and a summary; an assertion fails, or the exit status is 1, if a
+bit or a status is not as promised.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = (
@@ -44,23 +49,49 @@ SETTINGS = (
 FAULTS = (  # in this order, again and again
     *("kill", "kill early", "terminate", "flip", "kill in a save"),
     *("full disk", "interrupt", "truncate", "kill in an evaluation", "empty"),
+    *("kill at a rename", "pause", "kill at a rename"),
 )
+KILLED_AT_RENAME = """\
+import os, signal, sys
+from pathlib import Path
+from fcn.commands import main
+
+left = int(sys.argv.pop(1))
+
+def killing(move):
+    def moved(path, target):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return move(path, target)
+    return moved
+
+Path.replace = killing(Path.replace)
+Path.rename = killing(Path.rename)
+main("train")
+"""
+RENAMES = 12  # of a resume up to its second checkpoint, at least
+INFER_AS_7 = "import os; os.getpid = lambda: 7; from fcn.commands import main; main('infer')"
 STATUS = {  # of an interrupted process, if not that of SIGKILL; SIGTERM before the first step needs nothing saved
     "terminate": {143, -signal.SIGTERM},
+    "pause": {143},
     "interrupt": {130},
     "full disk": {3},
 }
 RECORDS = ("metrics.jsonl", "best.json", "best.weights.h5")
 
 
-def start(folder: Path, largest: int = resource.RLIM_INFINITY) -> subprocess.Popen[bytes]:
+def start(
+    folder: Path, largest: int = resource.RLIM_INFINITY, begin: tuple[object, ...] = (ROOT / "scripts/train.py",)
+) -> subprocess.Popen[bytes]:
     """Starts or resumes the run, which may write files of up to `largest` bytes; status 0 when it is over."""
 
     def limit() -> None:  # Python ignores the signal that comes with it: writing more is an error, as on a full disk
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
     settings = [word for setting in SETTINGS for word in ("--set", setting)]
-    command = [sys.executable, ROOT / "scripts/train.py", "--run-dir", folder, "--resume", *settings]
+    command = [sys.executable, *map(str, begin), "--run-dir", folder, "--resume", *settings]
     with log_of(folder).open("ab") as log:
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log, preexec_fn=limit)
 
@@ -75,6 +106,8 @@ def interrupt(folder: Path, fault: str, seconds: float, chance: random.Random) -
     if fault == "full disk":
         largest = max(path.stat().st_size for path in [ROOT / "README.md", log_of(folder), *folder.rglob("*")])
         return start(folder, int(largest ** chance.uniform(0.7, 0.9))).wait()
+    if fault == "kill at a rename":
+        return start(folder, begin=("-c", KILLED_AT_RENAME, chance.randint(1, RENAMES))).wait()
     process = start(folder)
     if fault == "kill early":
         time.sleep(chance.uniform(0, 8))  # while TensorFlow loads, the network is built, a checkpoint restored
@@ -85,7 +118,13 @@ def interrupt(folder: Path, fault: str, seconds: float, chance: random.Random) -
         wait_until(process, lambda: any(folder.glob("checkpoints/.part-*")))
     if fault == "kill in an evaluation":
         wait_until(process, lambda: is_evaluating(folder))
-    process.send_signal({"terminate": signal.SIGTERM, "interrupt": signal.SIGINT}.get(fault, signal.SIGKILL))
+    if fault == "pause":
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(1)
+        process.send_signal(signal.SIGCONT)
+    process.send_signal(
+        {"terminate": signal.SIGTERM, "pause": signal.SIGTERM, "interrupt": signal.SIGINT}.get(fault, signal.SIGKILL)
+    )
     return process.wait()
 
 
@@ -142,20 +181,66 @@ def damage(folder: Path, fault: str, chance: random.Random) -> list[str]:
     return [str(victim.relative_to(folder)) for victim in victims]
 
 
+def run_script(name: str, *words: object, begin: tuple[object, ...] | None = None) -> subprocess.Popen[str]:
+    """Starts a command."""
+    command = [sys.executable, *map(str, begin or (ROOT / f"scripts/{name}.py",)), *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def use_while_training(folder: Path, process: subprocess.Popen[bytes]) -> int:
+    """Evaluates and infers until the run is over; the number of scores that were those of the step that was named."""
+    score_file = folder.with_suffix(".json")
+    right = 0
+    wait_until(process, (folder / "best.json").is_file)
+    while process.poll() is None:
+        evaluation = run_script("evaluate", "--run", folder, "--json", score_file)
+        inference = run_script("infer", "--run", folder, "--out", folder.with_suffix(".out"))
+        text, error = evaluation.communicate()
+        assert evaluation.returncode == 0, error
+        assert inference.communicate()[1] == ""
+        step = int(text.partition(" of step ")[2].partition(":")[0])
+        rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        (named,) = (row["miou"] for row in rows if row["step"] == step and "miou" in row)
+        score = json.loads(score_file.read_text())["miou"]
+        assert abs(score - named) < 1e-6, f"step {step} has {named}, and {score} was printed"
+        right += 1
+    return right
+
+
+def race(folder: Path) -> int:
+    """Two processes with one process id segment different images into one folder; returns the number of overlays."""
+    for name, color in (("red", (255, 0, 0)), ("blue", (0, 0, 255))):
+        (folder / name).mkdir(parents=True)
+        for number in range(150):
+            Image.new("RGB", (64, 48), color).save(folder / name / f"{name}{number}.png")
+    options = ("--out", folder / "out", "--alpha", "0")
+    both = [run_script("infer", folder / name, *options, begin=("-c", INFER_AS_7)) for name in ("red", "blue")]
+    assert [process.communicate()[1] for process in both] == ["", ""]
+    overlays = list((folder / "out").glob("*_overlay.png"))
+    for overlay in overlays:
+        red, _, blue = Image.open(overlay).convert("RGB").getpixel((0, 0))
+        assert (red > blue) == overlay.name.startswith("red"), f"{overlay.name} shows the other process's image"
+    return len(overlays)
+
+
 def main() -> int:
     """Runs the drill."""
     command = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    command.add_argument("--faults", type=int, default=20, help="number of interruptions; 20")
+    command.add_argument("--faults", type=int, default=26, help="number of interruptions; 26")
     command.add_argument("--seed", type=int, default=0, help="seed of the moments and the damage; 0")
     arguments = command.parse_args()
     chance = random.Random(arguments.seed)  # noqa: S311
     with tempfile.TemporaryDirectory() as place:
         uninterrupted, drilled = Path(place, "uninterrupted"), Path(place, "drilled")
         process = start(uninterrupted)
-        wait_until(process, grows(uninterrupted / "metrics.jsonl"))
-        began = time.monotonic()
+        scores = use_while_training(uninterrupted, process)
         assert process.wait() == 0
-        share = (time.monotonic() - began) / arguments.faults  # seconds of training for each fault
+        print(f"{scores} scores of the run in training are those of the steps that were named", flush=True)
+        print(
+            f"{race(Path(place, 'race'))} overlays of two processes with one process id show their images", flush=True
+        )
+        rows = [json.loads(line) for line in (uninterrupted / "metrics.jsonl").read_text().splitlines()]
+        share = rows[-1]["run_seconds"] / 2 / arguments.faults  # seconds of training for each fault, alone
         damaged = 0
         for number in range(arguments.faults):
             fault = FAULTS[number % len(FAULTS)]
@@ -169,6 +254,9 @@ def main() -> int:
         set_aside = log_of(drilled).read_text(errors="replace").count("; set aside as bad-step-")
         assert set_aside == damaged, f"{damaged} checkpoints were damaged, {set_aside} set aside"
         same = fingerprint(uninterrupted) == fingerprint(drilled)
+        for gone in ("checkpoints", "metrics.jsonl"):
+            (drilled / gone).rename(drilled.with_suffix(f".{gone}"))
+        assert start(drilled).wait() == 3, "a run without checkpoints and rows started over"
     end = "is bit-identical to" if same else "DIFFERS from"
     print(f"{arguments.faults} faults, {damaged} checkpoints damaged: the run {end} the uninterrupted run")
     return 0 if same else 1
