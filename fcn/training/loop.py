@@ -48,7 +48,7 @@ def train(
     """Trains a network and leaves config, weights, scores and pictures in the run's directory, which is locked.
 
     Every frame was read before and is valid. Training continues from the checkpoint, or starts at step 0 without one.
-    `require_lock` is called before each save and raises if the directory is no longer locked.
+    `require_lock` is called before anything is written and raises if the directory is no longer locked.
 
     Raises:
         UserError: The checkpoint does not fit the config; or a frame can no longer be read, and the state is saved.
@@ -67,16 +67,9 @@ def train(
     optimizer = build_optimizer(recipe, model.trainable_variables)
     state = TrainState.create(model, optimizer, averaged=recipe.ema_decay > 0)
 
-    def require_finite() -> None:
-        if not state.is_finite():
-            raise RunStoppedError(
-                f"step {int(state.step)}: an update made weights that are not finite, and is not saved: lower "
-                "train.learning_rate or train.weight_decay in a new run"
-            )
-
     def save() -> None:
         require_lock()
-        require_finite()
+        state.require_finite()
         save_checkpoint(run, config, environment, state.variables())
 
     if checkpoint is None:
@@ -107,7 +100,8 @@ def train(
         return step > 0 and (step % every == 0 or step == recipe.steps)
 
     def evaluate() -> None:
-        require_finite()
+        require_lock()
+        state.require_finite()
         started = time.perf_counter()
         scores = scorer.evaluate_weights(state.averages or model.weights, poll)
         seconds = time.perf_counter() - started

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from fcn.errors import RunStoppedError
 from fcn.training.loss import pixel_loss
 
 TrainStep = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
@@ -46,9 +47,13 @@ class TrainState:
             best_score=tf.Variable(-1.0, dtype=tf.float64),
         )
 
-    def is_finite(self) -> bool:
-        """Whether all weights, statistics and averages are finite numbers."""
-        return all(np.isfinite(one.numpy()).all() for one in [*self.model.weights, *self.averages])
+    def require_finite(self) -> None:
+        """Raises RunStoppedError unless all weights, statistics and averages are finite, after an update that was."""
+        if not all(np.isfinite(one.numpy()).all() for one in [*self.model.weights, *self.averages]):
+            raise RunStoppedError(
+                f"step {int(self.step)}: an update made weights that are not finite, and is not saved: lower "
+                "train.learning_rate or train.weight_decay in a new run"
+            )
 
     def variables(self) -> tf.train.Checkpoint:
         """All variables, to be saved and restored."""
