@@ -15,7 +15,7 @@ from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
 import pytest
-from conftest import Script
+from conftest import Script, file_size_limit
 
 from fcn.datasets import download as module
 from fcn.datasets.download import ARCHIVES, Archive, fetch, unpack
@@ -219,6 +219,16 @@ def test_archive_with_a_member_that_the_data_set_lacks_is_refused(
     assert reason in text
     assert "\n" not in text
     assert list(content(tmp_path)) == ["deep/bad.zip"]
+
+
+def test_lost_beginning_of_an_archive_is_reported_and_not_confused_with_a_full_disk(tmp_path: Path) -> None:
+    whole = packed(FILES)
+    (tmp_path / "bad.zip").write_bytes(whole[whole.index(b"PK\1\2") :])
+    text = refusal(tiny(), tmp_path, tmp_path / "bad.zip")
+    assert "bad.zip: [Errno 22] Invalid argument; use the archive that the publisher" in text
+    (tmp_path / "good.zip").write_bytes(whole)
+    with file_size_limit(1000), pytest.raises(OSError, match="File too large"):
+        unpack(tmp_path / "good.zip", tiny(), tmp_path / "tiny")
 
 
 def test_encrypted_member_is_refused(tmp_path: Path) -> None:

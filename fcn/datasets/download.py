@@ -5,6 +5,7 @@ Archives are not trusted: only members that match a pattern are copied, to the p
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import ssl
@@ -142,7 +143,10 @@ def unpack(zipped: Path, archive: Archive, folder: Path) -> None:
                     raise ValueError(f"its member {member.filename} has {size:,} bytes instead of {member.file_size:,}")
             os.sync()  # so that the folder is complete even after a power failure
             tree.rename(folder)
-    except (BadZipFile, EOFError, NotImplementedError, ValueError, struct.error, zlib.error) as error:
+    except (BadZipFile, EOFError, NotImplementedError, OSError, ValueError, struct.error, zlib.error) as error:
+        # zipfile seeks unchecked to where the directory places a member, which may be before the first byte: EINVAL
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         raise UserError(f"{zipped}: {error}; use the archive that the publisher of the data set offers") from error
 
 
