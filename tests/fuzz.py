@@ -1,41 +1,169 @@
-"""Fuzzes the image readers: every damaged file is read, or refused in one line, quickly and in little memory.
+"""Fuzzes the readers of files: a damaged file is read, or refused in printable lines, quickly and in little memory.
 
-    python tests/fuzz.py [--count 20000] [--seed 0]
+    python tests/fuzz.py [--count 36000] [--seed 0] [--kind weights] [--first 0]
 
-Prints a line for each failure and a summary; exit status 1 if there was one.
+Prints a line for each failure and each kind of file; exit status 1 if there was a failure. A file depends on its kind,
+number and seed alone: `--kind weights --seed 1 --first 17 --count 1` makes one again.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
+import json
+import os
 import random
+import re
 import resource
+import shutil
 import signal
 import struct
 import sys
 import tempfile
 import time
 import warnings
+import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+from unittest.mock import patch
 
+import h5py
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from fcn.config.settings import DataConfig
+from fcn.config.yaml_file import load_config
+from fcn.datasets import folder, kitti_road
+from fcn.datasets.download import Archive, unpack
 from fcn.errors import UserError
+from fcn.evaluation.kitti.benchmark import score_predictions
+from fcn.evaluation.kitti.birds_eye import road_to_image
 from fcn.images import read_image, read_label
+from fcn.model.weights import load_weights
+from fcn.runs import checkpoint, trained
+from fcn.runs.log import INVALID_JSON, read_rows
 
 SECONDS = 1  # limits of a reader
 MEGABYTES = 200
 MEGAPIXELS = 1
-EXTREMES = [struct.pack(">I", value) for value in (0, 1, 0x0000FFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)]
+ORDERS = (">I", "<I", "<Q")  # of PNG and JPEG, of zip, of HDF5
+EXTREMES = [struct.pack(order, value) for order in ORDERS for value in (0, 1, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1)]
+EXTREMES += [struct.pack("<Q", value) for value in (2**62, 2**63 - 1, 2**63, 2**64 - 1)]
+WORD = re.compile(rb"[\w.+-]+|\s+|[^\w\s]")  # of a text
+WORDS = [b"", b"null", b"true", b"-1", b"0", b"1e999", b"NaN", b"9" * 5000, b"x" * 2000, b"[]", b"{}", b"[" * 2000]
+WORDS += [b'"', b'"\\ud800\\n"', b"\xff", "\u202e\u0663".encode(), b"\0", b"\r\n", b"- ", b"&a ", b"*a", b"!!int "]
 
 
-def valid_files() -> list[bytes]:
-    """Small files of every kind that can be written, and of some more."""
+class Kind(NamedTuple):
+    """Files of a kind: valid ones, how one is damaged (with parts of another), and the reader."""
+
+    valid: list[bytes]
+    damage: Callable[[bytes, bytes, random.Random], bytes]
+    reader: Callable[[Path], object]
+    file: str = "file"  # its name
+
+
+@cache
+def kinds() -> dict[str, Kind]:
+    """Every kind, by name."""
+    labels = np.random.default_rng(0).integers(0, 2, (9, 13), dtype=np.uint8)
+    masks = [encoded(Image.fromarray(labels)), encoded(Image.fromarray(labels * 7).convert("P"))]
+    colors = [encoded(Image.fromarray(kitti_road.COLORS[labels]))]
+    of_indices = DataConfig(
+        kind="folder", root="", class_names=("other", "road"), ignore_values=(7,), max_megapixels=MEGAPIXELS
+    )
+    of_colors = replace(of_indices, mask_kind="color", class_colors=((255, 0, 0), (255, 0, 255)), ignore_values=())
+    configs = [path.read_bytes() for path in sorted(Path(__file__).parents[1].glob("configs/*.yaml"))]
+    calibration = b"P2: 100 0 60 0 0 1e2 20 0 0 0 1 -0.5\nR0_rect: 1 0 0 0 1 0 0 0 1\n"
+    calibration += b"Tr_cam_to_road: 1 0 0 0 0 1 0 -1.5 0 0 1 0\n"
+    rows = b'{"step": 20, "loss": 0.5, "run_seconds": 1.5}\n{"step": 40, "changed": {"a": [1, null]}}\n'
+    zips = [zipped(zipfile.ZIP_DEFLATED, 2**31), zipped(zipfile.ZIP_STORED, 0)]
+
+    arrays = {"fc6/kernel": np.ones((3, 3, 2, 4), "f4"), "fc6/bias": np.zeros(4, "f4"), "fc7/gamma": np.ones(9, "f4")}
+    with h5py.File("weights", "w", driver="core", backing_store=False) as file:
+        for name, array in arrays.items():
+            file[name] = array
+        file.flush()
+        weights = file.id.get_file_image()
+    variables = [SimpleNamespace(path=name, shape=array.shape, dtype="float32") for name, array in arrays.items()]
+    network = SimpleNamespace(weights=variables, set_weights=lambda values: values)
+    about = {"bytes": len(weights), "sha256": hashlib.sha256(weights).hexdigest()}
+    record = json.dumps({"step": 1, "classes": ["other", "road"], **about}, indent=2).encode()
+    manifest = sealed({"name": "manifest", "step": 1, "environment": {"python": "3"}, "files": {"weights": about}})
+
+    def read_prediction(path: Path) -> None:
+        truth = path.parent / "training/gt_image_2" / path.name
+        truth.parent.mkdir(parents=True, exist_ok=True)
+        truth.write_bytes(colors[0])
+        scored, problems = score_predictions(replace(of_indices, root=str(path.parent)), path.parent)
+        if not scored["frames"]:
+            raise UserError(*problems)
+
+    def read_zip(path: Path) -> None:
+        tree = path.with_name("tree")
+        shutil.rmtree(tree, ignore_errors=True)
+        with patch.object(os, "sync"):  # takes longer than all the rest
+            unpack(path, Archive(url="", folder="tree", root="", files={"train/*.png": 1, "*.txt": 1}), tree)
+
+    def read_record(path: Path) -> None:
+        path.with_name("weights").write_bytes(weights)
+        with patch.object(trained, "WAITS", (0,)):
+            trained.read_weights(path.with_name("weights"), path)
+
+    def read_manifest(path: Path) -> None:
+        path.with_name("weights").write_bytes(weights)
+        damage = checkpoint.find_damage(path.parent)
+        if damage is not None:
+            raise UserError(f"{path}: {damage}")
+
+    return {
+        "image": Kind(images(), damaged_image, lambda path: read_image(path, MEGAPIXELS)),
+        "label": Kind(images(), damaged_image, lambda path: read_label(path, MEGAPIXELS)),
+        "index mask": Kind([*images(), *masks * 9], damaged_image, lambda path: folder.decode_label(of_indices, path)),
+        "color mask": Kind([*images(), *colors * 9], damaged_image, lambda path: folder.decode_label(of_colors, path)),
+        "prediction": Kind([*images(), *masks * 9], damaged_image, read_prediction, "um_road_000000.png"),
+        "calibration": Kind([calibration], damaged_text, road_to_image),
+        "zip": Kind(zips, damaged_file, read_zip),
+        "config": Kind(configs, damaged_text, load_config),
+        "weights": Kind([weights], damaged_file, lambda path: load_weights(network, path)),
+        "rows": Kind([rows], damaged_text, read_rows),
+        "record": Kind([record], damaged_text, read_record),
+        "manifest": Kind([manifest], damaged_manifest, read_manifest, checkpoint.MANIFEST),
+    }
+
+
+def encoded(picture: Image.Image, image_format: str = "PNG", **options: object) -> bytes:
+    """The file of a picture."""
+    buffer = io.BytesIO()
+    picture.save(buffer, image_format, **options)
+    return buffer.getvalue()
+
+
+def zipped(compression: int, limit: int) -> bytes:
+    """A zip whose numbers take 64 bits from this limit on."""
+    buffer = io.BytesIO()
+    with patch.object(zipfile, "ZIP64_LIMIT", limit), zipfile.ZipFile(buffer, "w", compression) as opened:
+        for name, content in {"a/": b"", "a/train/1.png": bytes(3000), "a/1.txt": b"1"}.items():
+            opened.writestr(zipfile.ZipInfo(name), content, compression)  # without the time
+    return buffer.getvalue()
+
+
+def sealed(manifest: dict[str, object]) -> bytes:
+    """The manifest with its digest."""
+    return json.dumps({**manifest, "sha256": checkpoint._digest(manifest)}).encode()
+
+
+def images() -> list[bytes]:
+    """Small files of every format that can be written, and of some more."""
     rgb = np.random.default_rng(0).integers(0, 256, (9, 13, 3), dtype=np.uint8)
     color = Image.fromarray(rgb)
     text = PngImagePlugin.PngInfo()
@@ -56,11 +184,7 @@ def valid_files() -> list[bytes]:
         (color, "JPEG", {"restart_marker_blocks": 1}),
         (color, "MPO", {"save_all": True, "append_images": [color]}),
     ]
-    files = []
-    for picture, image_format, options in wanted:
-        buffer = io.BytesIO()
-        picture.save(buffer, image_format, **options)
-        files.append(buffer.getvalue())
+    files = [encoded(picture, image_format, **options) for picture, image_format, options in wanted]
     interlaced = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 1))
     files.append(files[0][:8] + interlaced + chunk(b"IDAT", zlib.compress(b"\0\7")) + chunk(b"IEND", b""))
     return files
@@ -89,7 +213,8 @@ def damaged(data: bytes, other: bytes, chance: random.Random) -> bytes:
             flipped[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
             return bytes(flipped)
         case "extreme":
-            return data[:begin] + chance.choice(EXTREMES) + data[begin + 4 :]
+            extreme = chance.choice(EXTREMES)
+            return data[:begin] + extreme + data[begin + len(extreme) :]
         case "cut":
             return data[:end]
         case "leave out":
@@ -122,75 +247,128 @@ def damaged_chunks(data: bytes, other: bytes, chance: random.Random) -> bytes:
     return data[:8] + b"".join(chunk(*part) for part in parts)
 
 
+def damaged_file(data: bytes, other: bytes, chance: random.Random) -> bytes:
+    """Any file, damaged one to three times."""
+    for _ in range(chance.randrange(1, 4)):
+        data = damaged(data, other, chance)
+    return data
+
+
+def damaged_image(data: bytes, other: bytes, chance: random.Random) -> bytes:
+    """A PNG or JPEG; of two PNGs mostly their chunks are damaged, as a wrong checksum ends the reading early."""
+    pngs = data.startswith(b"\x89PNG") and other.startswith(b"\x89PNG")
+    return (damaged_chunks if pngs and chance.random() < 0.7 else damaged_file)(data, other, chance)
+
+
+def damaged_text(data: bytes, other: bytes, chance: random.Random) -> bytes:
+    """A text; mostly with words and signs that are left out, or replaced by strange or foreign ones."""
+    if chance.random() < 0.3:
+        return damaged_file(data, other, chance)
+    words = WORD.findall(data)
+    foreign = WORD.findall(other)
+    for _ in range(chance.randrange(1, 4)):
+        words[chance.randrange(len(words))] = chance.choice(chance.choice([WORDS, foreign]))
+    return b"".join(words)
+
+
+def damaged_manifest(data: bytes, other: bytes, chance: random.Random) -> bytes:
+    """A manifest; where it is JSON still, mostly with the right digest of what it says."""
+    data = damaged_text(data, other, chance)
+    try:
+        return sealed(json.loads(data)) if chance.random() < 0.7 else data
+    except (*INVALID_JSON, AttributeError):
+        return data
+
+
 def too_slow(_signal: int, _frame: object) -> None:
     """Ends a reader that takes too long."""
-    raise TimeoutError(f"over {SECONDS} s")
+    raise TimeoutError
 
 
-def read(reader: Callable[[Path, int], object], path: Path) -> tuple[bool, str | None]:
+def read(reader: Callable[[Path], object], path: Path) -> tuple[bool, str | None]:
     """Whether the file was read rather than refused, and how the reader failed, if it did."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.monotonic()
     accepted = False
     failure = None
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 5 * SECONDS)  # ends the process where C code hangs
     try:
-        reader(path, MEGAPIXELS)
+        reader(path)
         accepted = True
     except UserError as error:
-        if "\n" in str(error) or not str(error).startswith(f"{path}: "):
+        lines = str(error).split("\n")
+        well_said = all(line.isprintable() and line.startswith(str(path.parent)) for line in lines)
+        if not well_said or (len(lines) > 1 and reader is not load_config):
             failure = repr(error)
     except Exception as error:
         failure = repr(error)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    megabytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    return accepted, f"took {megabytes:.0f} MB" if megabytes > MEGABYTES else failure
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    seconds = time.monotonic() - began
+    megabytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) / 1024
+    if seconds > SECONDS or megabytes > MEGABYTES:  # whatever the reader made of the TimeoutError
+        failure = f"took {seconds:.1f} s and {megabytes:.0f} MB"
+    return accepted, failure
 
 
-def fuzz(count: int, seed: int) -> tuple[int, int, list[str]]:
-    """Reads `count` damaged files as image and as label; returns how many were read and refused, and the failures."""
+def fuzz(name: str, numbers: range, seed: int) -> tuple[Counter[str], list[str]]:
+    """Reads damaged files of a kind; returns how many were read and refused, and the failures."""
     signal.signal(signal.SIGALRM, too_slow)
-    files = valid_files()
-    pngs = [data for data in files if data.startswith(b"\x89PNG")]
+    signal.signal(signal.SIGVTALRM, signal.SIG_DFL)
+    kind = kinds()[name]
     counts = Counter(read=0, refused=0)
     failures = []
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "a.png")
-        for number in range(count):
-            chance = random.Random(seed * 10**9 + number)  # noqa: S311 # each file can be made again alone
-            data = chance.choice(files)
-            if data in pngs and chance.random() < 0.6:
-                data = damaged_chunks(data, chance.choice(pngs), chance)
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary, name, kind.file)
+        path.parent.mkdir()
+        for number in numbers:
+            chance = random.Random(f"{name} {seed} {number}")  # noqa: S311 # each file can be made again alone
+            path.write_bytes(kind.damage(chance.choice(kind.valid), chance.choice(kind.valid), chance))
+            accepted, failure = read(kind.reader, path)
+            if failure:
+                failures.append(f"{name} {number} of seed {seed}: {failure}")
             else:
-                for _ in range(chance.randrange(1, 4)):
-                    data = damaged(data, chance.choice(files), chance)
-            path.write_bytes(data)
-            for reader in (read_image, read_label):
-                accepted, failure = read(reader, path)
-                if failure:
-                    failures.append(f"file {number} of seed {seed}: {reader.__name__}: {failure}")
-                else:
-                    counts["read" if accepted else "refused"] += 1
-    return counts["read"], counts["refused"], failures
+                counts["read" if accepted else "refused"] += 1
+    return counts, failures
+
+
+def fuzz_apart(name: str, numbers: range, seed: int) -> tuple[Counter[str], list[str]]:
+    """As `fuzz` in another process. Where that dies in C, its numbers are halved until the file is found."""
+    with ProcessPoolExecutor(1) as pool:
+        try:
+            return pool.submit(fuzz, name, numbers, seed).result()
+        except BrokenProcessPool:
+            if len(numbers) == 1:
+                return Counter(), [f"{name} {numbers[0]} of seed {seed}: the process died"]
+    half = len(numbers) // 2
+    counts, failures = fuzz_apart(name, numbers[:half], seed)
+    more_counts, more_failures = fuzz_apart(name, numbers[half:], seed)
+    return counts + more_counts, failures + more_failures
 
 
 def main() -> int:
     """Runs the fuzzing."""
+    names = list(kinds())
     command = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    command.add_argument("--count", type=int, default=20000, help="number of files; 20000")
+    command.add_argument("--count", type=int, default=36000, help="number of files of all kinds; 36000")
     command.add_argument("--seed", type=int, default=0, help="seed of the damage; 0")
+    command.add_argument("--kind", choices=names, help="the only kind; all, each the same share of the files")
+    command.add_argument("--first", type=int, default=0, help="number of the first file of a kind; 0")
     arguments = command.parse_args()
+    names = [arguments.kind] if arguments.kind else names
+    numbers = range(arguments.first, arguments.first + arguments.count // len(names))
     warnings.simplefilter("error")
-    began = time.monotonic()
-    accepted, refused, failures = fuzz(arguments.count, arguments.seed)
-    for failure in failures:
-        print(failure)
-    seconds = time.monotonic() - began
-    print(
-        f"{arguments.count} files as image and as label: {accepted} read, {refused} refused, {len(failures)} failed "
-        f"in {seconds:.0f} s"
-    )
-    return 1 if failures else 0
+    failed = 0
+    for name in names:
+        began = time.monotonic()
+        counts, failures = fuzz_apart(name, numbers, arguments.seed)
+        print(*failures, sep="\n", end="\n" if failures else "")
+        summary = f"{counts['read']} read, {counts['refused']} refused, {len(failures)} failed"
+        print(f"{name}: {summary} in {time.monotonic() - began:.0f} s", flush=True)
+        failed += len(failures)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
