@@ -63,7 +63,7 @@ def comparison(image: Array, label: Array, prediction: Array, classes: Sequence[
     counts = np.bincount(label.reshape(-1), minlength=256)
     shares = counts[[*range(len(classes)), IGNORE]] / label.size
     row = [image, palette(classes)[label], overlay(image, prediction, classes)]
-    return _captioned([row], ["image", "ground truth", "prediction"], classes, shares)
+    return _captioned([row], ["image", "ground truth", "prediction"], classes, shares=shares)
 
 
 def contact_sheet(frames: Iterable[tuple[Array, Array]], classes: Sequence[SegmentationClass]) -> Array:

@@ -73,7 +73,7 @@ def _network_scores(arguments: argparse.Namespace) -> tuple[dict[str, Any], list
     for line in trained.changes():
         print(line)
     import_tensorflow()
-    record, baseline, problems = evaluate_trained(trained, config, dataset, arguments.flip)
+    record, baseline, problems = evaluate_trained(trained, config, dataset, flip=arguments.flip)
     print(score_table(record, baseline))
     height, width = dataset.read(0)[0].shape[:2]
     cost = f"{record['gigaflops']:.1f} GFLOP at {height} x {width}, {record['milliseconds']:.0f} ms (median)"

@@ -70,8 +70,8 @@ def run(arguments: argparse.Namespace) -> None:
         train(
             config,
             paths,
-            training,
-            validation,
+            training=training,
+            validation=validation,
             class_weights=weights,
             data_fingerprint=fingerprint,
             require_lock=require_lock,

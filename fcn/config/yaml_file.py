@@ -173,7 +173,7 @@ class _Reader:
                 self._note(mark, f"{section}: is not a section; {_hint(section)}")
                 continue
             for name, name_mark, value in self._items(node, section):
-                self._read_setting(f"{section}.{name}", name_mark, value, stored)
+                self._read_setting(f"{section}.{name}", name_mark, value, stored=stored)
 
     def read_override(self, override: str) -> None:
         """Reads a text KEY=VALUE."""

@@ -37,7 +37,7 @@ LABEL_OF = {**{index: index for index in range(VOID)}, VOID: IGNORE}
 def decode_label(config: DataConfig, path: Path) -> Array:
     """An annotation as uint8 (H, W) of class indices and IGNORE; UserError as `read_label` and `map_labels`."""
     fix = f"valid are 0 to {VOID}: is it a mask of another data set, or resized with interpolation?"
-    return map_labels(read_label(path, config.max_megapixels), LABEL_OF, path, lambda _: fix)
+    return map_labels(read_label(path, config.max_megapixels), LABEL_OF, path, fix=lambda _: fix)
 
 
 def frame_files(config: DataConfig, split: str) -> tuple[list[FrameFiles], list[str]]:

@@ -123,7 +123,7 @@ def frame_stats(config: DataConfig, dataset: Dataset, index: int) -> FrameStats:
     if dataset.files and png_color_type(dataset.files[index].image) in PNG_WITH_ALPHA:
         problems.append(f"{name}: has an alpha channel, and training also sees what it hides; save it as RGB")
     digest = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest()
-    return FrameStats(name, problems, image.shape[:2], digest, counts)
+    return FrameStats(name, problems, size=image.shape[:2], digest=digest, counts=counts)
 
 
 def missing_classes(report: SplitReport) -> list[str]:

@@ -71,7 +71,7 @@ def frame_files(config: DataConfig, split: str) -> tuple[list[FrameFiles], list[
     if changed:
         settings = " and ".join(f"data.{line}" for line in yaml.safe_dump(changed, width=1000).splitlines())
         mistakes.append(f"{masks}: most masks are called {prefix}NAME{suffix}.png: set {settings}")
-    mask_of = _by_name(mask_files, prefix, suffix, mistakes)
+    mask_of = _by_name(mask_files, prefix, suffix, mistakes=mistakes)
 
     names = sorted(image_of.keys() | mask_of.keys(), key=_natural_order)
     if config.split_lists is not None:
@@ -165,7 +165,7 @@ def decode_label(config: DataConfig, path: Path) -> Array:
         class_values = list(config.mask_values or range(len(config.class_names)))
         ignored = list(config.ignore_values)
     label_of = {value: label for label, value in enumerate(class_values)} | dict.fromkeys(ignored, IGNORE)
-    return map_labels(values, label_of, path, partial(mapping_hint, config))
+    return map_labels(values, label_of, path, fix=partial(mapping_hint, config))
 
 
 def mapping_hint(config: DataConfig, unmapped: list[Any]) -> str:

@@ -96,4 +96,4 @@ def frame_files(config: DataConfig, split: str) -> tuple[list[FrameFiles], list[
 def decode_label(config: DataConfig, path: Path) -> Array:
     """Ground truth as uint8 (H, W) of BACKGROUND, ROAD and IGNORE; UserError as `read_colors` and `map_labels`."""
     fix = "valid are red (not road), magenta (road) and black (ignored): restore the official file"
-    return map_labels(read_colors(path, config.max_megapixels), LABEL_OF, path, lambda _: fix)
+    return map_labels(read_colors(path, config.max_megapixels), LABEL_OF, path, fix=lambda _: fix)

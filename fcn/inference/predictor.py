@@ -95,7 +95,7 @@ class Predictor:
         height, width = original.shape[:2]
         network_height = self.network_height(height)
         network_width = max(1, round(width * network_height / height))
-        pixels = _resized(original, network_height, network_width, Resampling.BILINEAR)
+        pixels = _resized(original, network_height, network_width, method=Resampling.BILINEAR)
         if self.flip:
             (probabilities,) = self._run(pixels, tf.nn.softmax)
             (mirrored,) = self._run(pixels[:, ::-1], tf.nn.softmax)
@@ -104,7 +104,7 @@ class Predictor:
         else:
             results = self._run(pixels, *outputs)
         methods = [Resampling.NEAREST if output is _labels else Resampling.BILINEAR for output in outputs]
-        return [_resized(result, height, width, method) for result, method in zip(results, methods, strict=True)]
+        return [_resized(result, height, width, method=method) for result, method in zip(results, methods, strict=True)]
 
     def _run(self, pixels: Array, *outputs: Output) -> list[Array]:
         """Outputs for an image (h, w, 3), (h, w) or (h, w, C), computed tile by tile."""
@@ -147,7 +147,7 @@ def _resized(values: Array, height: int, width: int, method: Resampling) -> Arra
     if values.shape[:2] == (height, width):
         return values
     if values.ndim == 3:
-        return np.dstack([_resized(one, height, width, method) for one in np.moveaxis(values, -1, 0)])
+        return np.dstack([_resized(one, height, width, method=method) for one in np.moveaxis(values, -1, 0)])
     return np.asarray(Image.fromarray(values).resize((width, height), method))
 
 

@@ -99,7 +99,7 @@ def build_fcn(config: ModelConfig, classes: int, precision: str = "float32") -> 
             pooling = encoder.get_layer(f"block{block}_pool")
             next_pooling = encoder.get_layer(f"block{block + 1}_pool")
             skip = pooling.output if config.skips == "after_pooling" else next_pooling.input
-            scores = upsample(scores, 2, skip, name)
+            scores = upsample(scores, factor=2, reference=skip, name=name)
             skip_scores = score(skip, classes, f"score_pool{block}")
             scores = layers.Add(name=f"fuse_pool{block}")([scores, skip_scores])  # N, H / 2^block, W / 2^block, C
 

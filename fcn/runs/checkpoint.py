@@ -64,9 +64,10 @@ def find_checkpoint(run: RunPaths, config: Config, allow_changed: Sequence[str] 
     if path is None:
         if run.has_begun():
             raise RunStoppedError(f"{run.checkpoints}: the checkpoints are gone; start a new run")
-        _changes(run.config, run.load_config(), config, allow_changed)
+        _changes(run.config, run.load_config(), config, allow_changed=allow_changed)
         return None
-    changed = _changes(path, load_config(path / CONFIG, stored=True), config, allow_changed)
+    saved = load_config(path / CONFIG, stored=True)
+    changed = _changes(path, saved, config, allow_changed=allow_changed)
     manifest = json.loads((path / MANIFEST).read_bytes())
     if manifest["step"] > config.train.steps:
         raise UserError(f"train.steps: {config.train.steps} is below the {manifest['step']} of {path}; raise it")

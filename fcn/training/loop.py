@@ -70,14 +70,14 @@ def train(
     def save() -> None:
         require_lock()
         state.require_finite()
-        save_checkpoint(run, config, environment, state.variables())
+        save_checkpoint(run, config, environment, variables=state.variables())
 
     if checkpoint is None:
         write_file(run.config, dump_config(config))
         save()
         write_file(run.environment, json.dumps(environment, indent=2) + "\n")
     else:
-        continue_run(run, config, environment, state, checkpoint=checkpoint)
+        continue_run(run, config, environment, state=state, checkpoint=checkpoint)
     run.pictures.mkdir(exist_ok=True)
     first_step = int(state.step)
 
@@ -89,10 +89,10 @@ def train(
         class_weights=class_weights,
         ema_decay=recipe.ema_decay,
     )
-    phases = plan_phases(config.progressive, config.augment, recipe.batch_size, recipe.steps)
+    phases = plan_phases(config.progressive, config.augment, batch_size=recipe.batch_size, steps=recipe.steps)
     batches = training_batches(training.read, len(training), phases, seed=recipe.seed, start=first_step)
     scorer = Validation(config, training, validation)
-    network = describe_network(config.model, model, training, validation)
+    network = describe_network(config.model, model, training=training, validation=validation)
     log = MetricsLog(run.metrics)
     progress = tqdm(total=recipe.steps, initial=first_step, desc="train", unit="step", disable=None)
 
@@ -129,7 +129,7 @@ def train(
                 learning_rate = float(optimizer.learning_rate)
                 loss, finite = train_step(images, labels, state.step)
                 if not finite:
-                    indices = frames_of_step(phases, step - 1, len(training), recipe.seed)
+                    indices = frames_of_step(phases, step - 1, frame_count=len(training), seed=recipe.seed)
                     names = [training.names[index] for index in indices]
                     pairs = zip(images.numpy(), labels.numpy(), strict=True)
                     rows = [comparison(image, label, label, training.classes) for image, label in pairs]
@@ -173,7 +173,7 @@ def train(
 
 
 def continue_run(
-    run: RunPaths, config: Config, environment: dict[str, Any], state: TrainState, *, checkpoint: Checkpoint
+    run: RunPaths, config: Config, environment: dict[str, Any], state: TrainState, checkpoint: Checkpoint
 ) -> None:
     """Sets state, rows and best weights to those of the checkpoint; reports and records what has changed since."""
     changed = dict(checkpoint.changed)

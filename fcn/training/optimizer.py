@@ -30,7 +30,9 @@ def build_schedule(config: TrainConfig) -> WarmUp:
     if config.schedule == "cosine":
         decay = keras.optimizers.schedules.CosineDecay(config.learning_rate, falling)
     else:
-        decay = keras.optimizers.schedules.PolynomialDecay(config.learning_rate, falling, 0.0, config.decay_power)
+        decay = keras.optimizers.schedules.PolynomialDecay(
+            config.learning_rate, falling, end_learning_rate=0.0, power=config.decay_power
+        )
     return WarmUp(config.learning_rate, warmup_steps, decay)
 
 

@@ -95,7 +95,7 @@ def compile_train_step(
         def update() -> None:
             state.optimizer.apply(gradients, model.trainable_variables)
             if state.averages:
-                update_averages(state.averages, model.weights, ema_decay, step)
+                update_averages(state.averages, model.weights, decay=ema_decay, step=step)
 
         def undo() -> None:
             for statistic, value in zip(statistics, before, strict=True):

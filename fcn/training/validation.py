@@ -44,7 +44,7 @@ class Validation:
         """
         model = self.predictor.model
         model.set_weights([weight.numpy() for weight in weights])
-        recompute_batch_norm_statistics(model, self.training, self.statistics_frames, poll)
+        recompute_batch_norm_statistics(model, self.training, frames=self.statistics_frames, poll=poll)
 
         def predict(image: Array) -> Array:
             poll()
