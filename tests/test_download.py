@@ -179,6 +179,10 @@ def test_existing_folder_or_invalid_source_is_refused_before_anything_happens(se
     assert "the connection failed (Invalid IPv6 URL)" in refusal(tiny("http://[1/a.zip"), tmp_path)
     (tmp_path / "tiny").symlink_to("nowhere")
     assert refusal(tiny(server.url), tmp_path).startswith(f"{tmp_path}/tiny: already exists; nothing is overwritten")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/tiny.zip.part").symlink_to("../private")
+    assert refusal(tiny(server.url), tmp_path / "other").endswith("tiny.zip.part: is not a plain file; remove it")
+    assert not (tmp_path / "private").exists()
     assert server.asked == []
 
 

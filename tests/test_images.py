@@ -251,6 +251,7 @@ def test_millions_of_chunks_take_no_memory_and_are_refused(tmp_path: Path) -> No
     assert tracemalloc.get_traced_memory()[1] < 2 * path.stat().st_size
     tracemalloc.stop()
     assert mistake(path, RGB_PNG[:33] + chunk(b"tEXt", b"") * 2**18 + RGB_PNG[33:]) == broken("over 262144 chunks")
+    assert mistake(path, b"\xff\xd8" + b"\xff\xfe\0\2" * 2**18 + RGB_JPEG[2:]) == broken("over 262144 segments")
 
 
 def test_metadata_of_a_jpeg_is_dropped_in_linear_time(tmp_path: Path) -> None:

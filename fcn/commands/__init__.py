@@ -10,14 +10,8 @@ from importlib import import_module
 from fcn.errors import exit_with
 
 COMMANDS = (
-    "train",
-    "infer",
-    "evaluate",
-    "check-data",
-    "fetch-data",
-    "explain-layers",
-    "submit-kitti",
-    "plot-runs",
+    *("train", "infer", "evaluate", "check-data"),
+    *("fetch-data", "explain-layers", "submit-kitti", "plot-runs"),
 )
 
 

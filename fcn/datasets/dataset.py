@@ -221,9 +221,10 @@ def check_frames(datasets: Sequence[Dataset]) -> str:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(digest, frames))
     mistakes = [result for result in results if isinstance(result, str)]
-    for split in dict.fromkeys(dataset.split for dataset in datasets):
-        if split not in with_labels and not mistakes:
-            mistakes = [f"{split}: every pixel of its labels is ignored; check the masks and what the config ignores"]
+    unlabeled = [dataset.split for dataset in datasets if dataset.split not in with_labels]
+    if unlabeled and not mistakes:
+        rule = "every pixel of its labels is ignored; check the masks and what the config ignores"
+        mistakes = [f"{split}: {rule}" for split in unlabeled]
     if mistakes:
         raise UserError(*mistakes)
     return hashlib.sha256(b"".join(result for result in results if isinstance(result, bytes))).hexdigest()

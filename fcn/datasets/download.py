@@ -85,6 +85,8 @@ def fetch(archive: Archive, to: Path, source: str | None = None) -> Path:
         unpack(Path(source), archive, folder)
         return folder
     part = to / f"{archive.folder}.zip.part"
+    if os.path.lexists(part) and (part.is_symlink() or not part.is_file()):
+        raise UserError(f"{part}: is not a plain file; remove it")
     if not is_zipfile(part):  # it is one if unpacking was interrupted
         download(source, part)
     try:

@@ -113,14 +113,14 @@ class TrainedModel:
 
     def require_network(self, config: ModelConfig, class_names: Sequence[str]) -> None:
         """Raises UserError if, by the record, the weights are of other classes or another network than these."""
-        network = asdict(config)
-        classes = self.record.get("classes", list(class_names))  # version 0.1 recorded neither
-        trained = self.record.get("model", {})
-        fix = f"{self.weights.name} was trained with another one; restore the config of the weights"
-        if classes != list(class_names):
-            raise UserError(f"{self.config_file}: the classes are {', '.join(class_names)}, not {classes}: {fix}")
-        if not isinstance(trained, dict) or {**network, **trained} != network:
-            raise UserError(f"{self.config_file}: model is {network}, not {trained}: {fix}")
+        now = {"classes": list(class_names)} | {f"model.{key}": value for key, value in asdict(config).items()}
+        trained = {f"model.{key}": value for key, value in self.record.get("model", {}).items()}
+        if "classes" in self.record:  # version 0.1 recorded neither
+            trained["classes"] = self.record["classes"]
+        for key, value in trained.items():
+            if now.get(key) != value:
+                was = f"{self.weights.name} was trained with {value}"
+                raise UserError(f"{self.config_file}: {key}: {now.get(key)}; {was}: restore the config of the weights")
 
     def description(self) -> str:
         """File of the weights, their step if known, and why they were taken if the user named none, in one line."""
@@ -154,6 +154,7 @@ def read_weights(weights: Path, record_file: Path) -> tuple[bytes, dict[str, Any
         try:
             record: dict[str, Any] = json.loads(read_file(record_file, MAX_RECORD_BYTES, fix))
             int(record["step"])
+            dict(record.get("model", {}))
             if record["bytes"] == len(content) and record["sha256"] == hashlib.sha256(content).hexdigest():
                 return content, record
         except INVALID_JSON as error:
