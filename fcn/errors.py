@@ -85,6 +85,9 @@ def exit_with(main: Callable[[], int | None]) -> NoReturn:
         else:
             raise
         print_error(printable(text))
+    except MemoryError:
+        print_error("the memory is not enough; take smaller images, batches or networks, or more memory")
+        status = RunStoppedError.status
     except KeyboardInterrupt:
         print_error("interrupted")
         status = 130

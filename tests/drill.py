@@ -235,6 +235,7 @@ def main() -> int:
         process = start(uninterrupted)
         scores = use_while_training(uninterrupted, process)
         assert process.wait() == 0
+        assert scores > 0
         print(f"{scores} scores of the run in training are those of the steps that were named", flush=True)
         print(
             f"{race(Path(place, 'race'))} overlays of two processes with one process id show their images", flush=True

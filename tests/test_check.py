@@ -105,8 +105,8 @@ def test_no_mistake_hides_another(tree: Path) -> None:
 def test_pipe_among_the_masks_hangs_nothing(tree: Path) -> None:
     (tree / "trainannot/train_a.png").unlink()
     os.mkfifo(tree / "trainannot/train_a.png")
-    assert problems(tree)[0].startswith("trainannot/train_a.png: is missing; restore it")
-    with pytest.raises(UserError, match=r"train_a\.png: is missing; restore it"):
+    assert problems(tree)[0].startswith("trainannot/train_a.png: is a pipe or device; name a PNG")
+    with pytest.raises(UserError, match=r"train_a\.png: is a pipe or device; name a PNG"):
         open_for_training(config(tree))
 
 

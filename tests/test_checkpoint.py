@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -20,7 +21,6 @@ from fcn.config.settings import SECTIONS, Config, DataConfig, ModelConfig, Train
 from fcn.config.yaml_file import load_config
 from fcn.errors import RunStoppedError, UserError
 from fcn.model.fcn import build_fcn
-from fcn.runs import checkpoint
 from fcn.runs.checkpoint import (
     CONFIG,
     STATE,
@@ -289,12 +289,19 @@ def test_file_that_cannot_be_read_now_is_reported_and_nothing_renamed(
 ) -> None:
     path = make(1)
 
-    def broken(_: Path) -> str:
-        raise OSError(errno.EIO, "Input/output error")
+    def broken(name: object, flags: int, *rest: Any, **options: Any) -> int:
+        if flags & os.O_NONBLOCK:
+            raise OSError(errno.EIO, "Input/output error")
+        return opened(name, flags, *rest, **options)
 
+    opened = os.open
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "sha256", broken)
-        with pytest.raises(UserError, match="cannot be read now: Input/output error; repeat the command"):
+        patch.setattr(os, "open", broken)
+        with pytest.raises(UserError, match=r"manifest\.json: cannot be read: Input/output error"):
+            find_checkpoint(run, Config())
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "iterdir", Mock(side_effect=PermissionError(errno.EACCES, "Permission denied", "x")))
+        with pytest.raises(OSError, match="Permission denied"):
             find_checkpoint(run, Config())
     assert find_checkpoint(run, Config()).path == path
     (path / "a.data").unlink()

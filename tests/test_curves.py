@@ -62,7 +62,7 @@ def test_rows_that_were_cut_off_are_left_out_and_damaged_ones_named(tmp_path: Pa
         folder.metrics.write_text(damaged + "\n")
         with pytest.raises(UserError, match=r"metrics\.jsonl: is damaged .*; resume or repeat the run"):
             read_curve(folder)
-    for score in ('"high"', "[]", "1e400x"):
+    for score in ('"high"', "[]", "1e400x", "1e308", "NaN", "true"):
         folder.metrics.write_text(f'{{"step": 1, "miou": 0.5, "iou": {{"a": {score}}}, "run_seconds": 1.0}}\n')
         with pytest.raises(UserError, match=r"metrics\.jsonl: .*; resume or repeat the run"):
             read_curve(folder)

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 from test_architecture import LAYERS
 
-from fcn.commands import COMMANDS, build_parser
+from fcn.commands.parser import COMMANDS, build_parser
 from fcn.config.yaml_file import find_config, load_config
 from fcn.images import write_image
 

@@ -23,10 +23,11 @@ def test_versions_processor_threads_and_data_are_described() -> None:
 
 def test_changes_are_named_but_not_those_without_effect_on_the_bits() -> None:
     before = describe_environment(["CPU:0"], (2, 2), "abc")
-    assert changed_environment(before, before) == []
+    assert changed_environment(before, before) == {}
     now = {**before, "data_fingerprint": "abd", "numpy": "1", "threads": [1, 2], "cores": 64, "system": "another"}
-    assert changed_environment(before, now) == ["numpy", "threads", "data_fingerprint"]
-    assert changed_environment({}, {"python": "3"}) == ["python"]
+    changed = {"numpy": [before["numpy"], "1"], "threads": [[2, 2], [1, 2]], "data_fingerprint": ["abc", "abd"]}
+    assert changed_environment(before, now) == changed
+    assert changed_environment({}, {"python": "3"}) == {"python": [None, "3"]}
 
 
 def test_only_switches_that_matter_are_recorded_and_no_paths(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,12 +36,12 @@ def test_only_switches_that_matter_are_recorded_and_no_paths(monkeypatch: pytest
     before = describe_environment([], (), "")
     assert not {"TF_VAR_db_password", "TF_CPP_MIN_LOG_LEVEL"} & before["switches"].keys()
     old = {**before, "switches": {**before["switches"], "TF_CPP_MIN_LOG_LEVEL": "3"}}  # as version 0.1 recorded them
-    assert changed_environment(old, before) == []
+    assert changed_environment(old, before) == {}
     for name, value in (("XLA_FLAGS", "--xla_dump_to=/home/me"), ("ONEDNN_MAX_CPU_ISA", "AVX2")):
         monkeypatch.setenv(name, value)
         now = describe_environment([], (), "")
         assert "/" not in json.dumps(now["switches"])
-        assert changed_environment(before, now) == ["switches"]
+        assert list(changed_environment(before, now)) == ["switches"]
         before = now
 
 

@@ -73,6 +73,7 @@ def test_errors_are_flushed_and_may_be_unwritable(monkeypatch: pytest.MonkeyPatc
         (OSError, [errno.EFBIG, "too big", "x"], 3, f"x: {FULL}"),
         (OSError, [errno.EACCES, "Not yours", "x"], 2, "x: Not yours; check the name and its permissions\n"),
         (OSError, [errno.EACCES, "Not yours", "x\ny"], 2, "x\\ny: Not yours; check the name and its permissions\n"),
+        (MemoryError, [], 3, "the memory is not enough; take smaller images, batches or networks, or more memory\n"),
         (KeyboardInterrupt, [], 130, "interrupted\n"),
     ],
 )

@@ -20,7 +20,7 @@ from PIL import Image
 from test_birds_eye import CALIBRATION
 from test_kitti_road import config_of
 
-from fcn.commands import build_parser
+from fcn.commands.parser import build_parser
 from fcn.config.settings import DataConfig
 from fcn.datasets import open_split
 from fcn.datasets.kitti_road import COLORS

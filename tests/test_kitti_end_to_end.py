@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 from test_loop import train
 
-from fcn.commands import build_parser
+from fcn.commands.parser import build_parser
 from fcn.config.yaml_file import load_config
 from fcn.datasets.kitti_road import TEST_FRAMES
 from fcn.images import read_label

@@ -21,12 +21,12 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from fcn.commands import build_parser
+from fcn.commands.parser import build_parser
 from fcn.errors import RunInterruptedError, RunStoppedError, UserError
 from fcn.files import PART
 from fcn.inference.predictor import load_predictor
 from fcn.runs import trained
-from fcn.runs.checkpoint import STATE, list_checkpoints
+from fcn.runs.checkpoint import STATE, find_damage, list_checkpoints
 from fcn.runs.log import read_rows
 from fcn.runs.trained import TrainedModel
 from fcn.training import loop
@@ -104,7 +104,6 @@ class Run(RuleBasedStateMachine):
     def begin(self) -> None:
         """Nothing is there."""
         self.folder = Path(tempfile.mkdtemp()) / "run"
-        self.lost = False
 
     def teardown(self) -> None:
         """Removes the folder."""
@@ -112,10 +111,11 @@ class Run(RuleBasedStateMachine):
 
     def check(self, error: BaseException | None) -> None:
         """What must hold after a command trained."""
-        if isinstance(error, RunStoppedError):
-            self.lost = True
+        if isinstance(error, RunStoppedError):  # only where nothing valid is left, and again the next time
+            assert not self.has_valid_checkpoint(), error
+            assert isinstance(train(self.folder), RunStoppedError)
             return
-        assert not isinstance(error, UserError) or not self.folder.exists() or "config.yaml" in str(error)
+        assert not isinstance(error, UserError), error
         rows, tensors = self.expected
         found = rows_of(self.folder)
         assert found == rows[: len(found)]
@@ -123,7 +123,10 @@ class Run(RuleBasedStateMachine):
             assert len(found) == len(rows)
             for name, value in tensors_of(self.folder).items():
                 np.testing.assert_array_equal(value, tensors[name])
-            self.lost = False
+
+    def has_valid_checkpoint(self) -> bool:
+        """Whether something is left to continue from."""
+        return any(find_damage(path) is None for path in list_checkpoints(self.folder / "checkpoints"))
 
     @rule(stop_at=st.integers(1, STEPS), number=st.sampled_from([signal.SIGTERM, signal.SIGINT, None]))
     def train_until(self, stop_at: int, number: int | None) -> None:

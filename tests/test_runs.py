@@ -100,6 +100,12 @@ def test_second_writer_is_refused_and_a_killed_first_leaves_no_lock(run: RunPath
         run.lock.unlink()
         with locked(run), pytest.raises(RunStoppedError, match="its lock was deleted"):  # another process could come in
             require_lock()
+    for make in (os.mkfifo, lambda path: path.symlink_to("elsewhere")):
+        run.lock.unlink()
+        make(run.lock)
+        with pytest.raises(UserError, match=r"lock: .*; remove it"), locked(run):
+            pass
+    assert not (run.directory / "elsewhere").exists()
 
 
 def test_directory_that_gets_no_config_is_removed_and_so_is_what_a_kill_left_in_it(tmp_path: Path) -> None:
@@ -157,7 +163,8 @@ def test_weights_that_are_not_those_recorded_are_refused(run: RunPaths, monkeypa
     with pytest.raises(UserError, match="is damaged"):
         TrainedModel.of_run(run.directory)
     bad_step = '{"bytes": 7, "sha256": "0", "step": 1e999}'
-    for damaged in ('{"step": 3', "{}", "[]", "", "[" * 100_000, '{"bytes": 7, "sha256": "0"}', bad_step):
+    odd = ['{"step": "5\\n", "bytes": 7}', '{"step": true, "bytes": 7}', '{"step": 1, "config": []}']
+    for damaged in ('{"step": 3', "{}", "[]", "", "[" * 100_000, '{"bytes": 7, "sha256": "0"}', bad_step, *odd):
         run.best_record.write_text(damaged)
         with pytest.raises(UserError, match=r"best.json: is damaged"):
             TrainedModel.of_run(run.directory)
@@ -188,7 +195,7 @@ def test_run_of_version_0_1_is_evaluated_and_continued(
     monkeypatch.setattr(loop, "configure_tensorflow", lambda _: None)  # too late in this process
     done = script("train", "--run-dir", copy, "--resume", "--set", "train.steps=6", "--allow-changed", "train.steps")
     assert done.returncode == 0, done.stderr
-    assert "continued with another code" in done.stderr
+    assert "continued with code " in done.stderr
     rows = read_rows(copy / "metrics.jsonl")
     assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4, 5, 6]
     config = (copy / "config.yaml").read_text()

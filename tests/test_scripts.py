@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT, Script, run_process
 from PIL import Image
 
-from fcn.commands import COMMANDS
+from fcn.commands.parser import COMMANDS
 from fcn.config.yaml_file import load_config
 from fcn.runs.paths import RunPaths, locked
 
@@ -55,10 +55,10 @@ def test_closed_streams_stop_no_training_and_get_into_no_file(tmp_path: Path) ->
     assert (run / "best.weights.h5").is_file()
 
 
-def test_ctrl_c_at_any_time_is_one_line() -> None:
-    begin = "import fcn.commands; print('begun', flush=True); fcn.commands.main('train', '--run-dir', '/nowhere/run')"
+def test_ctrl_c_while_commands_are_imported_is_one_line(tmp_path: Path) -> None:
+    begin = "import fcn.commands; print('begun', flush=True); fcn.commands.main('train', '--run-dir', 'run')"
     for seconds in (0.0, 0.05, 0.1):  # while the commands are imported
-        with subprocess.Popen([sys.executable, "-c", begin], stdout=PIPE, stderr=PIPE, cwd=ROOT) as process:
+        with subprocess.Popen([sys.executable, "-c", begin], stdout=PIPE, stderr=PIPE, cwd=tmp_path) as process:
             assert process.stdout.readline() == b"begun\n"
             time.sleep(seconds)
             process.send_signal(signal.SIGINT)
@@ -111,6 +111,7 @@ def test_printed_config_can_be_read_back(script: Script, tmp_path: Path) -> None
             "--confidence roda: is not a class of the network; name one of background, road\n",
         ),
         ("infer --run RUN --max-height 0", "--max-height 0: is not a height; name"),
+        (f"infer --run RUN --max-height {'7' * 5000}", "--max-height 777"),
         (f"train --set train.steps={'7' * 60_000}", "--set train.steps=777"),
         ("fetch_data camvid --to . --url http://[::1/x.zip", "http://[::1/x.zip: the connection failed (Invalid IPv6"),
         ("fetch_data camvid --to . --url http://localhost:1/é.zip", "http://localhost:1/é.zip: the connection failed"),

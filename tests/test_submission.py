@@ -12,7 +12,7 @@ from PIL import Image
 from test_birds_eye import CALIBRATION
 from test_kitti_road import config_of
 
-from fcn.commands import build_parser
+from fcn.commands.parser import build_parser
 from fcn.config.settings import Config
 from fcn.errors import UserError
 from fcn.evaluation.kitti.birds_eye import birds_eye, road_to_image

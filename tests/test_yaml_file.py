@@ -296,6 +296,7 @@ def test_thousands_of_mistakes_are_reported_at_once(tmp_path: Path) -> None:
         ("? [a]\n: 3", "1:3: the file: a key must be a plain word"),
         ("train: {steps: 1", "1:17: is not YAML: "),
         ("\ttrain:", "1:1: is not YAML: "),
+        (f"train: [{'1,' * 20_000}]", "1:30001: is too long; a config has at most 15000 keys and values"),
         ("--- {}\n--- {}", "2:1: is not YAML: "),
         ("\ntrain: \x01\n", "2:8: special characters are not allowed"),
     ],

@@ -2,29 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from importlib import import_module
 
 from fcn.errors import exit_with
-
-COMMANDS = (
-    *("train", "infer", "evaluate", "check-data"),
-    *("fetch-data", "explain-layers", "submit-kitti", "plot-runs"),
-)
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; what it parses holds the command's function as `call`."""
-    parser = argparse.ArgumentParser(prog="fcn", description="Train and run small fully convolutional networks.")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name in COMMANDS:
-        module = import_module(f"fcn.commands.{name.replace('-', '_')}")
-        command = commands.add_parser(name, description=module.__doc__, help=(module.__doc__ or "").splitlines()[0])
-        module.add_arguments(command)
-        command.set_defaults(call=module.run)
-    return parser
 
 
 def main(*words: str) -> None:
@@ -34,7 +15,9 @@ def main(*words: str) -> None:
     """
     open_closed_streams()
 
-    def run() -> int | None:  # imports all commands, which Ctrl-C may interrupt as well
+    def run() -> int | None:
+        from fcn.commands.parser import build_parser  # imports all commands, which Ctrl-C may interrupt
+
         arguments = build_parser().parse_args([*words, *sys.argv[1:]])
         status: int | None = arguments.call(arguments)
         return status

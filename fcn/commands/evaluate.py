@@ -74,6 +74,7 @@ def _network_scores(arguments: argparse.Namespace) -> tuple[dict[str, Any], list
         print(line)
     import_tensorflow()
     record, baseline, problems = evaluate_trained(trained, config, dataset, flip=arguments.flip)
+    record |= {key: trained.record[key] for key in ("step", "sha256", "changes") if key in trained.record}
     print(score_table(record, baseline))
     height, width = dataset.read(0)[0].shape[:2]
     cost = f"{record['gigaflops']:.1f} GFLOP at {height} x {width}, {record['milliseconds']:.0f} ms (median)"

@@ -7,6 +7,7 @@ that comes with fcn. Without an image, the newest run segments frames of its own
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -95,6 +96,6 @@ def _max_height(text: str) -> int | Literal["auto"] | None:
         return "auto"
     if text == "none":
         return None
-    if text.isdecimal() and int(text) >= 1:
+    if re.fullmatch("[1-9][0-9]{0,5}", text):
         return int(text)
     raise UserError(f"--max-height {text}: is not a height; name a number of pixels of at least 1, none or auto")

@@ -21,6 +21,7 @@ from fcn.errors import ConfigError, UserError
 from fcn.files import read_file
 
 MAX_BYTES = 2**19  # more than the longest config that `dump_config` writes
+MAX_EVENTS = 15_000  # keys, values, beginnings and ends; four times as many as a config can have
 MAX_DEPTH = 5  # sections, settings, lists, lists in lists; one more, so that the type check reports it at its line
 NOT_PLAIN = "is not plain YAML; write `key: value` lines and lists, without anchors, aliases, tags or deep nesting"
 PACKAGE = Path(__file__).parents[1]
@@ -236,7 +237,10 @@ class _Reader:
         depth = 0
         event: Any = None
         try:
-            for event in yaml.parse(text, Loader=yaml.BaseLoader):
+            for number, event in enumerate(yaml.parse(text, Loader=yaml.BaseLoader)):
+                if number > MAX_EVENTS:
+                    self._note(event.start_mark, f"is too long; a config has at most {MAX_EVENTS} keys and values")
+                    return None
                 depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
                 if getattr(event, "anchor", None) or getattr(event, "tag", None) or depth > MAX_DEPTH:
                     self._note(event.start_mark, NOT_PLAIN)

@@ -72,7 +72,7 @@ def pictures_in(folder: Path, fix: str) -> list[Path]:
 def complete_frames(frames: Sequence[FrameFiles], fix: str) -> tuple[list[FrameFiles], list[str]]:
     """The frames with both files, and a line for each missing file."""
     paths = dict.fromkeys(path for frame in frames for path in frame[1:])
-    missing = dict.fromkeys(path for path in paths if not path.is_file())
+    missing = dict.fromkeys(path for path in paths if not path.exists())
     complete = [frame for frame in frames if missing.keys().isdisjoint(frame[1:])]
     return complete, [f"{path}: is missing; {fix}" for path in missing]
 

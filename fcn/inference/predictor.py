@@ -169,7 +169,6 @@ def load_predictor(
         config = source.config()
     allow_memory_growth()
     classes = classes_of(config.data)
-    source.require_network(config.model, [one.name for one in classes])
     model = build_fcn(config.model, len(classes))
     load_weights(model, source.weights, source.content)
     return Predictor(

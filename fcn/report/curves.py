@@ -20,10 +20,10 @@ Curve = dict[int, dict[str, Any]]
 def read_curve(run: RunPaths) -> Curve:
     """Step -> the row of its evaluation. Raises UserError where the run has no such row, or one is damaged."""
     curve = {row["step"]: row for row in read_rows(run.metrics) if {"miou", "iou", "run_seconds"} <= row.keys()}
-    for row in curve.values():
-        scores = [row["miou"], *row["iou"].values()] if isinstance(row["iou"], dict) else [""]
-        if not all(score is None or isinstance(score, float) for score in scores):
-            raise UserError(f"{run.metrics}: the scores of step {row['step']} are no numbers; resume or repeat the run")
+    for step, row in curve.items():
+        scores: list[Any] = [row["miou"], *row["iou"].values()] if isinstance(row["iou"], dict) else [""]
+        if not all(score is None or (type(score) in (int, float) and 0 <= score <= 1) for score in scores):
+            raise UserError(f"{run.metrics}: the scores of step {step} are not from 0 to 1; resume or repeat the run")
     if not curve:
         raise UserError(f"{run.directory}: has no timed evaluation; train until the first one (train.evaluate_steps)")
     return curve

@@ -90,7 +90,8 @@ def _newest_valid(directory: Path) -> Path | None:
 
 def list_checkpoints(directory: Path) -> list[Path]:
     """Saved checkpoints, oldest first."""
-    return sorted(path for path in directory.glob("step-*") if NAME.fullmatch(path.name))
+    paths = directory.iterdir() if directory.exists() else ()  # unlike glob, an error where it cannot be read
+    return sorted(path for path in paths if NAME.fullmatch(path.name))
 
 
 def _changes(source: Path, before: Config, now: Config, allow_changed: Sequence[str]) -> dict[str, Any]:
@@ -184,10 +185,11 @@ def save_checkpoint(run: RunPaths, config: Config, environment: dict[str, Any], 
         shutil.rmtree(path, ignore_errors=True)
         temporary.rename(path)
         flush(run.checkpoints)
-    except (OSError, tf.errors.OpError) as error:
+    except (OSError, UserError, tf.errors.OpError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         # TensorFlow's text begins with a temporary file and ends with the operation
-        reason = getattr(error, "strerror", None) or str(error).rpartition("; ")[2].partition(" [Op:")[0]
+        of_tensorflow = str(error).rpartition("; ")[2].partition(" [Op:")[0]
+        reason = str(error) if isinstance(error, UserError) else getattr(error, "strerror", None) or of_tensorflow
         raise RunStoppedError(f"{path}: cannot be written: {reason}; fix that and resume") from error
     for old in list_checkpoints(run.checkpoints)[: -config.train.keep_checkpoints]:
         try:

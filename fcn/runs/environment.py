@@ -57,12 +57,13 @@ def describe_environment(devices: Sequence[str], threads: Sequence[int], data_fi
     }
 
 
-def changed_environment(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Names of the entries that differ and that the bits depend on."""
+def changed_environment(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Name -> [before, now] of the entries that differ and that the bits depend on."""
     switches = before.get("switches", {})
     # version 0.1 recorded variables without effect too
     before = {**before, "switches": {name: switches[name] for name in SWITCHES if name in switches}}
-    return [name for name in now if name not in NOT_COMPARED and before.get(name) != now[name]]
+    names = [name for name in now if name not in NOT_COMPARED and before.get(name) != now[name]]
+    return {name: [before.get(name), now[name]] for name in names}
 
 
 def processor_has_bfloat16() -> bool:

@@ -13,6 +13,7 @@ from fcn.errors import RunStoppedError, UserError
 from fcn.files import read_file
 
 MAX_BYTES = 2**28  # a million rows of evaluations
+MAX_SECONDS = 1e9  # thirty years
 INVALID_JSON = (ValueError, KeyError, TypeError, OverflowError, RecursionError)  # for text that fcn did not write
 
 
@@ -22,7 +23,7 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
     try:
         rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
         for row in rows:
-            if type(row["step"]) is not int or type(row.get("run_seconds", 0.0)) is not float:
+            if type(row["step"]) is not int or not 0 <= row.get("run_seconds", 0.0) < MAX_SECONDS:
                 raise ValueError(f"a row of step {row['step']}")
     except INVALID_JSON as error:
         raise UserError(f"{file}: is damaged ({error}); resume or repeat the run") from error

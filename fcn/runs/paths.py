@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 
 from fcn.config.settings import Config
@@ -67,6 +69,18 @@ def require_new(run: RunPaths) -> None:
         raise UserError(f"{directory}: exists and is not a run (it has no config.yaml); name another --run-dir")
 
 
+def open_lock(path: Path) -> FileIO:
+    """Opens the file of a lock, which is made if it does not exist. Raises UserError if a link or pipe is there."""
+    try:
+        file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, mode=0o666), "r+")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be opened: {error.strerror}; remove it") from error
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise UserError(f"{path}: is a pipe or device; remove it")
+    return file
+
+
 @contextmanager
 def locked(run: RunPaths) -> Iterator[Callable[[], None]]:
     """Keeps other processes from training in the directory, which is made if it does not exist.
@@ -87,7 +101,7 @@ def locked(run: RunPaths) -> Iterator[Callable[[], None]]:
         raise UserError(f"{directory}: is not UTF-8, which TensorFlow needs; name another --run-dir") from error
     except OSError as error:
         raise UserError(f"{directory}: cannot be made: {error.strerror}; name another --run-dir") from error
-    with run.lock.open("a") as file:
+    with open_lock(run.lock) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

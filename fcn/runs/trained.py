@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from fcn.config.settings import Config, ModelConfig
+from fcn.config.settings import Config
 from fcn.config.yaml_file import load_config
 from fcn.errors import UserError, printable
 from fcn.files import read_file, sha256, write_file
@@ -21,8 +21,14 @@ SHIPPED = Path(__file__).parents[1] / "pretrained" / "camvid.weights.h5"
 ENDING = ".weights.h5"
 MAX_WEIGHTS_BYTES = 2**32  # twice the largest network that a config can describe
 MAX_RECORD_BYTES = 2**20  # a record has a few lines a class
+IDENTITY = (  # settings that say what network it is and what its channels mean
+    *("data.kind", "data.labels", "data.kitti_truth", "data.class_names", "data.class_colors", "data.road_classes"),
+    *("data.mask_kind", "data.mask_values", "data.ignore_values", "data.ignore_colors"),
+    *("model.encoder", "model.width", "model.batch_norm", "model.head_window", "model.head_units"),
+    *("model.stride", "model.skips"),
+)
 MAX_SHOWN = 40  # characters of a value that has changed
-WAITS = (0.0, 0.1, 0.3, 0.6, 1.0)  # seconds before each reading of weights and record
+WAITS = (0.0, 0.1, 0.3, 0.6, 1.0, 3.0)  # seconds before each reading of weights and record
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class TrainedModel:
     """
 
     weights: Path
-    content: bytes | None = field(repr=False)  # of the file of weights; None if it has no record and was not read
+    content: bytes = field(repr=False)  # of the file of weights
     config_file: Path
     record: dict[str, Any]  # step, split and scores of the weights; empty without a record
     outputs: Path  # default folder for masks and overlays
@@ -64,7 +70,10 @@ class TrainedModel:
         if not configs:
             raise UserError(f"{path}: has no {stem}.yaml next to it; copy the config.yaml of its run there")
         record_file = path.with_name(f"{stem}.json")
-        content, record = read_weights(path, record_file) if record_file.is_file() else (None, {})
+        if record_file.is_file():
+            content, record = read_weights(path, record_file)
+        else:
+            content, record = read_file(path, MAX_WEIGHTS_BYTES), {}
         return cls(weights=path, content=content, config_file=configs[0], record=record, outputs=Path("inference"))
 
     @classmethod
@@ -97,30 +106,24 @@ class TrainedModel:
 
     def changes(self) -> list[str]:
         """A line for each setting, version or other thing that changed where the run was continued."""
-        lines = []
         try:
-            for row in self.record.get("changes", []):
-                for name, (before, now) in row["changed"].items():
-                    change = f"{name} {_short(now)} instead of {_short(before)}"
-                    lines.append(printable(f"continued at step {row['step']} with {change}"))
+            return [
+                f"step {int(row['step'])}: {describe_change(name, values)}"
+                for row in self.record.get("changes", [])
+                for name, values in row["changed"].items()
+            ]
         except (*INVALID_JSON, AttributeError) as error:
             raise UserError(f"{self.weights}: its record names the changes of the run wrongly; restore it") from error
-        return lines
 
     def config(self) -> Config:
-        """The config that the network is built from."""
-        return load_config(self.config_file, stored=True)
-
-    def require_network(self, config: ModelConfig, class_names: Sequence[str]) -> None:
-        """Raises UserError if, by the record, the weights are of other classes or another network than these."""
-        now = {"classes": list(class_names)} | {f"model.{key}": value for key, value in asdict(config).items()}
-        trained = {f"model.{key}": value for key, value in self.record.get("model", {}).items()}
-        if "classes" in self.record:  # version 0.1 recorded neither
-            trained["classes"] = self.record["classes"]
-        for key, value in trained.items():
-            if now.get(key) != value:
-                was = f"{self.weights.name} was trained with {value}"
-                raise UserError(f"{self.config_file}: {key}: {now.get(key)}; {was}: restore the config of the weights")
+        """The config that the network is built from. Raises UserError if, by the record, the weights are of another."""
+        config = load_config(self.config_file, stored=True)
+        now = settings_of_weights(config)
+        for key, trained in self.record.get("config", {}).items():  # version 0.1 recorded none
+            if key in now and now[key] != trained:
+                was = f"{self.weights.name} was trained with {trained}"
+                raise UserError(f"{self.config_file}: {key}: {now[key]}; {was}: restore the config of the weights")
+        return config
 
     def description(self) -> str:
         """File of the weights, their step if known, and why they were taken if the user named none, in one line."""
@@ -129,10 +132,15 @@ class TrainedModel:
         return printable(f"{self.weights} ({details})" if details else str(self.weights))
 
 
-def _short(value: Any) -> str:
-    """A value in a line; of a digest or long list the beginning."""
-    text = str(value)
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+def settings_of_weights(config: Config) -> dict[str, Any]:
+    """The settings without which weights mean something else: dotted key -> value as JSON has it."""
+    return {key: json.loads(json.dumps(attrgetter(key)(config))) for key in IDENTITY}
+
+
+def describe_change(name: str, values: list[Any]) -> str:
+    """In words, that a run was continued with another setting or environment; of long values the beginning."""
+    before, now = (text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..." for text in map(str, values))
+    return printable(f"continued with {name} {now} instead of {before}")
 
 
 def write_record(record_file: Path, weights: Path, record: dict[str, Any]) -> None:
@@ -144,7 +152,7 @@ def write_record(record_file: Path, weights: Path, record: dict[str, Any]) -> No
 def read_weights(weights: Path, record_file: Path) -> tuple[bytes, dict[str, Any]]:
     """The content of a file of weights and its record.
 
-    A run that trains replaces the two files one after the other, so both are read again for two seconds until they
+    A run that trains replaces the two files one after the other, so both are read again for five seconds until they
     match. Raises UserError if one cannot be read, the record is damaged, or the weights are not those it describes.
     """
     fix = "restore both files, or resume or repeat the run"
@@ -153,8 +161,9 @@ def read_weights(weights: Path, record_file: Path) -> tuple[bytes, dict[str, Any
         content = read_file(weights, MAX_WEIGHTS_BYTES, fix)
         try:
             record: dict[str, Any] = json.loads(read_file(record_file, MAX_RECORD_BYTES, fix))
-            int(record["step"])
-            dict(record.get("model", {}))
+            if type(record["step"]) is not int:
+                raise ValueError(f"step {record['step']}")
+            {**record.get("config", {})}
             if record["bytes"] == len(content) and record["sha256"] == hashlib.sha256(content).hexdigest():
                 return content, record
         except INVALID_JSON as error:

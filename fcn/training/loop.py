@@ -17,7 +17,7 @@ from tqdm import tqdm
 from fcn.config.settings import Config
 from fcn.config.yaml_file import changed_keys, dump_config
 from fcn.datasets.dataset import Dataset
-from fcn.errors import RunInterruptedError, RunStoppedError, UserError, print_error, printable
+from fcn.errors import RunInterruptedError, RunStoppedError, UserError, print_error
 from fcn.evaluation.evaluate import shown
 from fcn.files import write_file
 from fcn.images import Array, write_image
@@ -28,6 +28,7 @@ from fcn.runs.environment import changed_environment
 from fcn.runs.log import MetricsLog
 from fcn.runs.paths import RunPaths
 from fcn.runs.signals import polled_signals
+from fcn.runs.trained import describe_change
 from fcn.training.optimizer import build_optimizer
 from fcn.training.pipeline import frames_of_step, plan_phases, training_batches
 from fcn.training.setup import configure_tensorflow, describe_process, resolve_precision
@@ -78,7 +79,6 @@ def train(
         write_file(run.environment, json.dumps(environment, indent=2) + "\n")
     else:
         continue_run(run, config, environment, state=state, checkpoint=checkpoint)
-    run.pictures.mkdir(exist_ok=True)
     first_step = int(state.step)
 
     # what a step and an evaluation need
@@ -92,7 +92,7 @@ def train(
     phases = plan_phases(config.progressive, config.augment, batch_size=recipe.batch_size, steps=recipe.steps)
     batches = training_batches(training.read, len(training), phases, seed=recipe.seed, start=first_step)
     scorer = Validation(config, training, validation)
-    network = describe_network(config.model, model, training=training, validation=validation)
+    network = describe_network(config, model, training=training, validation=validation)
     log = MetricsLog(run.metrics)
     progress = tqdm(total=recipe.steps, initial=first_step, desc="train", unit="step", disable=None)
 
@@ -112,6 +112,7 @@ def train(
             state.best_score.assign(scores["miou"] or 0.0)
         state.evaluated.assign(step)
         baseline = network["color_table"]["miou"]
+        require_lock()
         report(log, progress, step=step, **scores, color_table_miou=baseline, evaluate_seconds=seconds)
 
     with progress, polled_signals() as poll:
@@ -146,6 +147,7 @@ def train(
                 # log
                 if due(step, recipe.log_steps):
                     speed = images_seen / (time.perf_counter() - clock)
+                    require_lock()
                     row = {"loss": float(loss), "learning_rate": learning_rate, "images_per_second": speed}
                     report(log, progress, step=step, **row)
                     clock = time.perf_counter()
@@ -176,12 +178,11 @@ def continue_run(
     run: RunPaths, config: Config, environment: dict[str, Any], state: TrainState, checkpoint: Checkpoint
 ) -> None:
     """Sets state, rows and best weights to those of the checkpoint; reports and records what has changed since."""
-    changed = dict(checkpoint.changed)
-    for key, (before, now) in changed.items():
-        print_error(printable(f"{checkpoint.path}: continued with {key} {now} instead of {before}"))
-    for name in changed_environment(checkpoint.environment, environment):
-        changed[name] = [checkpoint.environment.get(name), environment[name]]
-        print_error(f"{checkpoint.path}: continued with another {name}; results may differ in the last bits")
+    changed = checkpoint.changed | changed_environment(checkpoint.environment, environment)
+    for name, values in changed.items():
+        print_error(f"{checkpoint.path}: {describe_change(name, values)}")
+    if changed.keys() - checkpoint.changed.keys():
+        print_error(f"{checkpoint.path}: results may differ in the last bits")
     restore_checkpoint(checkpoint, run, state.variables())
     if changed:
         MetricsLog(run.metrics).append_changes(checkpoint.step, changed)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from fcn.config.settings import Config, ModelConfig
+from fcn.config.settings import Config
 from fcn.datasets.dataset import Dataset, evenly_spaced
 from fcn.evaluation.evaluate import evaluate, evaluate_color_table
 from fcn.images import Array, write_image
@@ -19,7 +19,7 @@ from fcn.model.fcn import build_fcn
 from fcn.model.weights import save_weights
 from fcn.pictures import comparison
 from fcn.runs.paths import RunPaths
-from fcn.runs.trained import write_record
+from fcn.runs.trained import settings_of_weights, write_record
 from fcn.training.batch_norm import recompute_batch_norm_statistics
 
 HEIGHT_FRAMES = 64  # frames whose median height is recorded
@@ -53,13 +53,12 @@ class Validation:
         return evaluate(self.dataset, predict)
 
 
-def describe_network(config: ModelConfig, model: keras.Model, training: Dataset, validation: Dataset) -> dict[str, Any]:
+def describe_network(config: Config, model: keras.Model, training: Dataset, validation: Dataset) -> dict[str, Any]:
     """What is recorded with the best weights besides their scores: the same for all evaluations of a run."""
     indices = evenly_spaced(len(training), HEIGHT_FRAMES)
     heights = [training.read(index)[0].shape[0] for index in indices]
     return {
-        "classes": [one.name for one in training.classes],
-        "model": asdict(config),
+        "config": settings_of_weights(config),
         "parameters": model.count_params(),
         "frame_height": int(np.median(heights)),
         "color_table": evaluate_color_table(training, validation),

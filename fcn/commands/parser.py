@@ -1,0 +1,38 @@
+"""The arguments of all commands. Importing this imports every command."""
+
+from __future__ import annotations
+
+import argparse
+
+from fcn.commands import (
+    check_data,
+    evaluate,
+    explain_layers,
+    fetch_data,
+    infer,
+    plot_runs,
+    submit_kitti,
+    train,
+)
+
+COMMANDS = {
+    "train": train,
+    "infer": infer,
+    "evaluate": evaluate,
+    "check-data": check_data,
+    "fetch-data": fetch_data,
+    "explain-layers": explain_layers,
+    "submit-kitti": submit_kitti,
+    "plot-runs": plot_runs,
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; what it parses holds the command's function as `call`."""
+    parser = argparse.ArgumentParser(prog="fcn", description="Train and run small fully convolutional networks.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, module in COMMANDS.items():
+        command = commands.add_parser(name, description=module.__doc__, help=(module.__doc__ or "").splitlines()[0])
+        module.add_arguments(command)
+        command.set_defaults(call=module.run)
+    return parser
