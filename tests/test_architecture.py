@@ -31,6 +31,7 @@ WITH_TENSORFLOW = (
     *("fcn.training", "fcn.explain", "fcn.evaluation.cost"),
     *("fcn.inference.predictor", "fcn.inference.segment", "fcn.inference.tiles"),
     *("fcn.model.convolutionalize", "fcn.model.devices", "fcn.model.fcn", "fcn.model.vgg"),
+    "fcn.model.pretrained",
 )
 
 

@@ -16,7 +16,7 @@ from fcn.errors import UserError, print_error, printable
 from fcn.evaluation.evaluate import score_table
 from fcn.runs.checkpoint import find_checkpoint
 from fcn.runs.paths import RUNS, RunPaths, locked, require_new
-from fcn.runs.trained import TrainedModel
+from fcn.runs.trained import TrainedModel, find_initial_weights
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
             print_error(printable(f"{paths.directory}: holds nothing to resume; starting with {file}"))
     with locked(paths) as require_lock:
         checkpoint = find_checkpoint(paths, config, arguments.allow_changed) if continued else None
+        initial = None if checkpoint else find_initial_weights(config.model)
         training, validation, fingerprint = open_for_training(config.data)
         weights = class_weights(config.train, training)
         if config.train.class_weights != "none":
@@ -75,6 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
             class_weights=weights,
             data_fingerprint=fingerprint,
             require_lock=require_lock,
+            initial=initial,
             checkpoint=checkpoint,
         )
 

@@ -177,6 +177,14 @@ class ModelConfig(Section):
     width: Annotated[float, above(0.0), below(3.0)] = 0.25
     """Factor on the published numbers of channels (64 to 512)."""
 
+    initial_weights: str | None = None
+    """Weights to start from: `camvid`, those that come with fcn; the folder of a run; weights of fcn with their config
+    next to them; or a VGG that Keras saved (.weights.h5, .h5). null: random. Scorers of other classes start at 0."""
+
+    preprocessing: Literal["centered", "imagenet"] = "centered"
+    """First layer, which belongs to the weights: `centered`, (pixel - 127.5) / 64, or `imagenet`, pixel - mean of
+    ImageNet's channels, as VGG16 and VGG19 of Keras take it."""
+
     batch_norm: bool = True
     """Batch normalization after every convolution of the encoder and the head; not in the published VGG."""
 

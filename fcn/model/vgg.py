@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import layers
 
@@ -22,9 +23,9 @@ ENCODER_STRIDE = 32  # pixels per cell of the last feature map: five poolings by
 
 KERAS_CONFIGURATION = ("tensorflow", "channels_last", "float32")  # backend, image_data_format, floatx
 
-# He's initial weights expect about zero mean and unit standard deviation; street frames have one near 64
-PIXEL_MEAN = 127.5
-PIXEL_STD = 64.0
+# (mean, of red, green and blue; standard deviation). He's initial weights expect about zero mean and unit standard
+# deviation; street frames have one near 64. ImageNet's means are those of `keras.applications.vgg16`.
+PREPROCESSING = {"centered": (127.5, 64.0), "imagenet": ((123.68, 116.779, 103.939), 1.0)}
 
 # 0.95 forgets the initial statistics (0 and 1) within 100 steps; with Keras' 0.99 a run of 300 would end with bad ones
 STATISTICS_MOMENTUM = 0.95
@@ -73,9 +74,10 @@ def build_classifier(config: ModelConfig, classes: int) -> keras.Model:
     side = ENCODER_STRIDE * config.head_window
     weighted = {"use_bias": not config.batch_norm, "kernel_initializer": "he_normal"}
 
-    # Preprocessing: (pixel - mean) / std
+    # Preprocessing: (pixel - mean) / std; weights of Keras' VGG are stored for red, green, blue as well
+    mean, std = PREPROCESSING[config.preprocessing]
     image = keras.Input((side, side, 3), dtype="uint8", name="image")  # N, S, S, 3
-    x = layers.Rescaling(1 / PIXEL_STD, -PIXEL_MEAN / PIXEL_STD, dtype="float32", name="preprocessing")(image)
+    x = layers.Rescaling(1 / std, (-np.asarray(mean) / std).tolist(), dtype="float32", name="preprocessing")(image)
 
     # Encoder: each block halves height and width; pooling is SAME, for images of any size later
     for block, (repeats, channels) in enumerate(zip(CONVOLUTIONS[config.encoder], CHANNELS, strict=True), start=1):

@@ -59,7 +59,7 @@ def load_weights(model: keras.Model, path: Path, content: bytes | None = None) -
 def _first_difference(file: h5py.File, wanted: dict[str, str]) -> str | None:
     """The first array that differs from `wanted` (name -> dtype and shape), in words; what is extra is not opened."""
     for name, wanted_kind in wanted.items():
-        kind = _kind(file, name)
+        kind = array_kind(file, name)
         if kind != wanted_kind:
             return f"{name} is {kind} in the file and {wanted_kind} in the network"
     known = {str(path) for name in wanted for path in (name, *PurePosixPath(name).parents)}
@@ -70,7 +70,7 @@ def _first_difference(file: h5py.File, wanted: dict[str, str]) -> str | None:
     return f"{os.fsdecode(extra)[:80]!r} is in the file and missing in the network"
 
 
-def _kind(file: h5py.File, name: str) -> str:
+def array_kind(file: h5py.File, name: str) -> str:
     """Dtype and shape of what a file holds under a name, or why it is not a float32 array; reads metadata only."""
     item = file
     for part in name.split("/"):

@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from fcn.config.settings import Config
+from fcn.config.settings import Config, ModelConfig
 from fcn.config.yaml_file import load_config
 from fcn.errors import UserError, printable
 from fcn.files import read_file, sha256, write_file
@@ -25,8 +25,9 @@ IDENTITY = (  # settings that say what network it is and what its channels mean
     *("data.kind", "data.labels", "data.kitti_truth", "data.class_names", "data.class_colors", "data.road_classes"),
     *("data.mask_kind", "data.mask_values", "data.ignore_values", "data.ignore_colors"),
     *("model.encoder", "model.width", "model.batch_norm", "model.head_window", "model.head_units"),
-    *("model.stride", "model.skips"),
+    *("model.stride", "model.skips", "model.preprocessing"),
 )
+HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of a file
 MAX_SHOWN = 40  # characters of a value that has changed
 WAITS = (0.0, 0.1, 0.3, 0.6, 1.0, 3.0)  # seconds before each reading of weights and record
 
@@ -141,6 +142,32 @@ def describe_change(name: str, values: list[Any]) -> str:
     """In words, that a run was continued with another setting or environment; of long values the beginning."""
     before, now = (text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..." for text in map(str, values))
     return printable(f"continued with {name} {now} instead of {before}")
+
+
+class InitialWeights(NamedTuple):
+    """Weights to start from, read but not yet checked against a network."""
+
+    path: Path
+    content: bytes
+    config: Config | None  # of weights of fcn; None for a file of Keras
+
+
+def find_initial_weights(config: ModelConfig) -> InitialWeights | None:
+    """What `initial_weights` names; None for None. Raises UserError if it is missing or damaged."""
+    name = config.initial_weights
+    if name is None:
+        return None
+    path = SHIPPED if name == "camvid" else Path(name)
+    stem = path.name.removesuffix(ENDING)
+    has_config = any(path.with_name(one).is_file() for one in (f"{stem}.yaml", "config.yaml"))
+    if path.is_dir() or (has_config and path.name.endswith(ENDING)):
+        trained = TrainedModel.of_run(path) if path.is_dir() else TrainedModel.of_weights(path)
+        return InitialWeights(trained.weights, trained.content, trained.config())
+    fix = "set model.initial_weights to camvid, a run, or a file of weights that fcn or Keras saved"
+    content = read_file(path, MAX_WEIGHTS_BYTES, fix)
+    if not content.startswith(HDF5):
+        raise UserError(f"{path}: is not HDF5; {fix}")
+    return InitialWeights(path, content, config=None)
 
 
 def write_record(record_file: Path, weights: Path, record: dict[str, Any]) -> None:

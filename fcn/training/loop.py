@@ -10,25 +10,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
 from fcn.config.settings import Config
 from fcn.config.yaml_file import changed_keys, dump_config
+from fcn.datasets import classes_of
 from fcn.datasets.dataset import Dataset
-from fcn.errors import RunInterruptedError, RunStoppedError, UserError, print_error
+from fcn.errors import RunInterruptedError, RunStoppedError, UserError, print_error, printable
 from fcn.evaluation.evaluate import shown
 from fcn.files import write_file
-from fcn.images import Array, write_image
+from fcn.images import Array, SegmentationClass, write_image
 from fcn.model.fcn import build_fcn
+from fcn.model.pretrained import origin_table, set_initial_weights
 from fcn.pictures import comparison
 from fcn.runs.checkpoint import Checkpoint, restore_checkpoint, save_checkpoint
 from fcn.runs.environment import changed_environment
 from fcn.runs.log import MetricsLog
 from fcn.runs.paths import RunPaths
 from fcn.runs.signals import polled_signals
-from fcn.runs.trained import describe_change
+from fcn.runs.trained import InitialWeights, describe_change
 from fcn.training.optimizer import build_optimizer
 from fcn.training.pipeline import frames_of_step, plan_phases, training_batches
 from fcn.training.setup import configure_tensorflow, describe_process, resolve_precision
@@ -45,10 +48,12 @@ def train(
     data_fingerprint: str,
     require_lock: Callable[[], None],
     checkpoint: Checkpoint | None = None,
+    initial: InitialWeights | None = None,
 ) -> None:
     """Trains a network and leaves config, weights, scores and pictures in the run's directory, which is locked.
 
-    Every frame was read before and is valid. Training continues from the checkpoint, or starts at step 0 without one.
+    Every frame was read before and is valid. Training continues from the checkpoint, or starts at step 0 without one,
+    from the initial weights if there are any.
     `require_lock` is called before anything is written and raises if the directory is no longer locked.
 
     Raises:
@@ -65,6 +70,8 @@ def train(
 
     # the state of the run: network, optimizer, averages, counts; from the start or from the checkpoint
     model = build_fcn(config.model, len(training.classes), recipe.precision)
+    if initial is not None:
+        start_from(initial, model, training.classes)
     optimizer = build_optimizer(recipe, model.trainable_variables)
     state = TrainState.create(model, optimizer, averaged=recipe.ema_decay > 0)
 
@@ -172,6 +179,20 @@ def train(
         except (MemoryError, tf.errors.ResourceExhaustedError) as error:
             line = "a batch or frame does not fit into memory; lower train.batch_size or augment.crop_size, or resume"
             raise RunStoppedError(f"step {int(state.step) + 1}: {line} with more memory") from error
+
+
+def start_from(initial: InitialWeights, model: keras.Model, classes: Sequence[SegmentationClass]) -> None:
+    """Sets the initial weights of a new run, and prints where each array comes from."""
+    own_classes = classes_of(initial.config.data) if initial.config else ()
+    origins = set_initial_weights(
+        model,
+        path=initial.path,
+        content=initial.content,
+        trained=initial.config.model if initial.config else None,
+        same_classes=[one.name for one in own_classes] == [one.name for one in classes],
+    )
+    print_error(printable(f"initial weights: {initial.path}"))
+    print_error(origin_table(origins))
 
 
 def continue_run(
