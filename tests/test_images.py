@@ -245,7 +245,7 @@ def test_comment_between_scans_may_hold_an_end_marker(tmp_path: Path) -> None:
 
 def test_millions_of_chunks_take_no_memory_and_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
-    path.write_bytes(RGB_PNG[:33] + chunk(b"tEXt", b"") * 200_000 + RGB_PNG[33:])
+    path.write_bytes(RGB_PNG[:33] + chunk(b"tEXt", b"") * 30_000 + RGB_PNG[33:])
     tracemalloc.start()
     np.testing.assert_array_equal(read_image(path), RGB)
     assert tracemalloc.get_traced_memory()[1] < 2 * path.stat().st_size

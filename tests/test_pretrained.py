@@ -5,22 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
 import numpy as np
 import pytest
-from conftest import ROOT, Script
+from conftest import Script
 from keras import layers
 
 from fcn.config.settings import ModelConfig
+from fcn.datasets.dataset import BACKGROUND_AND_ROAD
 from fcn.errors import UserError
 from fcn.inference.predictor import load_predictor
 from fcn.model.fcn import build_fcn
 from fcn.model.pretrained import origin_table, set_initial_weights
 from fcn.model.vgg import CHANNELS, CONVOLUTIONS
 from fcn.model.weights import save_weights
-from fcn.runs.trained import find_initial_weights
+from fcn.runs.trained import SHIPPED, find_initial_weights
 from fcn.training import loop
 
 # of Keras itself, where it saves
@@ -180,19 +182,19 @@ def test_other_files_and_hostile_ones_are_refused_in_a_line(tmp_path: Path) -> N
             set_initial_weights(network, path, content=path.read_bytes(), trained=config, same_classes=True)
 
 
-def test_training_starts_from_what_the_config_names_and_says_so(
-    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_command_hands_the_weights_to_the_loop_which_says_what_it_took(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(loop, "configure_tensorflow", lambda _: None)  # too late in this process
-    words = "data.synthetic_frames=[2,1,1] data.synthetic_size=[32,64] augment.crop_size=[32,32] train.steps=1"
-    model = (ROOT / "fcn/pretrained/camvid.yaml").read_text().partition("\nmodel:\n")[2].partition("\ntrain:\n")[0]
-    settings = [f"model.{line.strip().replace(': ', '=')}" for line in model.splitlines() if line and "#" not in line]
-    options = [word for one in [*words.split(), *settings, "model.initial_weights=camvid"] for word in ("--set", one)]
-    done = script("train", "--run-dir", tmp_path / "run", *options)
-    assert done.returncode == 0, done.stderr
-    assert "initial weights: " in done.stderr
-    assert "block3_conv2            (3, 3, 64, 64)      copied\n" in done.stderr
-    assert "score_fr                (1, 1, 256, 2)      as it starts: the file has other classes\n" in done.stderr
+    seen: dict[str, Any] = {}
+    monkeypatch.setattr(loop, "train", lambda *_, **named: seen.update(named))
+    small = ("data.synthetic_frames=[1,1,1]", "model.initial_weights=camvid")
+    script("train", "--run-dir", tmp_path / "run", *(word for one in small for word in ("--set", one)))
+    assert seen["initial"].path == SHIPPED
+    loop.start_from(seen["initial"], build_fcn(seen["initial"].config.model, 2), BACKGROUND_AND_ROAD)
+    lines = capsys.readouterr().err
+    assert lines.startswith(f"initial weights: {SHIPPED}\n")
+    assert "block3_conv2            (3, 3, 64, 64)      copied\n" in lines
+    assert "score_fr                (1, 1, 256, 2)      as it starts: the file has other classes\n" in lines
 
 
 @pytest.mark.slow

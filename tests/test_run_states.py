@@ -55,6 +55,7 @@ SETTINGS = (
     "train.keep_checkpoints=3",
     "train.pictures=1",
 )
+PLACE = st.floats(0, 1, exclude_max=True)
 RECORDS = ("config.yaml", "metrics.jsonl", "best.json", "best.weights.h5", "environment.json")
 
 
@@ -148,21 +149,20 @@ class Run(RuleBasedStateMachine):
         assert isinstance(error, RunStoppedError) or self.contents() == before
 
     @precondition(lambda self: self.folder.exists())
-    @rule(data=st.data())
-    def damage_a_file(self, data: st.DataObject) -> None:
-        """A bit of a file flips, or it is cut off, or deleted."""
+    @rule(share=PLACE, how=st.sampled_from(["flip", "cut", "delete"]), place=PLACE)
+    def damage_a_file(self, share: float, how: str, place: float) -> None:
+        """A bit of a file flips, or it is cut off, or deleted; what is drawn must not depend on the files."""
         files = [path for path in sorted(self.folder.rglob("*")) if path.is_file() and path.name != "config.yaml"]
         if not files:
             return
-        file = data.draw(st.sampled_from(files))
+        file = files[int(share * len(files))]
         content = bytearray(file.read_bytes())
-        how = data.draw(st.sampled_from(["flip", "cut", "delete"]))
         if how == "delete" or not content:
             file.unlink()
         elif how == "cut":
             file.write_bytes(content[: len(content) // 2])
         else:
-            content[data.draw(st.integers(0, len(content) - 1))] ^= 4
+            content[int(place * len(content))] ^= 4
             file.write_bytes(content)
 
     @precondition(lambda self: self.folder.exists())

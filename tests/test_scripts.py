@@ -55,10 +55,17 @@ def test_closed_streams_stop_no_training_and_get_into_no_file(tmp_path: Path) ->
     assert (run / "best.weights.h5").is_file()
 
 
+def listen() -> None:
+    """A process in the background is started with SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_ctrl_c_while_commands_are_imported_is_one_line(tmp_path: Path) -> None:
     begin = "import fcn.commands; print('begun', flush=True); fcn.commands.main('train', '--run-dir', 'run')"
     for seconds in (0.0, 0.05, 0.1):  # while the commands are imported
-        with subprocess.Popen([sys.executable, "-c", begin], stdout=PIPE, stderr=PIPE, cwd=tmp_path) as process:
+        command = [sys.executable, "-c", begin]
+        options = {"stdout": PIPE, "stderr": PIPE, "cwd": tmp_path, "preexec_fn": listen}
+        with subprocess.Popen(command, **options) as process:
             assert process.stdout.readline() == b"begun\n"
             time.sleep(seconds)
             process.send_signal(signal.SIGINT)

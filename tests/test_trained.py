@@ -20,6 +20,7 @@ from fcn.errors import UserError
 from fcn.evaluation.evaluate import evaluate
 from fcn.images import read_image, read_label, write_image
 from fcn.inference.predictor import load_predictor
+from fcn.runs import trained
 from fcn.runs.paths import RunPaths
 from fcn.runs.trained import SHIPPED, TrainedModel, write_record
 
@@ -93,7 +94,8 @@ def test_changes_of_a_continued_run_are_lines(copied: Path) -> None:
             replace(trained, record={"changes": damaged}).changes()
 
 
-def test_other_files_than_the_recorded_weights_are_refused(copied: Path) -> None:
+def test_other_files_than_the_recorded_weights_are_refused(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trained, "WAITS", (0,))
     assert load_predictor(copied).model.count_params() == TrainedModel.of_weights(copied).record["parameters"]
     for name in ("mine.yaml", "nothing.weights.h5"):
         with pytest.raises(UserError, match=r"is not a file NAME\.weights\.h5; name the best\.weights\.h5 of a run"):
