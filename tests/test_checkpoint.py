@@ -258,10 +258,14 @@ def test_newest_valid_one_is_found_and_the_damaged_before_it_set_aside(
     (run.checkpoints / "bad-step-0000001000" / "state").mkdir(parents=True)  # of an earlier accident with this step
     (third / "a.data").write_text("nvmbers")
     (fourth / "manifest.json").unlink()
+    fifth = make(2000)
+    write_manifest(fifth, {"name": "\x1b" * 1000, "step": 1, "environment": {}})
     assert find_checkpoint(run, Config()).path == second
     assert list_checkpoints(run.checkpoints) == [first, second]
     lines = capsys.readouterr().err.splitlines()
-    assert lines == [
+    assert len(lines[0]) < 1500
+    assert lines[0].startswith(f"{fifth}: it was saved as \\x1b\\x1b")
+    assert lines[1:] == [
         f"{fourth}: manifest.json is missing; set aside as bad-step-0000001000",
         f"{third}: a.data is not what was saved; set aside as bad-step-0000000100",
     ]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from fcn.config.settings import Config
 from fcn.config.yaml_file import changed_keys, dump_config, field_of, load_config
-from fcn.errors import RunStoppedError, UserError, print_error
+from fcn.errors import RunStoppedError, UserError, print_error, printable
 from fcn.files import PART, flush, read_file, sha256, write_file
 from fcn.runs.paths import RunPaths
 
@@ -32,6 +32,7 @@ BAD = "bad-"
 MANIFEST = "manifest.json"
 CONFIG = "config.yaml"
 STATE = "state"  # prefix of TensorFlow's files
+MAX_SHOWN = 200  # characters of what is wrong, which may quote the manifest
 MAX_MANIFEST_BYTES = 2**20  # it has a few lines a file
 
 
@@ -82,7 +83,7 @@ def _newest_valid(directory: Path) -> Path | None:
         aside = path.with_name(f"{BAD}{path.name}")
         shutil.rmtree(aside, ignore_errors=True)
         path.rename(aside)
-        print_error(f"{path}: {damage}; set aside as {aside.name}")
+        print_error(printable(f"{path}: {damage[:MAX_SHOWN]}; set aside as {aside.name}"))
     if any(directory.glob(f"{BAD}*")):
         raise RunStoppedError(f"{directory}: no checkpoint is valid; start a new run")
     return None
