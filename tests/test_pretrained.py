@@ -34,10 +34,10 @@ WHOLE = ModelConfig(**OF_KERAS, head_window=7, head_units=24, stride=32)
 RANDOM = np.random.default_rng(0)
 
 
-def keras_vgg(with_top: bool = True) -> keras.Model:
-    """A slim VGG11 with the layers and names of `keras.applications`, random weights and biases."""
+def keras_vgg(with_top: bool = True, encoder: str = "vgg11") -> keras.Model:
+    """A slim VGG with the layers and names of `keras.applications`, random weights and biases."""
     x = image = keras.Input((224, 224, 3))
-    for block, (repeats, channels) in enumerate(zip(CONVOLUTIONS["vgg11"], CHANNELS, strict=True), start=1):
+    for block, (repeats, channels) in enumerate(zip(CONVOLUTIONS[encoder], CHANNELS, strict=True), start=1):
         for number in range(1, repeats + 1):
             name = f"block{block}_conv{number}"
             x = layers.Conv2D(round(WIDTH * channels), 3, padding="same", activation="relu", name=name)(x)
@@ -77,7 +77,7 @@ def test_network_from_a_classifier_of_keras_is_the_same_function(
     how = {one.name: one.how for one in origins}
     assert how["block1_conv1/kernel"] == "copied, channels from BGR to RGB"
     assert how["fc6/kernel"] == "converted from (784, 24)"
-    assert how["score_fr/kernel"] == "as it starts: the file has other classes"
+    assert how["score_fr/kernel"] == "as it starts: not in the file"
     image = RANDOM.integers(0, 256, (1, 224, 224, 3), np.uint8)
     bgr = image[..., ::-1] - np.array([103.939, 116.779, 123.68], np.float32)  # by Keras' own mode "caffe"
     np.testing.assert_allclose(keras.applications.vgg16.preprocess_input(image.astype("float32")), bgr, atol=1e-4)
@@ -152,6 +152,15 @@ def test_what_does_not_fit_is_refused_with_the_setting_that_would(
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("save", [numbered, published, keras.Model.save])
+def test_weights_of_a_deeper_encoder_are_refused(save: Callable[[keras.Model, Path], None], tmp_path: Path) -> None:
+    classifier = keras_vgg(encoder="vgg19")
+    save(classifier, tmp_path / "a.h5")
+    network = build_fcn(ModelConfig(**{**OF_KERAS, "encoder": "vgg16"}, head_units=7), 2)
+    with pytest.raises(UserError, match=r"also holds .*; set model\.encoder to that of the weights"):
+        set_initial_weights(network, tmp_path / "a.h5", content=(tmp_path / "a.h5").read_bytes())
+
+
 def test_other_files_and_hostile_ones_are_refused_in_a_line(tmp_path: Path) -> None:
     config = ModelConfig(**{**OF_KERAS, "batch_norm": True, "preprocessing": "centered"}, head_units=7)
     network = build_fcn(config, 2)
@@ -194,7 +203,7 @@ def test_command_hands_the_weights_to_the_loop_which_says_what_it_took(
     lines = capsys.readouterr().err
     assert lines.startswith(f"initial weights: {SHIPPED}\n")
     assert "block3_conv2            (3, 3, 64, 64)      copied\n" in lines
-    assert "score_fr                (1, 1, 256, 2)      as it starts: the file has other classes\n" in lines
+    assert "score_fr                (1, 1, 256, 2)      as it starts: of other classes in the file\n" in lines
 
 
 @pytest.mark.slow

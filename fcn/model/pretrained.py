@@ -66,6 +66,11 @@ def set_initial_weights(
     values = []
     try:
         with h5py.File(io.BytesIO(content)) as file:
+            more = sorted({f"block{block}_conv{i}" for block in range(1, 6) for i in range(1, 5)} - {*convolutions})
+            places = [*more, *(f"model_weights/{name}" for name in more), f"layers/conv2d_{len(convolutions)}"]
+            extra = next((place for place in places if array_kind(file, place) != "missing"), None)
+            if extra is not None:
+                raise UserError(f"{path}: also holds {extra}; set model.encoder to that of the weights")
             for weight in model.weights:
                 value, how = _value_of(
                     file, path, weight, numbers=numbers, of_keras=trained is None, same_classes=same_classes
@@ -101,7 +106,7 @@ def _value_of(
     places = _places_in_keras(name, numbers[layer]) if of_keras and layer in numbers else [name]
     found = next((place for place in places if array_kind(file, place) != "missing"), None)
     if layer.startswith(SCORERS) and not (found and same_classes):
-        return weight.numpy(), "as it starts: the file has other classes"
+        return weight.numpy(), f"as it starts: {'of other classes' if found else 'not'} in the file"
     if found is None and layer.removesuffix("_norm") in HEAD:
         return weight.numpy(), "as it starts: not in the file"
     if found is None:
