@@ -1,4 +1,4 @@
-"""The printed page has every number of the post, and what it says of the layers is so."""
+"""The printed page has every number of the post, and what it and docs/layers.md say of the layers is so."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import re
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import Script
+from conftest import ROOT, Script
 from keras import layers
 
-from fcn.explain import examples
+from fcn.explain import examples, pictures
+from fcn.model.fcn import bilinear_kernel
 
 # the post's kernel, and its table: its 4x4 input by a 1x1 kernel to two channels and by the same kernel back
 POST_KERNEL = [-0.39915761, 2.10443926]
@@ -21,6 +22,7 @@ POST_TABLE = [
     [0.93802512, 4.0287952, 0.12565404, 3.0760992],
 ]
 ROUNDING = 1e-6  # relative: a few units in the last place of float32
+DOCUMENT = (ROOT / "docs" / "layers.md").read_text()
 NUMBER = r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?"
 
 
@@ -140,3 +142,66 @@ def test_page_fits_a_reader(page: str) -> None:
     headings = [line for line in lines if line.startswith("== ")]
     assert [heading[3] for heading in headings] == list("1234567")
     assert page.count("Rule:") >= len(headings)
+
+
+def test_shapes_and_long_numbers_of_the_document_are_printed_by_the_layers(page: str) -> None:
+    shapes = set(re.findall(r"\((?:\d+, )+\d+\)", DOCUMENT))
+    assert len(shapes) == 10
+    assert shapes - set(re.findall(r"\((?:\d+, )+\d+\)", page)) == set()
+    printed = np.array(re.findall(NUMBER, page), float)
+    for number in re.findall(r"-?\d+\.\d{5,}", re.sub(r"below [\d.]+|to 0\.0+1", "", DOCUMENT)):
+        assert np.isclose(printed, float(number), rtol=ROUNDING, atol=0).any(), number
+    (table,) = re.findall(r"```\n(1\.9.*?)```", DOCUMENT, re.DOTALL)
+    np.testing.assert_allclose(np.array(table.split(), float), np.ravel(POST_TABLE), rtol=ROUNDING)
+    assert f"up to {number_after(page, 'here it is wrong by'):.2f}" in DOCUMENT.replace("\n", " ")
+    assert "Maps of 12, 13 and 14 cells all become 4." in DOCUMENT
+    assert number_after(page, "2, 4, 8, 16 and 32:") < 1e-6  # "to 0.000001"
+
+
+def test_equations_of_the_document_hold() -> None:
+    equations = re.findall(r"`([^`=\n]+) = (-?[\d.]+)`", DOCUMENT)
+    assert len(equations) > 10
+    for left, right in equations:
+        last_digit = 10.0 ** -len(right.partition(".")[2])
+        assert eval(left) == pytest.approx(float(right), rel=1e-7, abs=last_digit / 2), left  # noqa: S307
+
+
+def test_sums_of_the_document_are_those_of_the_pictures() -> None:
+    def equation(factors: np.ndarray, others: np.ndarray, result: float) -> str:
+        return f"`{' + '.join(f'{a:g} * {b:g}' for a, b in zip(factors, others, strict=True))} = {result:g}`"
+
+    matrix, transposed = pictures.matrices()
+    x = np.arange(1, 8)
+    y = matrix @ x
+    back = transposed @ y
+    features, kernel, dense, _ = pictures.window_scores()
+    cells = pictures.SCATTERED[:2, :2].ravel()
+    tent = np.array(pictures.TENTS[4])
+    bilinear = bilinear_kernel((4, 4, 1, 1)).numpy()[..., 0, 0]
+    border = pictures.upsampled_ones(repeat_edge=False)[12]
+    sentences = [
+        equation(cells, np.outer(tent[[3, 1]], tent[[3, 1]]).ravel(), pictures.scatter(4, 9)[3, 3]),
+        equation(matrix[1, 2:5], x[2:5], y[1]),
+        equation(transposed[2, :2], y[:2], back[2]),
+        equation(y, y, y @ y),
+        equation(x, back, x @ back),
+        "{:g} adds {:g}, {:g} and {:g} to three cells".format(y[1], *(transposed[2:5, 1] * y[1])),
+        f"and {', '.join(f'{one:g}' for one in back)} came back",
+        equation(features[1:4, 2:5].ravel(), kernel.ravel(), dense[1, 2]),
+        "{:g}, {:g} or {:g}. That is a checkerboard".format(*np.unique(pictures.overlaps(3))),
+        f"in four in the plane: {pictures.overlaps(4)[1:-1, 1:-1].min():g} everywhere but at the border",
+        "it is {:g}, {:g}, {:g}, {:g}, the 1, 3, 3, 1".format(*np.sqrt(np.diag(bilinear))),
+        f"from {bilinear[0, 0]:g} in the corner to {bilinear[1, 1]:g} in the middle",
+        "outer four pixels are {:g}, {:g}, {:g} and {:g}".format(*border[:4]),
+    ]
+    text = DOCUMENT.replace("\n", " ")
+    assert [sentence for sentence in sentences if sentence not in text] == []
+
+
+def test_sizes_in_the_table_of_the_document_are_those_of_real_layers() -> None:
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| (\d+) \| (\w+) \| (\d+) \|$", DOCUMENT, re.MULTILINE)
+    assert len(rows) == 7
+    for *numbers, padding, expected in rows:
+        n, kernel, stride = map(int, numbers)
+        layer = layers.Conv2DTranspose(1, kernel, strides=stride, padding=padding.lower())
+        assert layer(tf.ones((1, n, n, 1))).shape[1] == int(expected)

@@ -6,10 +6,9 @@ import keras
 import numpy as np
 import pytest
 
-from fcn.config.settings import ModelConfig
+from fcn.config.settings import ENCODER_STRIDE, ModelConfig
 from fcn.inference.tiles import MIN_SIDE, receptive_radius, spans, tiles
 from fcn.model.fcn import build_fcn
-from fcn.model.vgg import ENCODER_STRIDE
 
 LIMIT = 2**17  # pixels of a tile
 

@@ -1,18 +1,80 @@
-"""Prints what the layers of a fully convolutional network do, on small numbers and with their rules."""
+"""Prints what the layers of a fully convolutional network do, on small numbers and with their rules.
+
+With --image, also compares one pass of a trained network with its classifier on every window of the image.
+"""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
+from fcn.commands.arguments import add_model_arguments
 from fcn.commands.tensorflow_import import import_tensorflow
+from fcn.errors import UserError
+from fcn.explain.sizes import page_of_sizes
+from fcn.images import Array, read_image
+from fcn.runs.trained import SHIPPED, TrainedModel
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """This command has no arguments."""
+    pictures = "also write the pictures of docs/layers.md into this folder"
+    image = "compare one pass with windows of this image; with --pictures, also the street to show"
+    command.add_argument("--size", metavar="N", help="explain a transposed convolution of N cells a side instead")
+    command.add_argument("--kernel", metavar="K", help="its kernel, cells a side; --size and --kernel need each other")
+    command.add_argument("--stride", metavar="S", help="its stride; default 1")
+    command.add_argument("--padding", metavar="same|valid", help="its padding; default same")
+    command.add_argument("--pictures", type=Path, metavar="DIR", help=pictures)
+    command.add_argument("--image", type=Path, metavar="FILE", help=image)
+    add_model_arguments(command, default="the network that comes with fcn")
 
 
-def run(_: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> None:
+    numbers = (arguments.size, arguments.kernel, arguments.stride, arguments.padding)
+    if any(number is not None for number in numbers):
+        print(page_of_sizes(*numbers), end="")
+        return
+    with_network = bool(arguments.image or arguments.pictures)
+    if (arguments.run or arguments.weights) and not with_network:
+        raise UserError("--run, --weights: are for --image and --pictures; add one of these, or leave them out")
+    if with_network:
+        _explain_with_network(arguments)
+    else:
+        _print_page()
+
+
+def _print_page() -> None:
     import_tensorflow()
     from fcn.explain.examples import page  # imports TensorFlow
 
-    print(page(), end="")
+    print(page(), end="", flush=True)
+
+
+def _explain_with_network(arguments: argparse.Namespace) -> None:
+    """The page, then what needs a trained network."""
+    # everything that can be checked without TensorFlow
+    trained = TrainedModel.find(arguments.run, arguments.weights or (None if arguments.run else SHIPPED))
+    config = trained.config()
+    image: Array | None = None
+    if arguments.image:
+        image = read_image(arguments.image, config.data.max_megapixels)
+        side = 32 * config.model.head_window
+        if min(image.shape[:2]) < side:
+            got = f"{image.shape[0]} x {image.shape[1]} pixels"
+            raise UserError(
+                f"{arguments.image}: has {got}, a window of this network {side} x {side}; name a larger one"
+            )
+    if arguments.pictures:
+        arguments.pictures.mkdir(parents=True, exist_ok=True)
+
+    _print_page()
+    from fcn.explain.pictures import write_pictures
+    from fcn.explain.sliding import comparison
+    from fcn.inference.predictor import load_predictor
+
+    print(f"\nweights: {trained.description()}", flush=True)
+    predictor = load_predictor(trained, config)
+    if image is not None:
+        print(comparison(predictor, config.model, image), end="", flush=True)
+    if arguments.pictures:
+        write_pictures(arguments.pictures, predictor, config.model, image)
+        print(f"pictures: {arguments.pictures}{'' if arguments.image else ', of a generated road'}")

@@ -18,6 +18,7 @@ ODD_WINDOW = Rule(
 )
 ORDERED = Rule(lambda value: value[0] <= value[1], "must be [lowest, highest]; swap the two numbers")
 BYTE = at_least(0), below(256)
+ENCODER_STRIDE = 32  # pixels per cell of the last feature map: five poolings by 2
 MAX_NAME = 64  # characters of a class name
 MAX_CLASSES = 255  # a label map has 8 bits, and 255 is an ignored pixel
 

@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from fcn.config.settings import ModelConfig
+from fcn.config.settings import ENCODER_STRIDE, ModelConfig
 from fcn.model.convolutionalize import convolutionalize, dense_kernel_to_conv
 from fcn.model.fcn import bilinear_kernel, upsample
-from fcn.model.vgg import ENCODER_STRIDE, build_classifier
+from fcn.model.vgg import build_classifier
 
 
 def page() -> str:
@@ -28,17 +28,21 @@ def digits(array: np.ndarray) -> str:
     return np.array2string(array, formatter={"float_kind": f"{{:#13.{precision}g}}".format}, max_line_width=116)
 
 
-def channels() -> str:
-    """A dense layer and a 1x1 convolution from one channel to two, and a transposed convolution of each back to one."""
+def post_layers() -> tuple[np.ndarray, keras.Layer, keras.Layer, keras.Layer]:
+    """The post's input (1, 4, 4, 1), and with its kernel a dense layer, a 1x1 convolution and a transposed one."""
     x = np.random.RandomState(1).rand(1, 4, 4, 1)  # the numbers of np.random.seed(1), without its global state
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         kernel = session.run(tf.compat.v1.random_normal((2,), seed=0))
     options = {"use_bias": False, "kernel_initializer": lambda shape, dtype: tf.constant(kernel.reshape(shape), dtype)}
-    dense_layer = layers.Dense(2, **options)
-    conv_layer = layers.Conv2D(2, 1, **options)
-    transposed = layers.Conv2DTranspose(1, 1, **options)
+    return x, layers.Dense(2, **options), layers.Conv2D(2, 1, **options), layers.Conv2DTranspose(1, 1, **options)
+
+
+def channels() -> str:
+    """A dense layer and a 1x1 convolution from one channel to two, and a transposed convolution of each back to one."""
+    x, dense_layer, conv_layer, transposed = post_layers()
     dense = dense_layer(x).numpy()
     conv = conv_layer(x).numpy()
+    kernel = dense_layer.kernel.numpy()[0]
     difference = abs(conv - dense).max()
     back = transposed(dense).numpy()
     return f"""

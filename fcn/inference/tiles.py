@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import keras
 from keras import layers
 
-from fcn.model.vgg import ENCODER_STRIDE
+from fcn.config.settings import ENCODER_STRIDE
 
 TILE_PIXELS = 2**22
 """2048 x 2048, of which two thirds are kept: about 1 GB with vgg16 at width 0.25, 2.5 GB at width 1; larger tiles are

@@ -8,18 +8,9 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from fcn.config.settings import ModelConfig
+from fcn.config.settings import ENCODER_STRIDE, ModelConfig
 from fcn.errors import UserError
-
-# 3x3 convolutions in each of the five blocks
-CONVOLUTIONS = {
-    "vgg11": (1, 1, 2, 2, 2),
-    "vgg13": (2, 2, 2, 2, 2),
-    "vgg16": (2, 2, 3, 3, 3),
-    "vgg19": (2, 2, 4, 4, 4),
-}
-CHANNELS = (64, 128, 256, 512, 512)
-ENCODER_STRIDE = 32  # pixels per cell of the last feature map: five poolings by 2
+from fcn.model.architecture import encoder_blocks
 
 KERAS_CONFIGURATION = ("tensorflow", "channels_last", "float32")  # backend, image_data_format, floatx
 
@@ -80,8 +71,7 @@ def build_classifier(config: ModelConfig, classes: int) -> keras.Model:
     x = layers.Rescaling(1 / std, (-np.asarray(mean) / std).tolist(), dtype="float32", name="preprocessing")(image)
 
     # Encoder: each block halves height and width; pooling is SAME, for images of any size later
-    for block, (repeats, channels) in enumerate(zip(CONVOLUTIONS[config.encoder], CHANNELS, strict=True), start=1):
-        filters = max(1, round(channels * config.width))
+    for block, (repeats, filters) in enumerate(encoder_blocks(config), start=1):
         for i in range(1, repeats + 1):
             name = f"block{block}_conv{i}"
             x = layers.Conv2D(filters, 3, padding="same", name=name, **weighted)(x)
@@ -95,4 +85,4 @@ def build_classifier(config: ModelConfig, classes: int) -> keras.Model:
         x = activate(x, name, config.batch_norm)
         x = layers.Dropout(config.dropout, name=f"{name}_dropout")(x)
     logits = layers.Dense(classes, name="fc8")(x)  # N, C
-    return keras.Model(image, logits, name=config.encoder)
+    return keras.Model(image, logits, name="classifier")
