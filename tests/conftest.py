@@ -80,6 +80,16 @@ def script() -> Script:
     return run
 
 
+@pytest.fixture(scope="module")
+def uncompiled() -> Iterator[None]:
+    """Eager mode: compiling takes seconds and changes the last bits only; the drill tests resuming of compiled runs."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 SMOKE_SETTINGS = (
     "data.synthetic_frames=[48,16,1]",
     "model.encoder=vgg11",
@@ -103,4 +113,5 @@ def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run_process("train", "--run-dir", folder, *settings)
     assert done.returncode == 0, done.stderr
     assert "class weights: background 1, road 1.25\n" in done.stderr
+    assert "\nmemory: parameters " in done.stderr
     return folder

@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 from fcn.config.settings import ModelConfig
-from fcn.model.fcn import bilinear_kernel, build_fcn, upsample
+from fcn.model.convolutionalize import copy_weights
+from fcn.model.fcn import bilinear_kernel, build_fcn, build_window_classifier, upsample
 
 SMALL = {"encoder": "vgg11", "width": 1 / 32, "head_units": 4}
 CLASSES = 3
@@ -101,11 +102,11 @@ def test_bilinear_kernel_interpolates_each_class_by_itself(ramp: list[float]) ->
         (2, "upscore2 upscore_pool4 upscore_pool3 upscore_pool2 upscore_pool1"),
     ],
 )
-@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("learned", [False, True, None])
 def test_layers_have_their_published_names_and_last_upsampling_is_learned_if_the_config_says_so(
-    learned: bool, stride: int, upsamplings: str
+    learned: bool | None, stride: int, upsamplings: str
 ) -> None:
-    model = small_fcn(stride, learn_last_upsampling=learned)
+    model = small_fcn(stride, learn_last_upsampling=bool(learned), learn_upsampling=learned is not None)
     assert model.name == f"fcn{stride}s"
     names = [layer.name for layer in model.layers]
     scored_and_added = {f"{kind}_pool{block}" for kind in ("score", "fuse") for block in SKIPS[stride]}
@@ -114,9 +115,45 @@ def test_layers_have_their_published_names_and_last_upsampling_is_learned_if_the
     assert "fc8" not in names  # the scorers replace it
     transposed = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2DTranspose)]
     assert [layer.name for layer in transposed] == upsamplings.split()
-    assert [len(layer.trainable_weights) for layer in transposed] == [1] * len(SKIPS[stride]) + [int(learned)]
+    assert [len(layer.trainable_weights) for layer in transposed] == [int(learned is not None)] * len(SKIPS[stride]) + [
+        int(bool(learned))
+    ]
     assert not any(layer.use_bias for layer in transposed)
     assert transposed[-1].kernel.shape == (2 * stride, 2 * stride, CLASSES, CLASSES)
+
+
+def test_scaled_skips_are_scaled_kernels_of_their_scorers() -> None:
+    plain = small_fcn(8)
+    randomize(plain, *scorers(plain))
+    scaled = small_fcn(8, skip_scale=0.5)
+    scaled.set_weights(plain.get_weights())
+    for block, scale in ((4, 0.5), (3, 0.25)):
+        layer = plain.get_layer(f"score_pool{block}")
+        layer.kernel.assign(scale * layer.kernel)
+    np.testing.assert_allclose(scaled(images(40, 70)), plain(images(40, 70)), rtol=1e-4, atol=1e-4)
+
+
+def test_window_classifier_is_the_converted_network_on_every_window_of_the_last_pooled_map() -> None:
+    config = ModelConfig(**SMALL, stride=32, dropout=0.0)
+    classifier = build_window_classifier(config, CLASSES)
+    for weight in classifier.weights:
+        weight.assign(np.abs(noise(*weight.shape)) if weight.path.endswith("variance") else noise(*weight.shape))
+    assert classifier(images(96, 96)).shape == (2, 1, 1, CLASSES)
+    network = build_fcn(config, CLASSES)
+    copy_weights(classifier.weights, network)
+    np.testing.assert_array_equal(network.get_layer("upscore").kernel, bilinear_kernel((64, 64, CLASSES, CLASSES)))
+
+    names = ("block5_pool", "score_fr")
+    both = keras.Model(network.input, [network.get_layer(name).output for name in names])
+    head = keras.Model(classifier.get_layer("flatten").input, classifier.output)
+    pooled, scores = (one.numpy() for one in both(images(160, 192)))
+    for row in range(3):
+        for column in range(4):
+            expected = head(pooled[:, row : row + 3, column : column + 3])[:, 0, 0]
+            np.testing.assert_allclose(scores[:, row + 1, column + 1], expected, rtol=1e-4, atol=1e-4)
+    back = build_window_classifier(config, CLASSES)
+    copy_weights(network.weights, back)
+    np.testing.assert_array_equal(back(images(96, 96)), classifier(images(96, 96)))
 
 
 @pytest.mark.parametrize("stride", STRIDES)

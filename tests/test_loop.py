@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,15 +35,10 @@ from fcn.training.batch_norm import recompute_batch_norm_statistics
 from fcn.training.pipeline import plan_phases
 from fcn.training.setup import configure_tensorflow
 
-# eager mode: compiling takes seconds and changes the last bits only; the drill tests resuming of compiled runs
-pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def uncompiled() -> Iterator[None]:
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+pytestmark = [
+    pytest.mark.usefixtures("uncompiled"),
+    pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`"),
+]
 
 
 MODEL = ModelConfig(encoder="vgg11", width=1 / 16, head_units=16, dropout=0.5)
@@ -115,7 +110,7 @@ def assert_same_tensors(run: RunPaths, expected: RunPaths, prefixes: tuple[str, 
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, uncompiled: None) -> RunPaths:  # noqa: ARG001
     run = RunPaths(tmp_path_factory.mktemp("uninterrupted") / "run")
     train(tiny(), run)
     return run
@@ -268,12 +263,17 @@ def test_recipe_reaches_what_it_is_for(run: RunPaths, monkeypatch: pytest.Monkey
     seen: dict[str, Any] = {}
     monkeypatch.setattr(loop, "compile_train_step", lambda state, **rest: seen.update(model=state.model, step=rest))
     monkeypatch.setattr(loop, "training_batches", lambda *frames, **rest: seen.update(batches=(*frames, rest)) or ())
-    config = tiny(seed=7, clip_norm=3.0, class_weights="given", given_class_weights=(1.0, 2.0))
+    named = {"class_weights": "given", "given_class_weights": (1.0, 2.0), "loss": "sum", "freeze": "block2"}
+    config = tiny(seed=7, clip_norm=3.0, **named)
     train(config, run)
+    assert [layer.trainable for layer in seen["model"].layers if layer.name.endswith("_conv1")] == [False] * 2 + [
+        True
+    ] * 3
     assert seen["model"].get_layer("block3_conv1").compute_dtype == "bfloat16"
-    assert seen["step"] == {"clip_norm": 3.0, "seed": 7, "class_weights": (1.0, 2.0), "ema_decay": 0.9}
+    expected = {"clip_norm": 3.0, "seed": 7, "class_weights": (1.0, 2.0), "ema_decay": 0.9, "loss_is_sum": True}
+    assert seen["step"] == expected
     phases = plan_phases(config.progressive, config.augment, 2, 6)
-    assert seen["batches"][1:] == (5, phases, {"seed": 7, "start": 0})
+    assert seen["batches"][1:] == (5, phases, {"seed": 7, "start": 0, "center_only": False})
 
 
 def test_non_finite_loss_stops_the_run_with_step_rate_and_frames(run: RunPaths) -> None:

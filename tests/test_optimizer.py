@@ -9,7 +9,9 @@ import tensorflow as tf
 
 from fcn.config.settings import ModelConfig, TrainConfig
 from fcn.model.fcn import build_fcn
-from fcn.training.optimizer import build_optimizer
+from fcn.training.optimizer import build_optimizer, freeze_encoder
+
+SMALL = ModelConfig(encoder="vgg11", width=1 / 32, head_units=4)
 
 
 def learning_rates(config: TrainConfig, steps: int) -> list[float]:
@@ -40,7 +42,7 @@ def test_no_warm_up_and_no_decay_is_a_constant() -> None:
 
 
 def test_kernels_decay_and_biases_and_normalization_do_not() -> None:
-    model = build_fcn(ModelConfig(encoder="vgg11", width=1 / 32, head_units=4), 3)
+    model = build_fcn(SMALL, 3)
     for variable in model.trainable_variables:
         variable.assign(tf.ones_like(variable))
     config = TrainConfig(learning_rate=0.1, weight_decay=0.5, warmup=0.0)
@@ -66,3 +68,49 @@ def test_sgd_has_its_momentum_and_decoupled_decay() -> None:
         expected_bias += velocity
         assert float(kernel.value) == pytest.approx(expected, rel=1e-6)
         assert float(bias.value) == pytest.approx(expected_bias, rel=1e-6)
+
+
+def test_l2_decay_is_part_of_the_gradient_as_in_caffe_and_momentum_adds_it_up() -> None:
+    recipe = {"optimizer": "sgd", "momentum": 0.99, "weight_decay": 0.5, "decay_form": "l2"}
+    config = TrainConfig(**recipe, learning_rate=0.1, warmup=0.0, decay_power=0.0)
+    kernel = keras.Variable(2.0, name="kernel")
+    optimizer = build_optimizer(config, [kernel])
+    expected = 2.0
+    velocity = 0.0
+    for gradient in (1.0, -0.5, 0.25):
+        optimizer.apply([tf.constant(gradient)])
+        velocity = 0.99 * velocity + 0.1 * (gradient + 0.5 * expected)
+        expected -= velocity
+        assert float(kernel.value) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("recipe", [{}, {"optimizer": "sgd"}, {"decay_form": "l2"}], ids=str)
+def test_rate_of_a_group_is_as_if_all_had_it(recipe: dict[str, str]) -> None:
+    options = {**recipe, "warmup": 0.0, "decay_power": 0.0, "weight_decay": 0.3}
+    model = build_fcn(SMALL, 3)
+    start = [np.full(weight.shape, 0.5) for weight in model.get_weights()]
+    random = np.random.default_rng(0)
+    gradients = [tf.constant(random.normal(size=one.shape), tf.float32) for one in model.trainable_variables]
+
+    def trained(config: TrainConfig) -> list[np.ndarray]:
+        model.set_weights(start)
+        optimizer = build_optimizer(config, model.trainable_variables)
+        for _ in range(3):
+            optimizer.apply(gradients)
+        return [variable.numpy() for variable in model.trainable_variables]
+
+    grouped = trained(TrainConfig(**options, learning_rate=0.01, encoder_rate=0.1, bias_rate=2.0))
+    of_rate = {rate: trained(TrainConfig(**options, learning_rate=rate)) for rate in (0.01, 0.001, 0.02, 0.002)}
+    for index, variable in enumerate(model.trainable_variables):
+        rate = 0.001 if variable.path.startswith("block") else 0.01
+        rate *= 2 if variable.path.endswith("/bias") else 1
+        np.testing.assert_allclose(grouped[index], of_rate[rate][index], rtol=1e-5, err_msg=variable.path)
+
+
+@pytest.mark.parametrize(("freeze", "first_trained"), [("none", 1), ("block2", 3), ("encoder", 6)])
+def test_frozen_blocks_are_left_out_with_their_normalization(freeze: str, first_trained: int) -> None:
+    model = build_fcn(SMALL, 3)
+    freeze_encoder(TrainConfig(freeze=freeze), model)
+    trained = {variable.path.split("_")[0] for variable in model.trainable_variables}
+    assert {name for name in trained if name.startswith("block")} == {f"block{i}" for i in range(first_trained, 6)}
+    assert {"fc6", "fc7", "score"} <= trained

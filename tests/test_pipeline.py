@@ -45,6 +45,18 @@ def test_stream_started_at_a_step_equals_the_rest_of_the_whole_stream_of_its_see
     assert (whole[0][0] != batches(range(1), seed=1)[0][0]).any()
 
 
+def test_target_of_a_window_is_the_label_of_its_center_pixel() -> None:
+    def gray(_: int) -> tuple[Array, Array]:
+        label = np.arange(48, dtype=np.uint8).reshape(6, 8)
+        return np.repeat(label[..., np.newaxis], 3, axis=2), label
+
+    config = AugmentConfig(crop_size=(4, 4), scale=(1.0, 1.0))
+    phases = plan_phases(ProgressiveConfig(), config, 2, steps=8)
+    for images, labels in training_batches(gray, 3, phases, 0, center_only=True):
+        assert labels.shape == (2, 1, 1)
+        np.testing.assert_array_equal(labels[:, 0, 0], images[:, 2, 2, 0])  # each pixel's label is its gray value
+
+
 def test_mistake_of_a_frame_comes_out_as_it_is() -> None:
     def broken(index: int) -> tuple[Array, Array]:
         raise UserError(f"frame {index}: is gone")

@@ -6,21 +6,23 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import h5py
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import Script
 from keras import layers
 
 from fcn.config.settings import ModelConfig
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD
-from fcn.errors import UserError
+from fcn.errors import ConfigError, UserError
 from fcn.inference.predictor import load_predictor
+from fcn.model.architecture import CHANNELS, CONVOLUTIONS
 from fcn.model.fcn import build_fcn
 from fcn.model.pretrained import origin_table, set_initial_weights
-from fcn.model.vgg import CHANNELS, CONVOLUTIONS
 from fcn.model.weights import save_weights
 from fcn.runs.trained import SHIPPED, find_initial_weights
 from fcn.training import loop
@@ -73,7 +75,11 @@ def test_network_from_a_classifier_of_keras_is_the_same_function(
     save(classifier, tmp_path / "a.h5")
     network = build_fcn(WHOLE, 2)
     origins = set_initial_weights(network, tmp_path / "a.h5", content=(tmp_path / "a.h5").read_bytes())
-    assert [one.name for one in origins] == [weight.path for weight in network.weights]
+    assert [one.name for one in origins if one.shape] == [weight.path for weight in network.weights]
+    unused = [one.name for one in origins if not one.shape]
+    dense = "layers/dense_2/vars/" if save is numbered else "predictions/predictions_"
+    assert len(unused) == 2
+    assert all(name.startswith(dense) for name in unused)
     how = {one.name: one.how for one in origins}
     assert how["block1_conv1/kernel"] == "copied, channels from BGR to RGB"
     assert how["fc6/kernel"] == "converted from (784, 24)"
@@ -125,6 +131,33 @@ def test_shipped_weights_become_a_network_of_other_classes_that_starts_at_zero()
     np.testing.assert_array_equal(again(image), whole(image))
 
 
+def test_imagenet_is_what_keras_downloads_for_the_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier = keras_vgg(encoder="vgg19")
+    asked = []
+
+    def download(weights: str) -> keras.Model:
+        asked.append(weights)
+        return classifier
+
+    monkeypatch.setattr(keras.applications, "VGG19", download)
+    config = ModelConfig(**{**OF_KERAS, "encoder": "vgg19"}, head_units=7)
+    network = build_fcn(config, 2)
+    initial = find_initial_weights(Mock(initial_weights="imagenet"))
+    loop.start_from(initial, network, BACKGROUND_AND_ROAD)
+    assert asked == ["imagenet"]
+    kernel = classifier.get_layer("block5_conv4").get_weights()[0]
+    np.testing.assert_array_equal(network.get_layer("block5_conv4").kernel, kernel)
+
+    failure = Exception("URL fetch failure on https://somewhere: None")  # Keras raises this class
+    monkeypatch.setattr(keras.applications, "VGG19", Mock(side_effect=failure))
+    with pytest.raises(UserError, match=r"initial_weights: imagenet: URL fetch .*; connect to the internet, or"):
+        loop.start_from(initial, network, BACKGROUND_AND_ROAD)
+    with pytest.raises(ConfigError) as mistakes:
+        ModelConfig(initial_weights="imagenet", encoder="vgg11")
+    assert [*mistakes.value.problems] == ["model.encoder", "model.width", "model.batch_norm", "model.preprocessing"]
+    ModelConfig(initial_weights="imagenet", **{**OF_KERAS, "encoder": "vgg16", "width": 1.0})
+
+
 MISTAKES = {
     "width": (
         {"width": 1 / 16},
@@ -168,7 +201,7 @@ def test_other_files_and_hostile_ones_are_refused_in_a_line(tmp_path: Path) -> N
     for content in (b"<html>", b""):
         path.write_bytes(content)
         with pytest.raises(
-            UserError, match=r"a\.weights\.h5: is not HDF5; set model\.initial_weights to camvid, a run"
+            UserError, match=r"a\.weights\.h5: is not HDF5; set model\.initial_weights to camvid, imagenet, a run"
         ):
             find_initial_weights(ModelConfig(initial_weights=str(path)))
     with pytest.raises(UserError, match=r"nowhere: no such file; set model\.initial_weights to camvid"):
@@ -196,8 +229,8 @@ def test_command_hands_the_weights_to_the_loop_which_says_what_it_took(
 ) -> None:
     seen: dict[str, Any] = {}
     monkeypatch.setattr(loop, "train", lambda *_, **named: seen.update(named))
-    small = ("data.synthetic_frames=[1,1,1]", "model.initial_weights=camvid")
-    script("train", "--run-dir", tmp_path / "run", *(word for one in small for word in ("--set", one)))
+    small = ("--initial-weights", "camvid", "--set", "data.synthetic_frames=[1,1,1]")
+    script("train", "--run-dir", tmp_path / "run", *small)
     assert seen["initial"].path == SHIPPED
     loop.start_from(seen["initial"], build_fcn(seen["initial"].config.model, 2), BACKGROUND_AND_ROAD)
     lines = capsys.readouterr().err
@@ -232,3 +265,12 @@ def test_published_vgg16_is_the_same_function_on_every_window_of_its_last_map(tm
             expected = head(pooled[:, row : row + 7, column : column + 7]).numpy()
             found = features[:, row + 3, column + 3]
             assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+
+    # a dense layer as Caffe and torch store it, (units, c, h, w), by the documented transpose
+    dense = RANDOM.standard_normal((4096, 512 * 7 * 7), np.float32)
+    kernel = dense.reshape(4096, 512, 7, 7).transpose(2, 3, 1, 0)
+    converted = tf.nn.conv2d(pooled, kernel, 1, "VALID").numpy()
+    for row, column in ((0, 0), (1, 4), (3, 6)):
+        window = pooled[0, row : row + 7, column : column + 7]
+        expected = dense @ window.transpose(2, 0, 1).reshape(-1)
+        assert np.abs(converted[0, row, column] - expected).max() < 1e-4 * np.abs(expected).max()

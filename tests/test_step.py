@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from fcn.config.settings import Config, DataConfig, ModelConfig, TrainConfig
 from fcn.datasets import open_for_training
 from fcn.images import IGNORE
 from fcn.model.fcn import build_fcn
-from fcn.training.optimizer import build_optimizer
+from fcn.training.optimizer import build_optimizer, freeze_encoder
 from fcn.training.step import TrainState, TrainStep, compile_train_step, update_averages
 from fcn.training.validation import Validation
 
@@ -117,14 +119,57 @@ def test_dropout_is_a_function_of_the_step() -> None:
     step = compile_train_step(TrainState.create(model, optimizer), 5.0, 0, (1.0, 1.0), 0.0)
     labels = tf.zeros((1, 64, 64), tf.uint8)
     losses = [float(step(images(1, 64), labels, tf.constant(t, tf.int64))[0]) for t in (0, 1, 0, 1)]
-    assert losses[0] == losses[2] != losses[1] == losses[3]
+    assert losses[:2] == pytest.approx(losses[2:], rel=1e-6)  # ops of several threads may round differently
+    assert losses[0] != pytest.approx(losses[1], rel=1e-3)
     states = {tuple(model.get_layer(f"{name}_dropout").seed_generator.state.numpy()) for name in ("fc6", "fc7")}
     assert len(states) == 2  # the dropouts of one step draw differently
 
 
-def test_gradients_are_clipped_to_the_norm() -> None:
+def test_summed_loss_is_the_mean_loss_at_a_rate_and_decay_scaled_by_the_pixels() -> None:
+    pixels = 2 * 32 * 32
+    recipe = {"optimizer": "sgd", "momentum": 0.9, "decay_form": "l2", "warmup": 0.0, "decay_power": 0.0}
+    weights: list[np.ndarray] | None = None
+    trained = []
+    for loss_is_sum, scale in ((False, 1), (True, pixels)):
+        config = TrainConfig(**recipe, learning_rate=0.5 / scale, weight_decay=0.001 * scale)
+        model = build_fcn(replace(MODEL, dropout=0.0), 2)
+        weights = weights or model.get_weights()
+        model.set_weights(weights)
+        state = TrainState.create(model, build_optimizer(config, model.trainable_variables))
+        step = compile_train_step(state, None, 0, (1.0, 1.0), 0.0, loss_is_sum)
+        labels = tf.constant(np.random.default_rng(1).integers(0, 2, (2, 32, 32)), tf.uint8)
+        losses = [float(step(images(2, 32), labels, tf.constant(t, tf.int64))[0]) for t in range(3)]
+        trained.append(model.get_weights())
+    assert losses[0] == pytest.approx(np.log(2), rel=1e-5)  # the mean is what is reported
+    for first, second in zip(*trained, strict=True):
+        np.testing.assert_allclose(second, first, rtol=2e-3, atol=2e-5)
+    assert max(np.abs(one - start).max() for one, start in zip(trained[0], weights, strict=True)) > 0.05
+
+
+def test_frozen_blocks_keep_weights_and_statistics_in_a_step_and_in_scoring() -> None:
+    model = build_fcn(MODEL, 2)
+    config = TrainConfig(freeze="block2", warmup=0.0, statistics_frames=2)
+    freeze_encoder(config, model)
+    model.get_layer("score_fr").kernel.assign(np.eye(16, 2)[None, None])  # a scorer of zeros passes no gradient on
+    before = {weight.path: weight.numpy() for weight in model.weights}
+    state = TrainState.create(model, build_optimizer(config, model.trainable_variables))
+    compile_train_step(state, 5.0, 0, (1.0, 1.0), 0.0)(
+        images(2, 32), tf.ones((2, 32, 32), tf.uint8), tf.constant(0, tf.int64)
+    )
+    data = DataConfig(synthetic_frames=(2, 1, 1), synthetic_size=(32, 64))
+    training, validation, _ = open_for_training(data)
+    scorer = Validation(Config(data=data, model=MODEL, train=config), training, validation)
+    scorer.evaluate_weights(model.weights, lambda: None)
+    for network in (model, scorer.predictor.model):
+        for weight in network.weights:
+            frozen = weight.path.startswith(("block1", "block2"))
+            if frozen or weight.path.endswith(("gamma", "moving_mean")):
+                assert np.array_equal(weight.numpy(), before[weight.path]) == frozen, weight.path
+
+
+def test_gradients_are_clipped_to_the_norm_if_there_is_one() -> None:
     moved = []
-    for clip_norm in (1e-12, 1e12):
+    for clip_norm in (1e-12, 1e12, None):
         model = build_fcn(MODEL, 2)
         optimizer = keras.optimizers.SGD(1.0)
         optimizer.build(model.trainable_variables)
@@ -134,4 +179,4 @@ def test_gradients_are_clipped_to_the_norm() -> None:
         change = [v.numpy() - old for v, old in zip(model.trainable_variables, before, strict=True)]
         moved.append(float(np.sqrt(sum((one**2).sum() for one in change))))
     assert moved[0] == pytest.approx(1e-12, rel=1e-3)
-    assert moved[1] > 1
+    assert min(moved[1:]) > 1

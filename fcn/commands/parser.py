@@ -13,10 +13,12 @@ from fcn.commands import (
     plot_runs,
     submit_kitti,
     train,
+    train_classifier,
 )
 
 COMMANDS = {
     "train": train,
+    "train-classifier": train_classifier,
     "infer": infer,
     "evaluate": evaluate,
     "check-data": check_data,

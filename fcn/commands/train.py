@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import argparse
+import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from fcn.commands.arguments import add_set_argument
 from fcn.commands.tensorflow_import import import_tensorflow
-from fcn.config.settings import resolve_auto
+from fcn.config.settings import Config, resolve_auto, resolve_target
 from fcn.config.yaml_file import dump_config, field_of, find_config, load_config
 from fcn.datasets import open_for_training
 from fcn.datasets.class_weights import class_weights
 from fcn.errors import UserError, print_error, printable
 from fcn.evaluation.evaluate import score_table
+from fcn.model.memory import check_memory
 from fcn.runs.checkpoint import find_checkpoint
 from fcn.runs.paths import RUNS, RunPaths, locked, require_new
+from fcn.runs.stages import stages_of
 from fcn.runs.trained import TrainedModel, find_initial_weights
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     config = "what differs from the defaults: a file, or the name of a config that comes with fcn; synthetic"
+    initial = "weights to start from, as model.initial_weights: none, camvid, imagenet, a run or a file"
     changed = "continue although this setting differs from before"
     printed = "print the effective config with the meaning of each setting"
     command.add_argument("--config", metavar="YAML|NAME", help=config)
     add_set_argument(command, example="train.steps=100")
+    command.add_argument("--initial-weights", metavar="NAME|FILE", help=initial)
     command.add_argument("--run-dir", type=Path, metavar="DIR", help="directory of the run; a new one under runs/")
     command.add_argument("--resume", action="store_true", help="continue the run in --run-dir, or start it")
     command.add_argument("--allow-changed", action="append", default=[], metavar="KEY", help=changed)
@@ -45,25 +51,40 @@ def run(arguments: argparse.Namespace) -> None:
     continued = arguments.resume and paths.config.is_file()
     if continued and arguments.config is None:
         file = paths.config
-    config = load_config(file, arguments.set, stored=file == paths.config)
+    config = resolve_target(load_config(file, overrides(arguments), stored=file == paths.config))
     if arguments.print_config:
         print(dump_config(config), end="")
         return
+    for stage, stage_paths in stages_of(config, paths):
+        train_run(stage, stage_paths, source=file, resume=arguments.resume, allow_changed=arguments.allow_changed)
+
+
+def overrides(arguments: argparse.Namespace) -> list[str]:
+    """The values of --set, and that of --initial-weights as one of them."""
+    if arguments.initial_weights is None:
+        return list(arguments.set)
+    return [*arguments.set, f"model.initial_weights={json.dumps(arguments.initial_weights)}"]
+
+
+def train_run(config: Config, paths: RunPaths, source: Path, resume: bool, allow_changed: Sequence[str]) -> None:
+    """Starts a run with the config that was read from `source`, or continues it, and prints its scores."""
+    continued = resume and paths.config.is_file()
     config = resolve_auto(config, paths.load_config() if continued else None)
 
     # the run and its data, before TensorFlow is imported: mistakes are reported within a second
     if not continued:
         require_new(paths)
-        if arguments.resume:
-            print_error(printable(f"{paths.directory}: holds nothing to resume; starting with {file}"))
+        if resume:
+            print_error(printable(f"{paths.directory}: holds nothing to resume; starting with {source}"))
     with locked(paths) as require_lock:
-        checkpoint = find_checkpoint(paths, config, arguments.allow_changed) if continued else None
+        checkpoint = find_checkpoint(paths, config, allow_changed) if continued else None
         initial = None if checkpoint else find_initial_weights(config.model)
         training, validation, fingerprint = open_for_training(config.data)
         weights = class_weights(config.train, training)
         if config.train.class_weights != "none":
             pairs = zip(training.classes, weights, strict=True)
             print_error("class weights: " + ", ".join(f"{one.name} {weight:.3g}" for one, weight in pairs))
+        print_error(check_memory(config, len(training.classes)))
 
         import_tensorflow()
         from fcn.training.loop import train

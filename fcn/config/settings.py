@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
 from fcn.config.fields import MAY_CHANGE, Rule, Section, above, at_least, below
@@ -18,6 +19,12 @@ ODD_WINDOW = Rule(
 )
 ORDERED = Rule(lambda value: value[0] <= value[1], "must be [lowest, highest]; swap the two numbers")
 BYTE = at_least(0), below(256)
+IMAGENET_SETTINGS = {  # of a network that Keras' weights of ImageNet fit, as words
+    "encoder": ("vgg16", "vgg19"),
+    "width": ("1.0",),
+    "batch_norm": ("false",),
+    "preprocessing": ("imagenet",),
+}
 ENCODER_STRIDE = 32  # pixels per cell of the last feature map: five poolings by 2
 MAX_NAME = 64  # characters of a class name
 MAX_CLASSES = 255  # a label map has 8 bits, and 255 is an ignored pixel
@@ -178,9 +185,10 @@ class ModelConfig(Section):
     width: Annotated[float, above(0.0), below(3.0)] = 0.25
     """Factor on the published numbers of channels (64 to 512)."""
 
-    initial_weights: str | None = None
-    """Weights to start from: `camvid`, those that come with fcn; the folder of a run; weights of fcn with their config
-    next to them; or a VGG that Keras saved (.weights.h5, .h5). null: random. Scorers of other classes start at 0."""
+    initial_weights: Annotated[str, MAY_CHANGE] = "none"
+    """Weights to start from: `none` (random); `camvid`, those that come with fcn; `imagenet`, VGG16 or VGG19 as Keras
+    downloads them; the folder of a run; or a file: weights of fcn with their config next to them, or a VGG that Keras
+    saved (.weights.h5, .h5). Scorers of other classes start at 0."""
 
     preprocessing: Literal["centered", "imagenet"] = "centered"
     """First layer, which belongs to the weights: `centered`, (pixel - 127.5) / 64, or `imagenet`, pixel - mean of
@@ -205,6 +213,14 @@ class ModelConfig(Section):
     """Feature map that a skip scores: `after_pooling` the output of a block's pooling, as published; `before_pooling`
     the last map of the next block, of the same stride, as in U-Net (Ronneberger, Fischer and Brox 2015)."""
 
+    skip_scale: Annotated[float, above(0.0)] = 1.0
+    """Factor on the map of block 4 before its scorer, its square on that of block 3 and so on: 0.01 in the published
+    FCN-8s that is trained at once."""
+
+    learn_upsampling: bool = True
+    """True: upsampling inside the decoder starts bilinear and is learned, as in the paper; False: it stays bilinear, as
+    in the published code."""
+
     learn_last_upsampling: bool = False
     """False: the last upsampling stays bilinear, as published. True: it starts bilinear and is learned."""
 
@@ -213,6 +229,14 @@ class ModelConfig(Section):
         if self.head_window**2 * self.width * self.head_units > 7**2 * 1.0 * 4096:
             text = "makes fc6 larger than as published (window 7, 4096 units, width 1); lower it or model.head_window"
             return {"head_units": text}
+        if self.learn_last_upsampling and not self.learn_upsampling:
+            return {"learn_upsampling": "is false; set model.learn_last_upsampling: false too, or this to true"}
+        if self.initial_weights == "imagenet":
+            return {
+                name: f"does not fit the weights of ImageNet; set model.{name}: {' or '.join(fitting)}"
+                for name, fitting in IMAGENET_SETTINGS.items()
+                if str(getattr(self, name)).lower() not in fitting
+            }
         return {}
 
 
@@ -228,12 +252,16 @@ class TrainConfig(Section):
     batch_size: Annotated[int, at_least(1), below(2**16)] = 4
     """Frames a step."""
 
+    target: Literal["pixels", "window_center"] = "pixels"
+    """What is learned: the class of every pixel of a crop, or of the pixel at its center only. For the latter the
+    classifier is trained before its conversion, on crops of 32 x model.head_window pixels (`fcn train-classifier`)."""
+
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
     """Compute dtype of training; weights, statistics, loss and inference stay float32 (mixed precision: Micikevicius
     et al. 2018). `auto`: bfloat16 if the processor or GPU has instructions for it."""
 
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    """`adamw` (Loshchilov and Hutter 2019), or `sgd` with momentum; both with decoupled weight decay, unlike Caffe."""
+    """`adamw` (Loshchilov and Hutter 2019), or `sgd` with momentum."""
 
     momentum: Annotated[float, at_least(0.0), below(1.0)] = 0.9
     """Momentum of `sgd`: 0.9 in Long et al. 2015, 0.99 with one image a batch in Shelhamer et al. 2017."""
@@ -252,10 +280,27 @@ class TrainConfig(Section):
     """Exponent of `poly`; 0 keeps the learning rate."""
 
     weight_decay: Annotated[float, at_least(0.0)] = 0.05
-    """Decoupled weight decay of kernels, not of biases and batch normalization; a step subtracts rate x decay x w."""
+    """Weight decay of kernels, not of biases and batch normalization."""
 
-    clip_norm: Annotated[float, above(0.0)] = 5.0
-    """Gradients with a larger global norm are scaled down to it (Pascanu et al. 2013)."""
+    decay_form: Literal["decoupled", "l2"] = "decoupled"
+    """`decoupled`: a step subtracts rate x decay x w; `l2`: decay x w is added to the gradient before the optimizer
+    takes it, as in Caffe, so that momentum adds it up."""
+
+    encoder_rate: Annotated[float, above(0.0), below(100.0)] = 1.0
+    """Factor on the learning rate of the encoder (blocks 1 to 5), below 1 for initial weights that know much."""
+
+    bias_rate: Annotated[float, above(0.0), below(100.0)] = 1.0
+    """Factor on the learning rate of biases, 2 in the published training."""
+
+    freeze: Literal["none", "block1", "block2", "block3", "block4", "encoder"] = "none"
+    """Part of the encoder that keeps its initial weights and statistics: none, the blocks up to this one, or all."""
+
+    loss: Literal["mean", "sum"] = "mean"
+    """What a step lowers: the mean loss of the valid pixels, or their sum, as published. With a sum over P pixels, the
+    learning rate is to be P times lower and an `l2` decay P times higher for the same step."""
+
+    clip_norm: Annotated[float | None, above(0.0)] = 5.0
+    """Gradients with a larger global norm are scaled down to it (Pascanu et al. 2013); null: never."""
 
     class_weights: Literal["none", "median_frequency", "given"] = "none"
     """Per-class loss weights: `none`, `median_frequency` (more for rare classes: Eigen and Fergus 2015), or `given`."""
@@ -316,19 +361,58 @@ class TrainConfig(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StagesConfig(Section):
+    """Training in stages (Long et al. 2015): one run after another, each from the weights of the last."""
+
+    key: ClassVar[str] = "stages"
+
+    strides: tuple[Literal[32, 16, 8, 4, 2], ...] = ()
+    """`model.stride` of each stage, such as [32, 16, 8]; []: one run. The runs lie in RUN-DIR-32s, RUN-DIR-16s and so
+    on."""
+
+    learning_rates: Annotated[tuple[float, ...], above(0.0)] = ()
+    """`train.learning_rate` of each stage; []: the same for all."""
+
+    def conflicts(self) -> dict[str, str]:
+        """Strides fall, so that each stage adds skips, and each has its learning rate or none has."""
+        if any(first <= second for first, second in pairwise(self.strides)):
+            return {"strides": f"{list(self.strides)} does not fall; write the largest stride first"}
+        if self.learning_rates and len(self.learning_rates) != len(self.strides):
+            text = f"has length {len(self.learning_rates)} and stages.strides {len(self.strides)}; write one for each"
+            return {"learning_rates": text}
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
-    """All sections of a run. Only commands and the training loop take the whole."""
+    """All sections of a run. Only commands, the training loop and the estimate of its memory take the whole."""
 
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     progressive: ProgressiveConfig = field(default_factory=ProgressiveConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    stages: StagesConfig = field(default_factory=StagesConfig)
 
 
 SECTIONS: dict[str, type[Section]] = {
-    section.key: section for section in (DataConfig, AugmentConfig, ProgressiveConfig, ModelConfig, TrainConfig)
+    section.key: section
+    for section in (DataConfig, AugmentConfig, ProgressiveConfig, ModelConfig, TrainConfig, StagesConfig)
 }
+
+
+def resolve_target(config: Config) -> Config:
+    """What `train.target: window_center` decides: the crop is one window, the network that is scored FCN-32s."""
+    if config.train.target == "pixels":
+        return config
+    side = ENCODER_STRIDE * config.model.head_window
+    return replace(
+        config,
+        augment=replace(config.augment, crop_size=(side, side)),
+        progressive=ProgressiveConfig(),
+        model=replace(config.model, stride=32, learn_last_upsampling=False),
+        stages=StagesConfig(),
+    )
 
 
 def resolve_auto(config: Config, started: Config | None = None) -> Config:

@@ -5,8 +5,11 @@ with an h x w window computes at one place. On a larger map the convolution does
 # Shapes: N images, H x W pixels, h x w the flattened map, c its channels, C classes
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers
 
 
@@ -17,6 +20,16 @@ def dense_kernel_to_conv(kernel: np.ndarray, window: tuple[int, int]) -> np.ndar
     the wrong order runs without an error, but what was learned is lost.
     """
     return kernel.reshape(*window, -1, kernel.shape[-1])
+
+
+def copy_weights(values: Sequence[keras.Variable | tf.Variable], model: keras.Model) -> None:
+    """Sets the weights of a model to values in the same order, between a classifier and its converted network too.
+
+    A dense kernel and the kernel of its convolution are the same numbers in another shape (`dense_kernel_to_conv`).
+    Weights of the model beyond the values, such as upsampling kernels, stay.
+    """
+    for weight, value in zip(model.weights, values, strict=False):
+        weight.assign(np.reshape(value.numpy(), weight.shape))
 
 
 def convolutionalize(classifier: keras.Model) -> keras.Model:

@@ -6,6 +6,9 @@ Pooling is SAME (cell i of the result covers cells 2i and 2i + 1); upsampled map
 # Shapes: N images, H x W pixels, C classes, h x w a feature map, c its channels, U head units, s upsampling factor
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -78,15 +81,23 @@ def upsample(
     return CropLike(factor, name=f"{name}_crop")(upsampled, reference)
 
 
-def build_fcn(config: ModelConfig, classes: int, precision: str = "float32") -> keras.Model:
-    """uint8 RGB (N, H, W, 3) of any size from 1x1 up -> logits float32 (N, H, W, C).
-
-    `precision` is `float32`, or `bfloat16` for the feature maps and products between the image and the logits; weights
-    and statistics are always float32.
-    """
+@contextlib.contextmanager
+def compute_dtype(precision: str) -> Iterator[None]:
+    """Layers made inside compute in `float32` or `bfloat16`; weights and statistics are always float32."""
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else precision)
     try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def build_fcn(config: ModelConfig, classes: int, precision: str = "float32") -> keras.Model:
+    """uint8 RGB (N, H, W, 3) of any size from 1x1 up -> logits float32 (N, H, W, C).
+
+    `precision` is that of the feature maps and products between the image and the logits (`compute_dtype`).
+    """
+    with compute_dtype(precision):
         # Encoder and head: the classifier without its last layer
         encoder = convolutionalize(build_classifier(config, classes))
         features = encoder.get_layer("fc7_dropout").output  # N, H / 32, W / 32, U
@@ -99,7 +110,9 @@ def build_fcn(config: ModelConfig, classes: int, precision: str = "float32") -> 
             pooling = encoder.get_layer(f"block{block}_pool")
             next_pooling = encoder.get_layer(f"block{block + 1}_pool")
             skip = pooling.output if config.skips == "after_pooling" else next_pooling.input
-            scores = upsample(scores, factor=2, reference=skip, name=name)
+            scores = upsample(scores, factor=2, reference=skip, name=name, learned=config.learn_upsampling)
+            if config.skip_scale != 1.0:
+                skip = layers.Rescaling(config.skip_scale ** (5 - block), name=f"scale_pool{block}")(skip)
             skip_scores = score(skip, classes, f"score_pool{block}")
             scores = layers.Add(name=f"fuse_pool{block}")([scores, skip_scores])  # N, H / 2^block, W / 2^block, C
 
@@ -112,6 +125,16 @@ def build_fcn(config: ModelConfig, classes: int, precision: str = "float32") -> 
             learned=config.learn_last_upsampling,
         )
         logits = layers.Identity(dtype="float32", name="logits")(scores)  # N, H, W, C
-    finally:
-        keras.config.set_dtype_policy(policy)
     return keras.Model(encoder.input, logits, name=f"fcn{config.stride}s")
+
+
+def build_window_classifier(config: ModelConfig, classes: int, precision: str = "float32") -> keras.Model:
+    """uint8 RGB (N, S, S, 3), S = 32 x head_window -> logits float32 (N, 1, 1, C): the class at the window's center.
+
+    `copy_weights` makes an FCN-32s of it, whose scores before upsampling are those of this classifier on every window
+    of the last feature map.
+    """
+    with compute_dtype(precision):
+        classifier = build_classifier(config, classes)
+        logits = layers.Reshape((1, 1, classes), dtype="float32", name="logits")(classifier.output)
+    return keras.Model(classifier.input, logits, name="window_classifier")

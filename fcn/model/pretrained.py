@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import io
 import math
+import os
+import tempfile
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -18,18 +20,20 @@ import keras
 import numpy as np
 
 from fcn.config.settings import ModelConfig
-from fcn.errors import UserError
+from fcn.errors import UserError, printable
 from fcn.images import Array
 from fcn.model.convolutionalize import dense_kernel_to_conv
 from fcn.model.vgg import PREPROCESSING
 from fcn.model.weights import array_kind
 
+MAX_UNUSED = 12  # arrays of a file that are listed as not used
+MAX_SHOWN = 60  # characters of a name from a file
 SCORERS = ("score", "upscore")  # beginnings of the names of layers whose channels are classes
 HEAD = {"fc6": "fc1", "fc7": "fc2"}  # layer -> its name in keras.applications
 
 
 class Origin(NamedTuple):
-    """Where an array of the network comes from."""
+    """Where an array of the network comes from, or, for one of the file that is not used, its name and no shape."""
 
     name: str
     shape: tuple[int, ...]
@@ -71,14 +75,17 @@ def set_initial_weights(
             extra = next((place for place in places if array_kind(file, place) != "missing"), None)
             if extra is not None:
                 raise UserError(f"{path}: also holds {extra}; set model.encoder to that of the weights")
+            used = set()
             for weight in model.weights:
-                value, how = _value_of(
+                value, how, place = _value_of(
                     file, path, weight, numbers=numbers, of_keras=trained is None, same_classes=same_classes
                 )
+                used.add(place)
                 if not np.isfinite(value).all():
                     raise UserError(f"{path}: {weight.path} holds NaN or infinity; use other weights")
                 origins.append(Origin(weight.path, tuple(weight.shape), how))
                 values.append(value)
+            origins += _unused(file, used)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # HDF5 raises any of them
         raise UserError(f"{path}: cannot be read as weights: {error}; name a file that fcn or Keras saved") from error
     model.set_weights(values)
@@ -92,23 +99,58 @@ def origin_table(origins: list[Origin]) -> str:
         arrays = list(group)
         same = len({one.how for one in arrays}) == 1
         for one in arrays[:1] if same else arrays:
-            lines.append(f"{layer if same else one.name:<24}{one.shape!s:<20}{one.how}")
+            shape = str(one.shape) if one.shape else ""
+            lines.append(f"{layer if same else one.name:<24}{shape:<20}{one.how}")
     return "\n".join(lines)
+
+
+def download_imagenet(model: keras.Model) -> bytes:
+    """The content of a file with ImageNet's weights for the encoder of `model`, which Keras downloads and checks.
+
+    Raises UserError if they can be neither downloaded nor found where Keras keeps them.
+    """
+    is_vgg19 = any(layer.name == "block5_conv4" for layer in model.layers)
+    try:
+        classifier = (keras.applications.VGG19 if is_vgg19 else keras.applications.VGG16)(weights="imagenet")
+    except Exception as error:  # Keras raises this class where a download fails
+        fix = "connect to the internet, or name a file of these weights in model.initial_weights"
+        raise UserError(f"model.initial_weights: imagenet: {error}; {fix}") from error
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "imagenet.weights.h5"
+        classifier.save_weights(file)
+        return file.read_bytes()
+
+
+def _unused(file: h5py.File, used: set[str]) -> list[Origin]:
+    """A line for each array of a file that no array of the network was taken from, the first MAX_UNUSED of them."""
+    unused: list[Origin] = []
+
+    def note(name: bytes) -> bool | None:
+        text = os.fsdecode(name)
+        if text not in used and array_kind(file, text) != "a group":
+            unused.append(Origin(printable(text[:MAX_SHOWN]), (), "not used"))
+        return True if len(unused) == MAX_UNUSED else None
+
+    file.id.links.visit(note, order=h5py.h5.ITER_NATIVE)
+    return unused
 
 
 def _value_of(
     file: h5py.File, path: Path, weight: keras.Variable, numbers: dict[str, int], of_keras: bool, same_classes: bool
-) -> tuple[Array, str]:
-    """The initial value of an array of the network, and where it comes from; `numbers` counts the layers of a kind."""
+) -> tuple[Array, str, str]:
+    """The initial value of an array of the network, where it comes from, and its place in the file if it has one.
+
+    `numbers` counts the layers of a kind.
+    """
     name = weight.path
     shape = tuple(weight.shape)
     layer = name.partition("/")[0]
     places = _places_in_keras(name, numbers[layer]) if of_keras and layer in numbers else [name]
     found = next((place for place in places if array_kind(file, place) != "missing"), None)
     if layer.startswith(SCORERS) and not (found and same_classes):
-        return weight.numpy(), f"as it starts: {'of other classes' if found else 'not'} in the file"
+        return weight.numpy(), f"as it starts: {'of other classes' if found else 'not'} in the file", found or ""
     if found is None and layer.removesuffix("_norm") in HEAD:
-        return weight.numpy(), "as it starts: not in the file"
+        return weight.numpy(), "as it starts: not in the file", ""
     if found is None:
         raise UserError(f"{path}: holds no {name}; {_setting_that_fits(layer, shape=())}")
     kind = array_kind(file, found)
@@ -128,7 +170,7 @@ def _value_of(
     if of_keras and name == "block1_conv1/kernel":
         value = value[:, :, ::-1]
         how = "copied, channels from BGR to RGB"
-    return value, how
+    return value, how, found
 
 
 def _places_in_keras(name: str, number: int) -> list[str]:

@@ -25,7 +25,7 @@ IDENTITY = (  # settings that say what network it is and what its channels mean
     *("data.kind", "data.labels", "data.kitti_truth", "data.class_names", "data.class_colors", "data.road_classes"),
     *("data.mask_kind", "data.mask_values", "data.ignore_values", "data.ignore_colors"),
     *("model.encoder", "model.width", "model.batch_norm", "model.head_window", "model.head_units"),
-    *("model.stride", "model.skips", "model.preprocessing"),
+    *("model.stride", "model.skips", "model.skip_scale", "model.preprocessing"),
 )
 HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of a file
 MAX_SHOWN = 40  # characters of a value that has changed
@@ -148,22 +148,24 @@ class InitialWeights(NamedTuple):
     """Weights to start from, read but not yet checked against a network."""
 
     path: Path
-    content: bytes
+    content: bytes  # empty for `imagenet`: Keras downloads it
     config: Config | None  # of weights of fcn; None for a file of Keras
 
 
 def find_initial_weights(config: ModelConfig) -> InitialWeights | None:
-    """What `initial_weights` names; None for None. Raises UserError if it is missing or damaged."""
+    """What `initial_weights` names; None for `none`. Raises UserError if it is missing or damaged."""
     name = config.initial_weights
-    if name is None:
+    if name == "none":
         return None
+    if name == "imagenet":
+        return InitialWeights(Path(name), content=b"", config=None)
     path = SHIPPED if name == "camvid" else Path(name)
     stem = path.name.removesuffix(ENDING)
     has_config = any(path.with_name(one).is_file() for one in (f"{stem}.yaml", "config.yaml"))
     if path.is_dir() or (has_config and path.name.endswith(ENDING)):
         trained = TrainedModel.of_run(path) if path.is_dir() else TrainedModel.of_weights(path)
         return InitialWeights(trained.weights, trained.content, trained.config())
-    fix = "set model.initial_weights to camvid, a run, or a file of weights that fcn or Keras saved"
+    fix = "set model.initial_weights to camvid, imagenet, a run, or a file of weights that fcn or Keras saved"
     content = read_file(path, MAX_WEIGHTS_BYTES, fix)
     if not content.startswith(HDF5):
         raise UserError(f"{path}: is not HDF5; {fix}")

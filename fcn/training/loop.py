@@ -23,8 +23,9 @@ from fcn.errors import RunInterruptedError, RunStoppedError, UserError, print_er
 from fcn.evaluation.evaluate import shown
 from fcn.files import write_file
 from fcn.images import Array, SegmentationClass, write_image
-from fcn.model.fcn import build_fcn
-from fcn.model.pretrained import origin_table, set_initial_weights
+from fcn.model.convolutionalize import copy_weights
+from fcn.model.fcn import build_fcn, build_window_classifier
+from fcn.model.pretrained import download_imagenet, origin_table, set_initial_weights
 from fcn.pictures import comparison
 from fcn.runs.checkpoint import Checkpoint, restore_checkpoint, save_checkpoint
 from fcn.runs.environment import changed_environment
@@ -32,7 +33,7 @@ from fcn.runs.log import MetricsLog
 from fcn.runs.paths import RunPaths
 from fcn.runs.signals import polled_signals
 from fcn.runs.trained import InitialWeights, describe_change
-from fcn.training.optimizer import build_optimizer
+from fcn.training.optimizer import build_optimizer, freeze_encoder
 from fcn.training.pipeline import frames_of_step, plan_phases, training_batches
 from fcn.training.setup import configure_tensorflow, describe_process, resolve_precision
 from fcn.training.step import TrainState, compile_train_step
@@ -72,6 +73,11 @@ def train(
     model = build_fcn(config.model, len(training.classes), recipe.precision)
     if initial is not None:
         start_from(initial, model, training.classes)
+    if recipe.target == "window_center":
+        network = model
+        model = build_window_classifier(config.model, len(training.classes), recipe.precision)
+        copy_weights(network.weights, model)
+    freeze_encoder(recipe, model)
     optimizer = build_optimizer(recipe, model.trainable_variables)
     state = TrainState.create(model, optimizer, averaged=recipe.ema_decay > 0)
 
@@ -95,11 +101,19 @@ def train(
         seed=recipe.seed,
         class_weights=class_weights,
         ema_decay=recipe.ema_decay,
+        loss_is_sum=recipe.loss == "sum",
     )
     phases = plan_phases(config.progressive, config.augment, batch_size=recipe.batch_size, steps=recipe.steps)
-    batches = training_batches(training.read, len(training), phases, seed=recipe.seed, start=first_step)
+    batches = training_batches(
+        training.read,
+        len(training),
+        phases,
+        seed=recipe.seed,
+        start=first_step,
+        center_only=recipe.target == "window_center",
+    )
     scorer = Validation(config, training, validation)
-    network = describe_network(config, model, training=training, validation=validation)
+    network_record = describe_network(config, scorer.predictor.model, training=training, validation=validation)
     log = MetricsLog(run.metrics)
     progress = tqdm(total=recipe.steps, initial=first_step, desc="train", unit="step", disable=None)
 
@@ -114,11 +128,11 @@ def train(
         seconds = time.perf_counter() - started
         step = int(state.step)
         if (scores["miou"] or 0.0) > float(state.best_score):
-            record = {"step": step, **network, **scores, "changes": log.changes}
+            record = {"step": step, **network_record, **scores, "changes": log.changes}
             keep_best(run, scorer, record=record, pictures=recipe.pictures)
             state.best_score.assign(scores["miou"] or 0.0)
         state.evaluated.assign(step)
-        baseline = network["color_table"]["miou"]
+        baseline = network_record["color_table"]["miou"]
         require_lock()
         report(log, progress, step=step, **scores, color_table_miou=baseline, evaluate_seconds=seconds)
 
@@ -140,7 +154,10 @@ def train(
                     indices = frames_of_step(phases, step - 1, frame_count=len(training), seed=recipe.seed)
                     names = [training.names[index] for index in indices]
                     pairs = zip(images.numpy(), labels.numpy(), strict=True)
-                    rows = [comparison(image, label, label, training.classes) for image, label in pairs]
+                    rows = []
+                    for image, label in pairs:
+                        label = np.broadcast_to(label, image.shape[:2])  # of one pixel, where that is the target
+                        rows.append(comparison(image, label, label, training.classes))
                     picture = write_picture(run.pictures / f"not_finite_step_{step}.png", np.concatenate(rows))
                     raise RunStoppedError(
                         f"step {step}: the loss ({float(loss)}) or a gradient is not finite at rate "
@@ -183,11 +200,12 @@ def train(
 
 def start_from(initial: InitialWeights, model: keras.Model, classes: Sequence[SegmentationClass]) -> None:
     """Sets the initial weights of a new run, and prints where each array comes from."""
+    content = initial.content or download_imagenet(model)
     own_classes = classes_of(initial.config.data) if initial.config else ()
     origins = set_initial_weights(
         model,
         path=initial.path,
-        content=initial.content,
+        content=content,
         trained=initial.config.model if initial.config else None,
         same_classes=[one.name for one in own_classes] == [one.name for one in classes],
     )

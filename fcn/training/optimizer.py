@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
 from fcn.config.settings import TrainConfig
+
+FROZEN_BLOCKS = {"none": 0, "block1": 1, "block2": 2, "block3": 3, "block4": 4, "encoder": 5}
 
 
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
@@ -36,13 +40,56 @@ def build_schedule(config: TrainConfig) -> WarmUp:
     return WarmUp(config.learning_rate, warmup_steps, decay)
 
 
-def build_optimizer(config: TrainConfig, variables: list[keras.Variable]) -> keras.optimizers.Optimizer:
+class GroupedUpdate:
+    """A learning rate and a weight decay for each variable; a mixin, as Keras has one of both for all.
+
+    Scaling gradients instead does it for SGD only: Adam divides the scale out again.
+    """
+
+    def set_groups(self, config: TrainConfig, variables: Sequence[keras.Variable]) -> None:
+        """Takes rates and decay from the config; `variables` are those that the optimizer was built for."""
+        self.rate_factors = [rate_factor(variable.path, config) for variable in variables]
+        self.decays = [config.weight_decay if variable.name == "kernel" else 0.0 for variable in variables]
+        self.decay_in_gradient = config.decay_form == "l2"
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
+        """Overrides what Keras calls for each variable."""
+        index = self._get_variable_index(variable)  # type: ignore[attr-defined]
+        rate = learning_rate * self.rate_factors[index]
+        if self.decays[index] and self.decay_in_gradient:
+            gradient = gradient + self.decays[index] * variable
+        elif self.decays[index]:
+            variable.assign_sub(variable * self.decays[index] * rate)
+        super().update_step(gradient, variable, rate)  # type: ignore[misc]
+
+
+class SGD(GroupedUpdate, keras.optimizers.SGD):
+    """Keras' SGD with groups."""
+
+
+class Adam(GroupedUpdate, keras.optimizers.Adam):
+    """Keras' Adam with groups; with decoupled decay it is AdamW."""
+
+
+def rate_factor(path: str, config: TrainConfig) -> float:
+    """Factor on the learning rate of a variable such as "block1_conv1/kernel"."""
+    factor = config.encoder_rate if path.startswith("block") else 1.0
+    return factor * config.bias_rate if path.endswith("bias") else factor
+
+
+def build_optimizer(config: TrainConfig, variables: Sequence[keras.Variable]) -> keras.optimizers.Optimizer:
     """Optimizer with slots for `variables`. Biases and batch normalization are exempt from weight decay."""
     schedule = build_schedule(config)
-    if config.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(schedule, config.momentum, weight_decay=config.weight_decay)
-    else:
-        optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])  # has no effect after build
+    optimizer = SGD(schedule, config.momentum) if config.optimizer == "sgd" else Adam(schedule)
     optimizer.build(variables)
+    optimizer.set_groups(config, variables)
     return optimizer
+
+
+def freeze_encoder(config: TrainConfig, model: keras.Model) -> None:
+    """Excludes the blocks of the encoder up to `freeze` from training."""
+    blocks = range(1, FROZEN_BLOCKS[config.freeze] + 1)
+    prefixes = tuple(f"block{block}_" for block in blocks)
+    for layer in model.layers:
+        if layer.name.startswith(prefixes):
+            layer.trainable = False

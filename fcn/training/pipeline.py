@@ -66,12 +66,18 @@ def _permutation(frame_count: int, seed: int, epoch: int) -> Array:
 
 
 def training_batches(
-    read: Callable[[int], tuple[Array, Array]], frame_count: int, phases: Sequence[Phase], seed: int, start: int = 0
+    read: Callable[[int], tuple[Array, Array]],
+    frame_count: int,
+    phases: Sequence[Phase],
+    seed: int,
+    start: int = 0,
+    center_only: bool = False,
 ) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
     """Yields the batches of all steps from `start` on: images uint8 (N, h, w, 3), labels uint8 (N, h, w) of crop size.
 
     `read` maps a frame's index to image uint8 (H, W, 3) and label uint8 (H, W); it is called from a thread of tf.data,
-    from several without op determinism. Its UserError is raised as it is.
+    from several without op determinism. Its UserError is raised as it is. `center_only` cuts the labels to the pixel at
+    the center, uint8 (N, 1, 1).
     """
     mistakes: list[UserError] = []
 
@@ -87,7 +93,11 @@ def training_batches(
         image.set_shape((None, None, 3))
         label.set_shape((None, None))
         slot_seed = tf.stack([tf.constant(seed, tf.int64), slot])
-        return augment_frame(image, label, config, slot_seed)
+        image, label = augment_frame(image, label, config, slot_seed)
+        if center_only:
+            row, column = (side // 2 for side in config.crop_size)
+            label = label[row : row + 1, column : column + 1]
+        return image, label
 
     try:
         for phase in phases:

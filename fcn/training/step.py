@@ -61,9 +61,16 @@ class TrainState:
 
 
 def compile_train_step(
-    state: TrainState, clip_norm: float, seed: int, class_weights: Sequence[float], ema_decay: float
+    state: TrainState,
+    clip_norm: float | None,
+    seed: int,
+    class_weights: Sequence[float],
+    ema_decay: float,
+    loss_is_sum: bool = False,
 ) -> TrainStep:
     """Compiles one step, which trains the state's model and moves its averages, if it has any.
+
+    `loss_is_sum` says that the gradient is that of the weighted sum over the valid pixels, not of the mean.
 
     Returns:
         (images uint8 (N, H, W, 3), labels uint8 (N, H, W), step int64 ()) -> weighted mean loss over the valid pixels,
@@ -86,10 +93,13 @@ def compile_train_step(
         with tf.GradientTape() as tape:
             total, weight = pixel_loss(model(images, training=True), labels, class_weights)
             loss = tf.math.divide_no_nan(total, weight)
-        gradients = tape.gradient(loss, model.trainable_variables)
+            lowered = total if loss_is_sum else loss
+        gradients = tape.gradient(lowered, model.trainable_variables)
 
         # clip, then update everything, or nothing if a number is not finite
-        gradients, norm = tf.clip_by_global_norm(gradients, clip_norm)
+        norm = tf.linalg.global_norm(gradients)
+        if clip_norm is not None:
+            gradients, _ = tf.clip_by_global_norm(gradients, clip_norm, use_norm=norm)
         finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
 
         def update() -> None:

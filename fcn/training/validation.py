@@ -15,12 +15,14 @@ from fcn.datasets.dataset import Dataset, evenly_spaced
 from fcn.evaluation.evaluate import evaluate, evaluate_color_table
 from fcn.images import Array, write_image
 from fcn.inference.predictor import Predictor
+from fcn.model.convolutionalize import copy_weights
 from fcn.model.fcn import build_fcn
 from fcn.model.weights import save_weights
 from fcn.pictures import comparison
 from fcn.runs.paths import RunPaths
 from fcn.runs.trained import settings_of_weights, write_record
 from fcn.training.batch_norm import recompute_batch_norm_statistics
+from fcn.training.optimizer import freeze_encoder
 
 HEIGHT_FRAMES = 64  # frames whose median height is recorded
 
@@ -30,6 +32,7 @@ class Validation:
 
     def __init__(self, config: Config, training: Dataset, dataset: Dataset):
         model = build_fcn(replace(config.model, dropout=0.0), len(training.classes))
+        freeze_encoder(config.train, model)  # frozen layers keep their statistics
         self.predictor = Predictor(model, training.classes)
         self.training = training
         self.statistics_frames = config.train.statistics_frames
@@ -40,10 +43,12 @@ class Validation:
     ) -> dict[str, Any]:
         """Scores of weights on the whole split, as `evaluate` returns them. The network keeps these weights.
 
+        Weights of a window classifier are scored as the FCN-32s that they are converted to.
+
         `poll` is called before each frame and may raise to stop.
         """
         model = self.predictor.model
-        model.set_weights([weight.numpy() for weight in weights])
+        copy_weights(weights, model)
         recompute_batch_norm_statistics(model, self.training, frames=self.statistics_frames, poll=poll)
 
         def predict(image: Array) -> Array:

@@ -1,0 +1,5 @@
+"""The same as `fcn train-classifier`."""
+
+from fcn.commands import main
+
+main("train-classifier")
