@@ -40,7 +40,7 @@ import h5py
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from fcn.config.settings import DataConfig
+from fcn.config.settings import DataConfig, ModelConfig
 from fcn.config.yaml_file import load_config
 from fcn.datasets import folder, kitti_road
 from fcn.datasets.download import Archive, unpack
@@ -48,6 +48,7 @@ from fcn.errors import UserError
 from fcn.evaluation.kitti.benchmark import score_predictions
 from fcn.evaluation.kitti.birds_eye import road_to_image
 from fcn.images import read_image, read_label
+from fcn.model.pretrained import set_initial_weights
 from fcn.model.weights import load_weights
 from fcn.runs import checkpoint, trained
 from fcn.runs.log import INVALID_JSON, read_rows
@@ -94,8 +95,14 @@ def kinds() -> dict[str, Kind]:
             file[name] = array
         file.flush()
         weights = file.id.get_file_image()
-    variables = [SimpleNamespace(path=name, shape=array.shape, dtype="float32") for name, array in arrays.items()]
-    network = SimpleNamespace(weights=variables, set_weights=lambda values: values)
+    variables = [
+        SimpleNamespace(path=name, shape=array.shape, dtype="float32", numpy=array.copy)
+        for name, array in arrays.items()
+    ]
+    pixels = SimpleNamespace(scale=1 / 64)  # the preprocessing of fcn's own weights
+    network = SimpleNamespace(
+        weights=variables, set_weights=lambda values: values, layers=[], get_layer=lambda _: pixels
+    )
     about = {"bytes": len(weights), "sha256": hashlib.sha256(weights).hexdigest()}
     record = json.dumps({"step": 1, "classes": ["other", "road"], **about}, indent=2).encode()
     manifest = sealed({"name": "manifest", "step": 1, "environment": {"python": "3"}, "files": {"weights": about}})
@@ -119,6 +126,9 @@ def kinds() -> dict[str, Kind]:
         with patch.object(trained, "WAITS", (0,)):
             trained.read_weights(path.with_name("weights"), path)
 
+    def read_initial_weights(path: Path) -> None:
+        set_initial_weights(network, path, content=path.read_bytes(), trained=ModelConfig(), same_classes=True)
+
     def read_manifest(path: Path) -> None:
         path.with_name("weights").write_bytes(weights)
         damage = checkpoint.find_damage(path.parent)
@@ -135,6 +145,7 @@ def kinds() -> dict[str, Kind]:
         "zip": Kind(zips, damaged_file, read_zip),
         "config": Kind(configs, damaged_text, load_config),
         "weights": Kind([weights], damaged_file, lambda path: load_weights(network, path)),
+        "initial weights": Kind([weights], damaged_file, read_initial_weights),
         "rows": Kind([rows], damaged_text, read_rows),
         "record": Kind([record], damaged_text, read_record),
         "manifest": Kind([manifest], damaged_manifest, read_manifest, checkpoint.MANIFEST),

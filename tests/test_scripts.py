@@ -98,6 +98,7 @@ def test_printed_config_can_be_read_back(script: Script, tmp_path: Path) -> None
         ("train --config nowhere.yaml", "nowhere.yaml: no such file"),
         ("train --set train.stepps=3", "--set train.stepps=3: train.stepps: is not a setting; did you mean train.step"),
         ("train --run-dir run --set data.kind=camvid --set data.root=nowhere", "nowhere/train: no such folder"),
+        ("train --set train.freeze=encoder", "train.freeze: would keep random weights; name model.initial_weights"),
         ("train --allow-changed train.seed", "--allow-changed: a new run has no settings yet; add --resume"),
         (
             "train --resume --run-dir x --allow-changed train.stepps",

@@ -55,6 +55,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.print_config:
         print(dump_config(config), end="")
         return
+    if config.train.freeze != "none" and config.model.initial_weights == "none":
+        raise UserError("train.freeze: would keep random weights; name model.initial_weights, or set it to none")
     for stage, stage_paths in stages_of(config, paths):
         train_run(stage, stage_paths, source=file, resume=arguments.resume, allow_changed=arguments.allow_changed)
 

@@ -14,5 +14,5 @@ add_arguments = train.add_arguments
 
 
 def run(arguments: argparse.Namespace) -> None:
-    arguments.set.append("train.target=window_center")
+    arguments.set = [*arguments.set, "train.target=window_center"]
     train.run(arguments)

@@ -19,12 +19,6 @@ ODD_WINDOW = Rule(
 )
 ORDERED = Rule(lambda value: value[0] <= value[1], "must be [lowest, highest]; swap the two numbers")
 BYTE = at_least(0), below(256)
-IMAGENET_SETTINGS = {  # of a network that Keras' weights of ImageNet fit, as words
-    "encoder": ("vgg16", "vgg19"),
-    "width": ("1.0",),
-    "batch_norm": ("false",),
-    "preprocessing": ("imagenet",),
-}
 ENCODER_STRIDE = 32  # pixels per cell of the last feature map: five poolings by 2
 MAX_NAME = 64  # characters of a class name
 MAX_CLASSES = 255  # a label map has 8 bits, and 255 is an ignored pixel
@@ -231,13 +225,18 @@ class ModelConfig(Section):
             return {"head_units": text}
         if self.learn_last_upsampling and not self.learn_upsampling:
             return {"learn_upsampling": "is false; set model.learn_last_upsampling: false too, or this to true"}
+        problems = {}
         if self.initial_weights == "imagenet":
-            return {
-                name: f"does not fit the weights of ImageNet; set model.{name}: {' or '.join(fitting)}"
-                for name, fitting in IMAGENET_SETTINGS.items()
-                if str(getattr(self, name)).lower() not in fitting
+            fitting = {
+                "encoder": self.encoder if self.encoder in ("vgg16", "vgg19") else "vgg16",
+                "width": 1.0,
+                "batch_norm": False,
+                "preprocessing": "imagenet",
             }
-        return {}
+            for name, value in fitting.items():
+                if getattr(self, name) != value:
+                    problems[name] = f"does not fit the weights of ImageNet; set model.{name}: {str(value).lower()}"
+        return problems
 
 
 @dataclass(frozen=True, kw_only=True)

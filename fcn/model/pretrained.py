@@ -28,6 +28,7 @@ from fcn.model.weights import array_kind
 
 MAX_UNUSED = 12  # arrays of a file that are listed as not used
 MAX_SHOWN = 60  # characters of a name from a file
+MAX_NAMES = 1000  # names of a file that are looked at
 SCORERS = ("score", "upscore")  # beginnings of the names of layers whose channels are classes
 HEAD = {"fc6": "fc1", "fc7": "fc2"}  # layer -> its name in keras.applications
 
@@ -86,7 +87,7 @@ def set_initial_weights(
                 origins.append(Origin(weight.path, tuple(weight.shape), how))
                 values.append(value)
             origins += _unused(file, used)
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # HDF5 raises any of them
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:  # of HDF5
         raise UserError(f"{path}: cannot be read as weights: {error}; name a file that fcn or Keras saved") from error
     model.set_weights(values)
     return origins
@@ -122,17 +123,16 @@ def download_imagenet(model: keras.Model) -> bytes:
 
 
 def _unused(file: h5py.File, used: set[str]) -> list[Origin]:
-    """A line for each array of a file that no array of the network was taken from, the first MAX_UNUSED of them."""
-    unused: list[Origin] = []
+    """A line for each of the first MAX_UNUSED arrays of a file that no array of the network was taken from."""
+    names: list[str] = []
 
-    def note(name: bytes) -> bool | None:
-        text = os.fsdecode(name)
-        if text not in used and array_kind(file, text) != "a group":
-            unused.append(Origin(printable(text[:MAX_SHOWN]), (), "not used"))
-        return True if len(unused) == MAX_UNUSED else None
+    def collect(name: bytes) -> bool | None:  # must not raise: HDF5 calls it
+        names.append(os.fsdecode(name))
+        return True if len(names) == MAX_NAMES else None
 
-    file.id.links.visit(note, order=h5py.h5.ITER_NATIVE)
-    return unused
+    file.id.links.visit(collect, order=h5py.h5.ITER_NATIVE)
+    arrays = [name for name in names if name not in used and array_kind(file, name) != "a group"]
+    return [Origin(printable(name[:MAX_SHOWN]), (), "not used") for name in arrays[:MAX_UNUSED]]
 
 
 def _value_of(
@@ -154,9 +154,9 @@ def _value_of(
     if found is None:
         raise UserError(f"{path}: holds no {name}; {_setting_that_fits(layer, shape=())}")
     kind = array_kind(file, found)
-    if not kind.startswith("float32 ("):
+    stored = file[found].shape if kind.startswith("float32 (") else ()
+    if not stored or 4 * math.prod(stored) > file.id.get_filesize():
         raise UserError(f"{path}: {found} is {kind}; name a file that fcn or Keras saved")
-    stored = file[found].shape
     how = "copied"
     if stored != shape and layer.removesuffix("_norm") in HEAD:
         value = _head_array(file[found], layer, shape)

@@ -48,7 +48,7 @@ def load_weights(model: keras.Model, path: Path, content: bytes | None = None) -
                 text = f"{path}: holds weights of another network: {difference}"
                 raise UserError(f"{text}; use the config that they were trained with")
             values = [file[weight.path][()] for weight in model.weights]
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # HDF5 raises any of them
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:  # of HDF5
         raise UserError(f"{path}: cannot be read as weights: {error}; use a NAME.weights.h5 that fcn wrote") from error
     for name, value in zip(wanted, values, strict=True):
         if not np.isfinite(value).all():

@@ -74,9 +74,9 @@ def train(
     if initial is not None:
         start_from(initial, model, training.classes)
     if recipe.target == "window_center":
-        network = model
+        converted = model
         model = build_window_classifier(config.model, len(training.classes), recipe.precision)
-        copy_weights(network.weights, model)
+        copy_weights(converted.weights, model)
     freeze_encoder(recipe, model)
     optimizer = build_optimizer(recipe, model.trainable_variables)
     state = TrainState.create(model, optimizer, averaged=recipe.ema_decay > 0)
@@ -113,7 +113,7 @@ def train(
         center_only=recipe.target == "window_center",
     )
     scorer = Validation(config, training, validation)
-    network_record = describe_network(config, scorer.predictor.model, training=training, validation=validation)
+    network = describe_network(config, scorer.predictor.model, training=training, validation=validation)
     log = MetricsLog(run.metrics)
     progress = tqdm(total=recipe.steps, initial=first_step, desc="train", unit="step", disable=None)
 
@@ -128,11 +128,11 @@ def train(
         seconds = time.perf_counter() - started
         step = int(state.step)
         if (scores["miou"] or 0.0) > float(state.best_score):
-            record = {"step": step, **network_record, **scores, "changes": log.changes}
+            record = {"step": step, **network, **scores, "changes": log.changes}
             keep_best(run, scorer, record=record, pictures=recipe.pictures)
             state.best_score.assign(scores["miou"] or 0.0)
         state.evaluated.assign(step)
-        baseline = network_record["color_table"]["miou"]
+        baseline = network["color_table"]["miou"]
         require_lock()
         report(log, progress, step=step, **scores, color_table_miou=baseline, evaluate_seconds=seconds)
 
