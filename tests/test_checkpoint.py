@@ -185,9 +185,10 @@ def test_settings_that_no_score_depends_on_may_change(run: RunPaths) -> None:
     numbers = dict.fromkeys(("log_steps", "checkpoint_steps", "checkpoint_minutes", "keep_checkpoints", "pictures"), 7)
     train = {**numbers, "intra_op_threads": 7, "inter_op_threads": 7}
     data = {"root": "x", "cache_megabytes": 7, "max_megapixels": 7, "images": "i", "masks": "m", "split_lists": "s"}
-    assert find_checkpoint(run, Config(train=TrainConfig(**train), data=DataConfig(**data))) is None
+    config = Config(train=TrainConfig(**train), data=DataConfig(**data), model=ModelConfig(initial_weights="x"))
+    assert find_checkpoint(run, config) is None
     marked = {name for section in SECTIONS.values() for name, field in fields_of(section).items() if field.may_change}
-    assert marked == {*train, *data}
+    assert marked == {*train, *data, "initial_weights"}
 
 
 @pytest.fixture
