@@ -55,16 +55,12 @@ class Sheet:
 
 
 def gif_of(frames: list[Image.Image]) -> bytes:
-    """An animation with its 256 most frequent colors, so that white stays white, as Pillow's own palette has it not."""
-    pixels = np.stack([np.asarray(frame) for frame in frames]).astype(int)
-    codes, places, counts = np.unique(pixels @ np.array([2**16, 2**8, 1]), return_inverse=True, return_counts=True)
-    colors = np.stack(np.unravel_index(codes, (256, 256, 256)), axis=-1)
-    kept = colors[np.argsort(counts)[-256:]]
-    nearest = np.square(colors[:, np.newaxis] - kept).sum(axis=-1).argmin(axis=-1).astype(np.uint8)
-    first, *rest = (Image.fromarray(indices) for indices in nearest[places].reshape(pixels.shape[:-1]))
-    for picture in (first, *rest):
-        picture.putpalette(kept.ravel().tolist())
-    durations = [*[STEP_MS] * len(rest), LAST_MS]
+    """An animation with one palette for all its frames and without dithering, so that white stays white."""
+    width, height = frames[0].size
+    column = Image.fromarray(np.concatenate([np.asarray(frame) for frame in frames]))
+    colored = column.quantize(dither=Image.Dither.NONE)
+    first, *rest = (colored.crop((0, i * height, width, (i + 1) * height)) for i in range(len(frames)))
     content = BytesIO()
+    durations = [*[STEP_MS] * len(rest), LAST_MS]
     first.save(content, "GIF", save_all=True, append_images=rest, duration=durations, loop=0)
     return content.getvalue()
