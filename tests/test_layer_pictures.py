@@ -14,7 +14,6 @@ from PIL import Image
 
 from fcn.datasets.synthetic import Scene
 from fcn.explain import pictures
-from fcn.explain.street import stage_labels
 from fcn.inference.predictor import load_predictor
 from fcn.runs.trained import SHIPPED
 
@@ -114,7 +113,7 @@ def test_dense_score_of_a_window_is_in_the_converted_map(shown: list[np.ndarray]
 
 def test_street_shows_the_network_at_each_stage() -> None:
     predictor = load_predictor(SHIPPED)
-    labels = stage_labels(predictor.model, ROAD)
+    labels = pictures.stage_labels(predictor, ROAD)
     assert list(labels) == ["score_fr", "fuse_pool4", "fuse_pool3", "logits"]
     np.testing.assert_array_equal(labels["logits"], predictor.labels(ROAD))
     agreement = [np.mean(stage == labels["logits"]) for stage in labels.values()]

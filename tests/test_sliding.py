@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import keras
@@ -11,15 +12,8 @@ from conftest import ROOT, Script
 
 from fcn.config.settings import ModelConfig
 from fcn.datasets.synthetic import Scene
-from fcn.explain.sliding import (
-    at_network_height,
-    drop_biases,
-    scores_of_windows,
-    seconds_of_both,
-    trained_classifier,
-    whole_cells,
-)
-from fcn.explain.street import stage_labels
+from fcn.explain.pictures import stage_labels
+from fcn.explain.sliding import comparison, drop_biases, scores_of_windows, trained_classifier, whole_cells
 from fcn.images import read_image, write_image
 from fcn.inference.predictor import Predictor, load_predictor
 from fcn.inference.tiles import receptive_radius
@@ -29,6 +23,7 @@ from fcn.runs.trained import SHIPPED, TrainedModel
 
 FRAME = ROOT / "data" / "CamVid" / "val" / "0016E5_08119.png"
 ROAD = np.asarray(Scene((150, 170), np.random.RandomState(1)).image)
+CONFIG = TrainedModel.of_weights(SHIPPED).config().model
 
 
 @pytest.fixture(scope="module")
@@ -36,29 +31,21 @@ def predictor() -> Predictor:
     return load_predictor(SHIPPED)
 
 
-@pytest.fixture(scope="module")
-def config() -> ModelConfig:
-    return TrainedModel.of_weights(SHIPPED).config().model
+def rows_of(text: str) -> list[list[float]]:
+    """Largest and mean difference and percentage of same classes: last map, image, last map without biases."""
+    return [list(map(float, row)) for row in re.findall(r" +([\d.e-]+) +([\d.e-]+) +([\d.]+)%\n", text)]
 
 
-def test_one_pass_equals_the_classifier_on_windows_of_the_map_only(predictor: Predictor, config: ModelConfig) -> None:
-    scores = scores_of_windows(predictor.model, config, whole_cells(predictor, ROAD, config.head_window))
+def test_one_pass_equals_the_classifier_on_windows_of_the_map_and_not_of_the_image(predictor: Predictor) -> None:
+    whole = whole_cells(predictor, ROAD, 3)
+    scores = scores_of_windows(predictor.model, CONFIG, whole)
     assert [values.shape for values in scores.values()] == [(2, 3, 11)] * 4
     one_pass, last_map, image, no_biases = scores.values()
     np.testing.assert_allclose(last_map, one_pass, atol=1e-5)
     assert abs(image - one_pass).mean() > 0.1
     assert abs(no_biases - one_pass).mean() > 0.1
-
-
-def test_windows_of_the_image_get_the_score_that_the_network_gives_them_alone(
-    predictor: Predictor, config: ModelConfig
-) -> None:
-    whole = whole_cells(predictor, ROAD, config.head_window)
-    scores = scores_of_windows(predictor.model, config, whole)["image"]
-    for row, column in ((0, 0), (1, 2)):
-        window = whole[0, 32 * row : 32 * row + 96, 32 * column : 32 * column + 96]
-        alone = scores_of_windows(predictor.model, config, window[None])["one pass"]
-        np.testing.assert_allclose(scores[row, column], alone[0, 0], atol=1e-5)
+    alone = scores_of_windows(predictor.model, CONFIG, whole[:, 32:128, 64:160])["one pass"]
+    np.testing.assert_allclose(image[1, 2], alone[0, 0], atol=1e-5)  # as the network sees it without the rest
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
@@ -69,23 +56,28 @@ def test_without_biases_the_head_of_an_empty_map_has_the_scorer_bias_alone(batch
     model.set_weights([random.uniform(0.1, 1, weights.shape) for weights in model.get_weights()])
     classifier = trained_classifier(model, config)
     drop_biases(classifier)
-    x = np.zeros((1, *classifier.get_layer("flatten").input.shape[1:]), "float32")
-    for layer in classifier.layers[classifier.layers.index(classifier.get_layer("flatten")) :]:
-        x = layer(x)
-    np.testing.assert_allclose(x[0], model.get_layer("score_fr").bias, atol=1e-6)
-
-
-def test_timing_alternates_and_takes_all_windows(predictor: Predictor, config: ModelConfig) -> None:
-    seconds = seconds_of_both(predictor.model, config, whole_cells(predictor, ROAD, config.head_window))
-    assert seconds.shape == (9, 2)
-    assert (seconds > 0).all()
+    flatten = classifier.get_layer("flatten").input
+    scores = keras.Model(flatten, classifier.output)(np.zeros((1, *flatten.shape[1:])))
+    np.testing.assert_allclose(scores[0], model.get_layer("score_fr").bias, atol=1e-6)
 
 
 def test_large_photo_is_scaled_to_the_height_of_the_training_frames(predictor: Predictor) -> None:
-    assert at_network_height(predictor, ROAD) is ROAD
-    assert at_network_height(predictor, np.zeros((720, 1000, 3), np.uint8)).shape == (360, 500, 3)
-    narrow = at_network_height(predictor, np.zeros((7200, 96, 3), np.uint8), least=96)
-    assert narrow.shape == (7200, 96, 3)
+    np.testing.assert_array_equal(whole_cells(predictor, ROAD, 3)[0], ROAD[:128, :160])
+    assert whole_cells(predictor, np.zeros((720, 1000, 3), np.uint8), 3).shape == (1, 352, 480, 3)
+    assert whole_cells(predictor, np.zeros((7200, 96, 3), np.uint8), 3).shape == (1, 7200, 96, 3)
+
+
+def test_printed_rows_compare_the_scores_and_the_times(predictor: Predictor) -> None:
+    text = comparison(predictor, CONFIG, ROAD)
+    one_pass, *others = scores_of_windows(predictor.model, CONFIG, whole_cells(predictor, ROAD, 3)).values()
+    assert "Image (150, 170, 3) -> input (128, 160, 3): 2 x 3 windows of 3 x 3 cells or 96 x 96 pixels" in text
+    for row, values in zip(rows_of(text), others, strict=True):
+        difference = abs(values - one_pass)
+        same = np.mean(values.argmax(axis=-1) == one_pass.argmax(axis=-1))
+        np.testing.assert_allclose(row, [difference.max(), difference.mean(), 100 * same], rtol=1e-3, atol=1e-5)
+    one, sliding, ratio, low, high = map(float, re.findall(r"\d+\.\d", re.search("One pass .*", text)[0]))
+    assert 0 < one < sliding
+    assert low <= ratio <= high
 
 
 def test_mistakes_are_refused_in_one_line(script: Script, tmp_path: Path) -> None:
@@ -103,32 +95,26 @@ def test_mistakes_are_refused_in_one_line(script: Script, tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(not FRAME.is_file(), reason="needs CamVid's validation frames under data/")
-def test_numbers_of_the_document_on_a_real_frame(predictor: Predictor, config: ModelConfig) -> None:
+def test_numbers_of_the_document_on_a_real_frame(predictor: Predictor) -> None:
     image = read_image(FRAME)
-    whole = whole_cells(predictor, image, config.head_window)
-    scores = scores_of_windows(predictor.model, config, whole)
-    one_pass = scores["one pass"]
-    rows = {}
-    for name, values in scores.items():
-        difference = abs(values - one_pass)
-        same = np.mean(values.argmax(axis=-1) == one_pass.argmax(axis=-1))
-        rows[name] = f"{difference.max():.2g} | {difference.mean():.2g} | {100 * same:.0f} % |"
-    assert abs(scores["last map"] - one_pass).max() < 1e-5
-    assert abs(scores["last map"] - one_pass).mean() < 1e-6
-    labels = stage_labels(predictor.model, image)
+    text = comparison(predictor, CONFIG, image)
+    height, width, rows, columns = map(int, re.search(r"input \((\d+), (\d+), 3\): (\d+) x (\d+)", text).groups())
+    last_map, on_image, no_biases = rows_of(text)
+    assert last_map[0] < 1e-5
+    assert last_map[1] < 1e-6
+    labels = stage_labels(predictor, image)
     agreement = [f"{100 * np.mean(stage == labels['logits']):.0f} %" for stage in labels.values()]
-    last_map = keras.Model(predictor.model.input, predictor.model.get_layer("block5_pool").output)
-    field = 2 * receptive_radius(last_map) + ENCODER_STRIDE
-    height, width = whole.shape[1:3]
-    count = one_pass.shape[0] * one_pass.shape[1]
+    encoder = keras.Model(predictor.model.input, predictor.model.get_layer("block5_pool").output)
+    field = 2 * receptive_radius(encoder) + ENCODER_STRIDE
+    size = float(re.search(r"mean size ([\d.]+)", text)[1])
     sentences = [
         "| the last map | below 0.00001 | below 0.000001 | 100 % |",
-        f"| the image | {rows['image']}",
-        f"| the last map, biases of fc6 and fc7 lost | {rows['last map, no biases']}",
-        f"cut to {height} x {width}: {count} windows, scores with a mean size of {abs(one_pass).mean():.2f}",
-        f"`{count} * 96 * 96 / ({height} * {width}) =",
+        "| the image | {:.2g} | {:.2g} | {:.0f} % |".format(*on_image),
+        "| the last map, biases of fc6 and fc7 lost | {:.2g} | {:.2g} | {:.0f} % |".format(*no_biases),
+        f"cut to {height} x {width}: {rows * columns} windows, scores with a mean size of {size:.2f}",
+        f"`{rows * columns} * 96 * 96 / ({height} * {width}) =",
         f"sees {field} x {field} pixels",
         f"{agreement[0]}, {agreement[1]} and {agreement[2]} of the pixels",
     ]
-    text = (ROOT / "docs" / "layers.md").read_text().replace("\n", " ")
-    assert [sentence for sentence in sentences if sentence not in text] == []
+    document = (ROOT / "docs" / "layers.md").read_text().replace("\n", " ")
+    assert [sentence for sentence in sentences if sentence not in document] == []

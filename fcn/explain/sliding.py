@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-import time
+from timeit import timeit
 
 import keras
 import numpy as np
@@ -22,12 +22,13 @@ BATCH = 128  # windows that are classified at once
 REPETITIONS = 9  # of the timing
 
 
-def at_network_height(predictor: Predictor, image: Array, least: int = 1) -> Array:
-    """The image at the height at which the network segments it, but at least `least` pixels a side."""
+def whole_cells(predictor: Predictor, image: Array, k: int) -> Array:
+    """The image (1, H, W, 3) as the network takes it, cut to whole cells; at least `k` cells a side."""
     height, width = image.shape[:2]
-    scale = max(predictor.network_height(height) / height, least / min(height, width))
-    size = (math.ceil(width * scale), math.ceil(height * scale))
-    return image if scale == 1 else np.asarray(Image.fromarray(image).resize(size, Resampling.BILINEAR))
+    scale = max(predictor.network_height(height) / height, k * ENCODER_STRIDE / min(height, width))
+    height, width = math.ceil(height * scale), math.ceil(width * scale)
+    resized = np.asarray(Image.fromarray(image).resize((width, height), Resampling.BILINEAR))
+    return resized[np.newaxis, : height - height % ENCODER_STRIDE, : width - width % ENCODER_STRIDE]
 
 
 def trained_classifier(model: keras.Model, config: ModelConfig) -> keras.Model:
@@ -44,13 +45,10 @@ def trained_classifier(model: keras.Model, config: ModelConfig) -> keras.Model:
 
 def drop_biases(classifier: keras.Model) -> None:
     """Sets the biases of fc6 and fc7 to zero; with batch normalization, the constant that it adds in all."""
-    for name in ("fc6", "fc7"):
-        dense = classifier.get_layer(name)
-        if dense.use_bias:
-            dense.bias.assign(tf.zeros_like(dense.bias))
-        else:
-            norm = classifier.get_layer(f"{name}_norm")
-            norm.beta.assign(norm.gamma * norm.moving_mean / tf.sqrt(norm.moving_variance + norm.epsilon))
+    for weights in classifier.weights:
+        layer, name = weights.path.split("/")
+        if layer.startswith(("fc6", "fc7")) and name in ("bias", "beta", "moving_mean"):
+            weights.assign(tf.zeros_like(weights))
 
 
 def one_pass_of(model: keras.Model) -> keras.Model:
@@ -58,11 +56,10 @@ def one_pass_of(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, [model.get_layer(name).output for name in ("score_fr", "block5_pool")])
 
 
-def whole_cells(predictor: Predictor, image: Array, k: int) -> Array:
-    """The image (1, H, W, 3) as the network takes it, cut to whole cells; at least `k` cells a side."""
-    image = at_network_height(predictor, image, least=k * ENCODER_STRIDE)
-    height, width = (pixels // ENCODER_STRIDE * ENCODER_STRIDE for pixels in image.shape[:2])
-    return image[np.newaxis, :height, :width]
+def windows_of_image(whole: Array, k: int) -> list[Array]:
+    """Windows of k x k cells of `whole` in batches: (up to BATCH, 32 k, 32 k, 3)."""
+    crops = windows(whole, k * ENCODER_STRIDE, ENCODER_STRIDE)
+    return [crops[i : i + BATCH] for i in range(0, len(crops), BATCH)]
 
 
 def scores_of_windows(model: keras.Model, config: ModelConfig, whole: Array) -> dict[str, Array]:
@@ -72,30 +69,12 @@ def scores_of_windows(model: keras.Model, config: ModelConfig, whole: Array) -> 
     inside = scores[0, k // 2 : scores.shape[1] - k // 2, k // 2 : scores.shape[2] - k // 2]
     classifier = trained_classifier(model, config)
     head = keras.Model(classifier.get_layer("flatten").input, classifier.output)
-    crops = windows(whole, k * ENCODER_STRIDE, ENCODER_STRIDE)
-    on_image = np.concatenate([classifier(crops[i : i + BATCH]) for i in range(0, len(crops), BATCH)])
     cells = windows(features, k)
     on_map = head(cells).numpy()
+    on_image = np.concatenate([classifier(crops) for crops in windows_of_image(whole, k)])
     drop_biases(classifier)
     others = {"last map": on_map, "image": on_image, "last map, no biases": head(cells).numpy()}
     return {"one pass": inside, **{name: values.reshape(inside.shape) for name, values in others.items()}}
-
-
-def seconds_of_both(model: keras.Model, config: ModelConfig, whole: Array) -> Array:
-    """Seconds of one pass and of the classifier on all windows, (REPETITIONS, 2); alternating, as the load changes."""
-    one_pass = tf.function(one_pass_of(model))
-    classifier = tf.function(trained_classifier(model, config))
-    crops = windows(whole, config.head_window * ENCODER_STRIDE, ENCODER_STRIDE)
-    seconds = np.zeros((1 + REPETITIONS, 2))  # the first also compiles
-    for row in seconds:
-        start = time.perf_counter()
-        one_pass(whole)
-        row[0] = time.perf_counter() - start
-        start = time.perf_counter()
-        for i in range(0, len(crops), BATCH):
-            classifier(crops[i : i + BATCH])
-        row[1] = time.perf_counter() - start
-    return seconds[1:]
 
 
 def comparison(predictor: Predictor, config: ModelConfig, image: Array) -> str:
@@ -114,7 +93,16 @@ def comparison(predictor: Predictor, config: ModelConfig, image: Array) -> str:
         difference = abs(values - one_pass)
         agreement = np.mean(values.argmax(axis=-1) == one_pass.argmax(axis=-1))
         table += f"{name:<20}{difference.max():>20.7g}{difference.mean():>18.7g}{agreement:>12.1%}\n"
-    seconds = seconds_of_both(predictor.model, config, whole)
+
+    network = tf.function(one_pass_of(predictor.model))
+    classifier = tf.function(trained_classifier(predictor.model, config))
+    batches = windows_of_image(whole, k)
+    pairs = []
+    for _ in range(1 + REPETITIONS):  # alternating, as the load of the machine changes
+        one = timeit(lambda: network(whole), number=1)
+        sliding = timeit(lambda: [classifier(crops) for crops in batches], number=1)
+        pairs.append((one, sliding))
+    seconds = np.array(pairs[1:])  # the first also compile
     one, sliding = np.median(1000 * seconds, axis=0)
     ratios = seconds[:, 1] / seconds[:, 0]
     ratio = f"{np.median(ratios):.1f} times as fast"
