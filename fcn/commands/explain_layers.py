@@ -12,7 +12,7 @@ from fcn.commands.arguments import add_model_arguments
 from fcn.commands.tensorflow_import import import_tensorflow
 from fcn.errors import UserError
 from fcn.explain.sizes import page_of_sizes
-from fcn.images import Array, read_image
+from fcn.images import read_image
 from fcn.runs.trained import SHIPPED, TrainedModel
 
 
@@ -32,12 +32,10 @@ def run(arguments: argparse.Namespace) -> None:
     numbers = (arguments.size, arguments.kernel, arguments.stride, arguments.padding)
     if any(number is not None for number in numbers):
         print(page_of_sizes(*numbers), end="")
-        return
-    with_network = bool(arguments.image or arguments.pictures)
-    if (arguments.run or arguments.weights) and not with_network:
-        raise UserError("--run, --weights: are for --image and --pictures; add one of these, or leave them out")
-    if with_network:
+    elif arguments.image or arguments.pictures:
         _explain_with_network(arguments)
+    elif arguments.run or arguments.weights:
+        raise UserError("--run, --weights: are for --image and --pictures; add one of these, or leave them out")
     else:
         _print_page()
 
@@ -54,15 +52,14 @@ def _explain_with_network(arguments: argparse.Namespace) -> None:
     # everything that can be checked without TensorFlow
     trained = TrainedModel.find(arguments.run, arguments.weights or (None if arguments.run else SHIPPED))
     config = trained.config()
-    image: Array | None = None
+    image = None
     if arguments.image:
         image = read_image(arguments.image, config.data.max_megapixels)
+        height, width, _ = image.shape
         side = 32 * config.model.head_window
-        if min(image.shape[:2]) < side:
-            got = f"{image.shape[0]} x {image.shape[1]} pixels"
-            raise UserError(
-                f"{arguments.image}: has {got}, a window of this network {side} x {side}; name a larger one"
-            )
+        if min(height, width) < side:
+            rule = f"has {height} x {width} pixels, a window of this network {side} x {side}; name a larger one"
+            raise UserError(f"{arguments.image}: {rule}")
     if arguments.pictures:
         arguments.pictures.mkdir(parents=True, exist_ok=True)
 
