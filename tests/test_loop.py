@@ -16,7 +16,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn.config.settings import AugmentConfig, Config, DataConfig, ModelConfig, ProgressiveConfig, TrainConfig
+from fcn.config.settings import (
+    AugmentConfig,
+    Config,
+    DataConfig,
+    ModelConfig,
+    ProgressiveConfig,
+    TrainConfig,
+    resolve_target,
+)
+from fcn.config.yaml_file import dump_config
 from fcn.datasets import open_for_training
 from fcn.datasets.class_weights import class_weights
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD
@@ -25,10 +34,10 @@ from fcn.evaluation.evaluate import evaluate
 from fcn.images import read_image
 from fcn.inference.predictor import Predictor
 from fcn.model.fcn import build_fcn
-from fcn.model.weights import load_weights
+from fcn.model.weights import load_weights, save_weights
 from fcn.runs.checkpoint import STATE, find_checkpoint, list_checkpoints
 from fcn.runs.paths import RunPaths
-from fcn.runs.trained import TrainedModel
+from fcn.runs.trained import TrainedModel, find_initial_weights
 from fcn.training import loop
 from fcn.training import validation as module
 from fcn.training.batch_norm import recompute_batch_norm_statistics
@@ -79,6 +88,7 @@ def train(config: Config, run: RunPaths, *allowed: str, require_lock: Callable[[
         data_fingerprint=fingerprint,
         require_lock=require_lock,
         checkpoint=checkpoint,
+        initial=None if checkpoint else find_initial_weights(config.model),
     )
 
 
@@ -274,6 +284,28 @@ def test_recipe_reaches_what_it_is_for(run: RunPaths, monkeypatch: pytest.Monkey
     assert seen["step"] == expected
     phases = plan_phases(config.progressive, config.augment, 2, 6)
     assert seen["batches"][1:] == (5, phases, {"seed": 7, "start": 0, "center_only": False})
+
+
+def test_window_classifier_starts_from_weights_and_is_kept_as_the_network_it_is_converted_to(
+    run: RunPaths, tmp_path: Path
+) -> None:
+    plain = tiny(target="window_center", steps=2, evaluate_steps=2, ema_decay=0.999, statistics_frames=0)
+    config = resolve_target(replace(plain, model=replace(MODEL, head_window=1)))
+    assert (config.augment.crop_size, config.progressive.share, config.model.stride) == ((32, 32), 0.0, 32)
+    first = build_fcn(config.model, 2)
+    save_weights(first, tmp_path / "first.weights.h5")
+    (tmp_path / "first.yaml").write_text(dump_config(config))
+    named = replace(config, model=replace(config.model, initial_weights=str(tmp_path / "first.weights.h5")))
+    train(named, run)
+    tensors = tensors_of(run)
+    network = build_fcn(config.model, 2)
+    load_weights(network, run.best_weights)
+    for index, weight in enumerate(network.weights[:-1]):  # the last is the upsampling, which a classifier has not
+        average = tensors[f"averages/{index}/.ATTRIBUTES/VARIABLE_VALUE"]
+        np.testing.assert_array_equal(weight, average.reshape(weight.shape))
+    kernel = network.get_layer("block1_conv1").kernel.numpy()
+    moved = np.abs(kernel - first.get_layer("block1_conv1").kernel.numpy()).max()
+    assert 0 < moved < 0.01
 
 
 def test_non_finite_loss_stops_the_run_with_step_rate_and_frames(run: RunPaths) -> None:
