@@ -154,9 +154,9 @@ def _value_of(
     if found is None:
         raise UserError(f"{path}: holds no {name}; {_setting_that_fits(layer, shape=())}")
     kind = array_kind(file, found)
-    stored = file[found].shape if kind.startswith("float32 (") else ()
-    if not stored or 4 * math.prod(stored) > file.id.get_filesize():
+    if not kind.startswith("float32 ("):
         raise UserError(f"{path}: {found} is {kind}; name a file that fcn or Keras saved")
+    stored = file[found].shape
     how = "copied"
     if stored != shape and layer.removesuffix("_norm") in HEAD:
         value = _head_array(file[found], layer, shape)

@@ -22,9 +22,9 @@ def recompute_batch_norm_statistics(
 
     From the means m and variances v of all batches follow mean(m) and mean(v + m^2) - mean(m)^2. The model is called in
     training mode and must have no dropout. `frames` are evenly spaced over the split; 0 changes nothing. `poll` is
-    called before each batch and may raise to stop. Layers that are not trainable keep their statistics.
+    called before each batch and may raise to stop.
     """
-    norms = [one for one in model.layers if isinstance(one, keras.layers.BatchNormalization) and one.trainable]
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     indices = evenly_spaced(len(dataset), frames if norms else 0)
     if not indices:
         return
