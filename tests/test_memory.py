@@ -83,13 +83,17 @@ def test_largest_phase_counts() -> None:
     ],
 )
 def test_training_that_cannot_fit_is_refused_with_its_fix(
-    config: Config, fix: str, monkeypatch: pytest.MonkeyPatch
+    config: Config, fix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "machine_memory", lambda: 2_000_000_000)
     problem = r"^memory: a training needs about \S+ MB, this machine has 2,000 MB; "
     with pytest.raises(UserError, match=problem) as error:
         check_memory(config, 2)
     assert str(error.value).endswith(f"lower {fix}")
+    monkeypatch.setattr(memory, "DEVICES", tmp_path)
+    (tmp_path / "nvidia0").touch()
+    assert check_memory(config, 2).startswith("memory: parameters ")
+    (tmp_path / "nvidia0").rename(tmp_path / "nvidiactl")
     monkeypatch.setattr(memory, "machine_memory", lambda: None)
     assert check_memory(config, 2).startswith("memory: parameters ")
 

@@ -114,6 +114,15 @@ def test_slim_head_takes_evenly_spaced_cells_and_units_and_a_missing_one_stays_r
     origins = set_initial_weights(network, tmp_path / "b", content=content)
     assert "fc6                     (3, 3, 16, 7)       as it starts: not in the file" in origin_table(origins)
 
+    with h5py.File(tmp_path / "b.weights.h5", "r+") as file:
+        for number in range(15):
+            file[f"other/{number}"] = np.zeros(1, np.float32)
+    origins = set_initial_weights(network, tmp_path / "b", content=(tmp_path / "b.weights.h5").read_bytes())
+    assert [one.name for one in origins if one.how == "not used"][11:] == [
+        "other/6",
+        "3 more arrays",
+    ]  # in the order of text
+
 
 def test_shipped_weights_become_a_network_of_other_classes_that_starts_at_zero() -> None:
     shipped = find_initial_weights(ModelConfig(initial_weights="camvid"))

@@ -16,6 +16,7 @@ from fcn.model.architecture import encoder_blocks
 
 # the whole machine, then the limit of a container: cgroup version 2, version 1
 MEMINFO = Path("/proc/meminfo")
+DEVICES = Path("/dev")
 CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 FLOAT32 = 4  # bytes
@@ -96,13 +97,14 @@ def memory_of_training(config: Config, classes: int) -> dict[str, int]:
 def check_memory(config: Config, classes: int) -> str:
     """The memory of a training in one line.
 
-    On a GPU the step takes the GPU's memory instead, whose size is not known before TensorFlow is imported. Raises
-    UserError if this machine, or its container, has less.
+    Raises UserError if this machine, or its container, has less and has no GPU: a step takes the memory of a GPU
+    instead, whose size is not known before TensorFlow is imported.
     """
     memory = memory_of_training(config, classes)
     needed = sum(memory.values())
     available = machine_memory()
-    if available is not None and needed > available:
+    has_gpu = any(DEVICES.glob("nvidia[0-9]*"))
+    if available is not None and needed > available and not has_gpu:
         fix = "train.batch_size or augment.crop_size, or those of progressive"
         if memory["activations"] < needed / 2:
             fix = "model.head_units (4096 as published, 256 by default) or model.width"

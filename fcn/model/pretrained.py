@@ -123,7 +123,7 @@ def download_imagenet(model: keras.Model) -> bytes:
 
 
 def _unused(file: h5py.File, used: set[str]) -> list[Origin]:
-    """A line for each of the first MAX_UNUSED arrays of a file that no array of the network was taken from."""
+    """A line for each array of a file that none of the network was taken from; after MAX_UNUSED one for the rest."""
     names: list[str] = []
 
     def collect(name: bytes) -> bool | None:  # must not raise: HDF5 calls it
@@ -132,7 +132,10 @@ def _unused(file: h5py.File, used: set[str]) -> list[Origin]:
 
     file.id.links.visit(collect, order=h5py.h5.ITER_NATIVE)
     arrays = [name for name in names if name not in used and array_kind(file, name) != "a group"]
-    return [Origin(printable(name[:MAX_SHOWN]), (), "not used") for name in arrays[:MAX_UNUSED]]
+    lines = [printable(name[:MAX_SHOWN]) for name in arrays[:MAX_UNUSED]]
+    if len(arrays) > MAX_UNUSED:
+        lines.append(f"{len(arrays) - MAX_UNUSED} more arrays")
+    return [Origin(line, (), "not used") for line in lines]
 
 
 def _value_of(
