@@ -34,6 +34,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     return shown
 
 
+@pytest.mark.slow
 def test_command_writes_exactly_the_pictures_that_the_page_links(script: Script, tmp_path: Path) -> None:
     done = script("explain_layers", "--pictures", tmp_path / "new")
     assert done.returncode == 0, done.stderr

@@ -286,6 +286,7 @@ def test_recipe_reaches_what_it_is_for(run: RunPaths, monkeypatch: pytest.Monkey
     assert seen["batches"][1:] == (5, phases, {"seed": 7, "start": 0, "center_only": False})
 
 
+@pytest.mark.slow
 def test_window_classifier_starts_from_weights_and_is_kept_as_the_network_it_is_converted_to(
     run: RunPaths, tmp_path: Path
 ) -> None:

@@ -113,6 +113,9 @@ def test_slim_head_takes_evenly_spaced_cells_and_units_and_a_missing_one_stays_r
     content = (tmp_path / "b.weights.h5").read_bytes()
     origins = set_initial_weights(network, tmp_path / "b", content=content)
     assert "fc6                     (3, 3, 16, 7)       as it starts: not in the file" in origin_table(origins)
+    point = build_fcn(ModelConfig(**OF_KERAS, head_window=1, head_units=7), 2)
+    set_initial_weights(point, tmp_path / "a.h5", content=(tmp_path / "a.h5").read_bytes())
+    np.testing.assert_array_equal(point.get_layer("fc6").kernel, kernel.reshape(7, 7, 16, 24)[3:4, 3:4][..., units])
 
     with h5py.File(tmp_path / "b.weights.h5", "r+") as file:
         for number in range(15):
@@ -152,7 +155,7 @@ def test_imagenet_is_what_keras_downloads_for_the_encoder(monkeypatch: pytest.Mo
     config = ModelConfig(**{**OF_KERAS, "encoder": "vgg19"}, head_units=7)
     network = build_fcn(config, 2)
     initial = find_initial_weights(Mock(initial_weights="imagenet"))
-    loop.start_from(initial, network, BACKGROUND_AND_ROAD)
+    loop.start_from(initial, network, config, BACKGROUND_AND_ROAD)
     assert asked == ["imagenet"]
     kernel = classifier.get_layer("block5_conv4").get_weights()[0]
     np.testing.assert_array_equal(network.get_layer("block5_conv4").kernel, kernel)
@@ -160,7 +163,7 @@ def test_imagenet_is_what_keras_downloads_for_the_encoder(monkeypatch: pytest.Mo
     failure = Exception("URL fetch failure on https://somewhere: None")  # Keras raises this class
     monkeypatch.setattr(keras.applications, "VGG19", Mock(side_effect=failure))
     with pytest.raises(UserError, match=r"initial_weights: imagenet: URL fetch .*; connect to the internet, or"):
-        loop.start_from(initial, network, BACKGROUND_AND_ROAD)
+        loop.start_from(initial, network, config, BACKGROUND_AND_ROAD)
     with pytest.raises(ConfigError) as mistakes:
         ModelConfig(initial_weights="imagenet", encoder="vgg11")
     assert [*mistakes.value.problems] == ["model.encoder", "model.width", "model.batch_norm", "model.preprocessing"]
@@ -238,10 +241,11 @@ def test_command_hands_the_weights_to_the_loop_which_says_what_it_took(
 ) -> None:
     seen: dict[str, Any] = {}
     monkeypatch.setattr(loop, "train", lambda *_, **named: seen.update(named))
-    small = ("--initial-weights", "camvid", "--set", "data.synthetic_frames=[1,1,1]")
+    small = ("--initial-weights", "camvid", "--set", "data.synthetic_frames=[1,1,1]", "--set", "model.encoder=vgg16")
     script("train", "--run-dir", tmp_path / "run", *small)
     assert seen["initial"].path == SHIPPED
-    loop.start_from(seen["initial"], build_fcn(seen["initial"].config.model, 2), BACKGROUND_AND_ROAD)
+    config = seen["initial"].config.model
+    loop.start_from(seen["initial"], build_fcn(config, 2), config, BACKGROUND_AND_ROAD)
     lines = capsys.readouterr().err
     assert lines.startswith(f"initial weights: {SHIPPED}\n")
     assert "block3_conv2            (3, 3, 64, 64)      copied\n" in lines

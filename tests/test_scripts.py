@@ -17,6 +17,7 @@ from PIL import Image
 from fcn.commands.parser import COMMANDS
 from fcn.config.yaml_file import load_config
 from fcn.runs.paths import RunPaths, locked
+from fcn.runs.trained import SHIPPED
 
 
 def times_of_files(folder: Path) -> dict[Path, int]:
@@ -98,6 +99,11 @@ def test_printed_config_can_be_read_back(script: Script, tmp_path: Path) -> None
         ("train --config nowhere.yaml", "nowhere.yaml: no such file"),
         ("train --set train.stepps=3", "--set train.stepps=3: train.stepps: is not a setting; did you mean train.step"),
         ("train --run-dir run --set data.kind=camvid --set data.root=nowhere", "nowhere/train: no such folder"),
+        ("train --initial-weights camvid --run-dir run", f"{SHIPPED}: is of another network; set model.encoder: vgg16"),
+        (
+            "train-classifier --run-dir run --set model.head_window=7",
+            "model.head_window: 7 makes windows of 224x224, and train_000000 is 96x320; lower it",
+        ),
         ("train --set train.freeze=encoder", "train.freeze: would keep random weights; name model.initial_weights"),
         ("train --allow-changed train.seed", "--allow-changed: a new run has no settings yet; add --resume"),
         (

@@ -9,11 +9,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT, Script
+from conftest import ROOT, Script, make_run
 
 from fcn.commands import train as train_command
 from fcn.config.settings import Config, ModelConfig, StagesConfig
 from fcn.config.yaml_file import load_config
+from fcn.errors import ConfigError
 from fcn.model.fcn import build_fcn
 from fcn.model.pretrained import set_initial_weights
 from fcn.model.weights import save_weights
@@ -59,18 +60,46 @@ def test_fused_scores_of_a_stage_are_at_first_the_upsampled_scores_of_the_last(t
         np.testing.assert_allclose(fused, expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["vgg16_stages", "vgg16_at_once", "kittiseg"])
-def test_published_recipes_have_the_published_network_and_no_schedule(name: str) -> None:
+NETWORK = {"encoder": "vgg16", "width": 1.0, "head_window": 7, "head_units": 4096, "dropout": 0.5, "batch_norm": False}
+CONSTANT = {"batch_size": 1, "warmup": 0.0, "decay_power": 0.0, "weight_decay": 5e-4, "decay_form": "l2"}
+HEAVY = {**CONSTANT, "optimizer": "sgd", "momentum": 0.99, "bias_rate": 2.0, "loss": "sum", "clip_norm": None}
+PUBLISHED = {
+    "vgg16_stages": ({**NETWORK, "skip_scale": 1.0}, {**HEAVY, "steps": 100_000}),
+    "vgg16_at_once": ({**NETWORK, "skip_scale": 0.01}, {**HEAVY, "steps": 300_000, "learning_rate": 1e-10}),
+    "kittiseg": (NETWORK, {**CONSTANT, "optimizer": "adamw", "learning_rate": 1e-5, "clip_norm": 1.0, "steps": 12_000}),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_recipes_have_the_published_values(name: str) -> None:
     config = load_config(ROOT / "configs" / f"{name}.yaml")
-    network = (config.model.encoder, config.model.width, config.model.head_window, config.model.head_units)
-    assert network == ("vgg16", 1.0, 7, 4096)
-    assert (config.model.dropout, config.train.batch_size, config.train.weight_decay) == (0.5, 1, 5e-4)
-    assert (config.train.warmup, config.train.decay_power, config.train.decay_form) == (0.0, 0.0, "l2")
-    if name != "kittiseg":
-        heavy = (config.train.momentum, config.train.loss, config.train.clip_norm, config.train.bias_rate)
-        assert heavy == (0.99, "sum", None, 2.0)
+    for section, expected in zip((config.model, config.train), PUBLISHED[name], strict=True):
+        assert {key: getattr(section, key) for key in expected} == expected
+    if name == "vgg16_stages":
+        assert (config.stages.strides, config.stages.learning_rates) == ((32, 16, 8), (1e-10, 1e-12, 1e-14))
 
 
+def test_stages_that_do_not_add_skips_or_lack_a_rate_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"\[8, 16\] does not fall"):
+        StagesConfig(strides=(8, 16))
+    with pytest.raises(ConfigError, match=r"has length 1 and stages\.strides 2"):
+        StagesConfig(strides=(16, 8), learning_rates=(0.1,))
+    with pytest.raises(ConfigError, match=r"set model\.learn_last_upsampling: false too"):
+        ModelConfig(learn_upsampling=False, learn_last_upsampling=True)
+
+
+def test_a_later_stage_that_exists_is_found_before_the_first_is_trained(script: Script, tmp_path: Path) -> None:
+    make_run(tmp_path / "a-8s")
+    done = script("train", "--run-dir", tmp_path / "a", "--set", "stages.strides=[16,8]")
+    assert done.returncode == 2
+    assert "a-8s: exists; continue it with --resume" in done.stderr
+    done = script("train", "--run-dir", tmp_path / "a", "--resume")
+    assert done.returncode == 2
+    assert "a: has stages, such as " in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a-8s"]
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("uncompiled")
 def test_stages_stopped_between_and_within_end_with_the_weights_of_an_uninterrupted_run(
     script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

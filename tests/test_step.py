@@ -125,6 +125,7 @@ def test_dropout_is_a_function_of_the_step() -> None:
     assert len(states) == 2  # the dropouts of one step draw differently
 
 
+@pytest.mark.slow
 def test_summed_loss_is_the_mean_loss_at_a_rate_and_decay_scaled_by_the_pixels() -> None:
     pixels = 2 * 32 * 32
     recipe = {"optimizer": "sgd", "momentum": 0.9, "decay_form": "l2", "warmup": 0.0, "decay_power": 0.0}

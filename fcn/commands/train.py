@@ -14,6 +14,7 @@ from fcn.config.settings import Config, resolve_auto, resolve_target
 from fcn.config.yaml_file import dump_config, field_of, find_config, load_config
 from fcn.datasets import open_for_training
 from fcn.datasets.class_weights import class_weights
+from fcn.datasets.dataset import Dataset
 from fcn.errors import UserError, print_error, printable
 from fcn.evaluation.evaluate import score_table
 from fcn.model.memory import check_memory
@@ -49,6 +50,9 @@ def run(arguments: argparse.Namespace) -> None:
     file = find_config(arguments.config or "synthetic")
     paths = RunPaths(arguments.run_dir or RUNS / f"{file.stem}-{time.strftime('%Y%m%d-%H%M%S')}")
     continued = arguments.resume and paths.config.is_file()
+    stages = sorted(paths.directory.parent.glob(f"{paths.directory.name}-[0-9]*s"))
+    if arguments.resume and arguments.config is None and not continued and stages:
+        raise UserError(f"{paths.directory}: has stages, such as {stages[0]}; add the --config that they have")
     if continued and arguments.config is None:
         file = paths.config
     config = resolve_target(load_config(file, overrides(arguments), stored=file == paths.config))
@@ -56,8 +60,12 @@ def run(arguments: argparse.Namespace) -> None:
         print(dump_config(config), end="")
         return
     if config.train.freeze != "none" and config.model.initial_weights == "none":
-        raise UserError("train.freeze: would keep random weights; name model.initial_weights, or set it to none")
-    for stage, stage_paths in stages_of(config, paths):
+        raise UserError("train.freeze: would keep random weights; name model.initial_weights, or set freeze to none")
+    runs = stages_of(config, paths)
+    for _, stage_paths in runs:  # before the first stage is trained
+        if not (arguments.resume and stage_paths.config.is_file()):
+            require_new(stage_paths)
+    for stage, stage_paths in runs:
         train_run(stage, stage_paths, source=file, resume=arguments.resume, allow_changed=arguments.allow_changed)
 
 
@@ -66,6 +74,16 @@ def overrides(arguments: argparse.Namespace) -> list[str]:
     if arguments.initial_weights is None:
         return list(arguments.set)
     return [*arguments.set, f"model.initial_weights={json.dumps(arguments.initial_weights)}"]
+
+
+def require_windows(config: Config, training: Dataset) -> None:
+    """Says what a window classifier is trained on. Raises UserError if the first frame is smaller than a window."""
+    side = config.augment.crop_size[0]
+    height, width = training.read(0)[1].shape
+    if min(height, width) < side:
+        text = f"makes windows of {side}x{side}, and {training.names[0]} is {height}x{width}; lower it"
+        raise UserError(f"model.head_window: {config.model.head_window} {text}")
+    print_error(f"classifier of windows of {side}x{side} pixels; scored on whole frames as FCN-32s")
 
 
 def train_run(config: Config, paths: RunPaths, source: Path, resume: bool, allow_changed: Sequence[str]) -> None:
@@ -81,7 +99,11 @@ def train_run(config: Config, paths: RunPaths, source: Path, resume: bool, allow
     with locked(paths) as require_lock:
         checkpoint = find_checkpoint(paths, config, allow_changed) if continued else None
         initial = None if checkpoint else find_initial_weights(config.model)
+        if checkpoint and config.model.initial_weights != paths.load_config().model.initial_weights:
+            print_error("model.initial_weights: is not used: the run continues from its checkpoint")
         training, validation, fingerprint = open_for_training(config.data)
+        if config.train.target == "window_center":
+            require_windows(config, training)
         weights = class_weights(config.train, training)
         if config.train.class_weights != "none":
             pairs = zip(training.classes, weights, strict=True)

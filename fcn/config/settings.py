@@ -361,7 +361,7 @@ class TrainConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class StagesConfig(Section):
-    """Training in stages (Long et al. 2015): one run after another, each from the weights of the last."""
+    """Training in stages (Long et al. 2015): one run after another, each from the best weights of the one before."""
 
     key: ClassVar[str] = "stages"
 

@@ -96,12 +96,13 @@ def set_initial_weights(
 def origin_table(origins: list[Origin]) -> str:
     """A line for each layer, or array where those of a layer differ: name, shape of the first, where it comes from."""
     lines = []
-    for layer, group in groupby(origins, lambda one: one.name.partition("/")[0]):
+    for layer, group in groupby(origins, lambda one: one.name.partition("/")[0] if one.shape else one.name):
         arrays = list(group)
         same = len({one.how for one in arrays}) == 1
         for one in arrays[:1] if same else arrays:
             shape = str(one.shape) if one.shape else ""
-            lines.append(f"{layer if same else one.name:<24}{shape:<20}{one.how}")
+            name = layer if same else one.name
+            lines.append(f"{name:<24}{shape:<20}{one.how}")
     return "\n".join(lines)
 
 
@@ -131,7 +132,7 @@ def _unused(file: h5py.File, used: set[str]) -> list[Origin]:
         return True if len(names) == MAX_NAMES else None
 
     file.id.links.visit(collect, order=h5py.h5.ITER_NATIVE)
-    arrays = [name for name in names if name not in used and array_kind(file, name) != "a group"]
+    arrays = [name for name in names if name not in used and array_kind(file, name).startswith("float32")]
     lines = [printable(name[:MAX_SHOWN]) for name in arrays[:MAX_UNUSED]]
     if len(arrays) > MAX_UNUSED:
         lines.append(f"{len(arrays) - MAX_UNUSED} more arrays")
@@ -194,17 +195,21 @@ def _head_array(stored: h5py.Dataset, layer: str, shape: tuple[int, ...]) -> Arr
     """An array of the head in the shape of the network's; None if it does not fit.
 
     A dense kernel becomes that of a convolution. Where the network is smaller, evenly spaced cells of the window and
-    evenly spaced units are taken, the first and the last among them, as DeepLab (Chen et al. 2015) does.
+    evenly spaced units are taken, the first and the last among them, as DeepLab (Chen et al. 2015) does; of a window
+    that becomes 1x1 the center.
     """
     array = stored[()]
-    if array.ndim == 2:
+    if array.ndim == 2 and len(shape) == 4:
         window = math.isqrt(array.shape[0] // shape[2]) if layer == "fc6" else 1
+        if array.shape[0] % window**2 != 0:
+            return None
         array = dense_kernel_to_conv(array, (window, window))
     fits = array.ndim == len(shape) and all(have >= need for have, need in zip(array.shape, shape, strict=True))
     if not fits or (layer == "fc6" and array.ndim == 4 and array.shape[2] != shape[2]):
         return None
     for axis, (have, need) in enumerate(zip(array.shape, shape, strict=True)):
-        array = np.take(array, np.linspace(0, have - 1, need).round().astype(int), axis=axis)
+        places = np.linspace(0, have - 1, need).round().astype(int) if need > 1 else [(have - 1) // 2]
+        array = np.take(array, places, axis=axis)
     return array
 
 

@@ -79,8 +79,6 @@ def array_kind(file: h5py.File, name: str) -> str:
         if item.id.links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
             return "a link"
         item = item[part]
-    if isinstance(item, h5py.Group):
-        return "a group"
     # Only a plain block of numbers in this very file has an offset; chunks (which may inflate to any size) have none.
     # This comes before the shape, because asking for the shape of a virtual array makes HDF5 open its sources.
     if not isinstance(item, h5py.Dataset) or item.id.get_offset() is None or item.attrs:

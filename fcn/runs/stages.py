@@ -1,4 +1,4 @@
-"""Training in stages: one run for each output stride, each from the weights of the last."""
+"""Training in stages: one run for each output stride, each from the best weights of the one before."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fcn.runs.paths import RunPaths
 def stages_of(config: Config, paths: RunPaths) -> list[tuple[Config, RunPaths]]:
     """Config and folder of each run in order: DIR-32s, DIR-16s and so on; of one run in DIR where there are no stages.
 
-    The fused scores of a stage are at first exactly the upsampled scores of the last one, because a new scorer is 0.
+    The fused scores of a stage are at first exactly the upsampled scores of the one before: a new scorer is 0.
     """
     strides = config.stages.strides
     if not strides:

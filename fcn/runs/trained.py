@@ -148,7 +148,7 @@ class InitialWeights(NamedTuple):
     """Weights to start from, read but not yet checked against a network."""
 
     path: Path
-    content: bytes  # empty for `imagenet`: Keras downloads it
+    content: bytes | None  # None for `imagenet`: Keras downloads it
     config: Config | None  # of weights of fcn; None for a file of Keras
 
 
@@ -158,13 +158,20 @@ def find_initial_weights(config: ModelConfig) -> InitialWeights | None:
     if name == "none":
         return None
     if name == "imagenet":
-        return InitialWeights(Path(name), content=b"", config=None)
+        return InitialWeights(Path(name), content=None, config=None)
     path = SHIPPED if name == "camvid" else Path(name)
     stem = path.name.removesuffix(ENDING)
-    has_config = any(path.with_name(one).is_file() for one in (f"{stem}.yaml", "config.yaml"))
-    if path.is_dir() or (has_config and path.name.endswith(ENDING)):
-        trained = TrainedModel.of_run(path) if path.is_dir() else TrainedModel.of_weights(path)
-        return InitialWeights(trained.weights, trained.content, trained.config())
+    is_run = path.is_dir()
+    # a config.yaml next to another file may be of something else
+    config_name = "config.yaml" if path.name == "best.weights.h5" else f"{stem}.yaml"
+    if is_run or (path.name.endswith(ENDING) and path.with_name(config_name).is_file()):
+        trained = TrainedModel.of_run(path) if is_run else TrainedModel.of_weights(path)
+        theirs = trained.config()
+        for key in ("encoder", "width", "batch_norm", "preprocessing"):
+            value = getattr(theirs.model, key)
+            if value != getattr(config, key):
+                raise UserError(f"{trained.weights}: is of another network; set model.{key}: {str(value).lower()}")
+        return InitialWeights(trained.weights, trained.content, theirs)
     fix = "set model.initial_weights to camvid, imagenet, a run, or a file of weights that fcn or Keras saved"
     content = read_file(path, MAX_WEIGHTS_BYTES, fix)
     if not content.startswith(HDF5):

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from fcn.config.settings import Config
+from fcn.config.settings import ENCODER_STRIDE, Config, ModelConfig
 from fcn.config.yaml_file import changed_keys, dump_config
 from fcn.datasets import classes_of
 from fcn.datasets.dataset import Dataset
@@ -72,7 +72,7 @@ def train(
     # the state of the run: network, optimizer, averages, counts; from the start or from the checkpoint
     model = build_fcn(config.model, len(training.classes), recipe.precision)
     if initial is not None:
-        start_from(initial, model, training.classes)
+        start_from(initial, model, config=config.model, classes=training.classes)
     if recipe.target == "window_center":
         converted = model
         model = build_window_classifier(config.model, len(training.classes), recipe.precision)
@@ -198,16 +198,24 @@ def train(
             raise RunStoppedError(f"step {int(state.step) + 1}: {line} with more memory") from error
 
 
-def start_from(initial: InitialWeights, model: keras.Model, classes: Sequence[SegmentationClass]) -> None:
+def start_from(
+    initial: InitialWeights, model: keras.Model, config: ModelConfig, classes: Sequence[SegmentationClass]
+) -> None:
     """Sets the initial weights of a new run, and prints where each array comes from."""
-    content = initial.content or download_imagenet(model)
+    content = download_imagenet(model) if initial.content is None else initial.content
     own_classes = classes_of(initial.config.data) if initial.config else ()
+    same_classes = [one.name for one in own_classes] == [one.name for one in classes]
+    if initial.config and same_classes and max(initial.config.model.stride, config.stride) < ENCODER_STRIDE:
+        for key in ("skips", "skip_scale"):  # of what the scorers of skips have learned
+            value = getattr(initial.config.model, key)
+            if value != getattr(config, key):
+                raise UserError(f"{initial.path}: has scorers of other maps; set model.{key}: {value}")
     origins = set_initial_weights(
         model,
         path=initial.path,
         content=content,
         trained=initial.config.model if initial.config else None,
-        same_classes=[one.name for one in own_classes] == [one.name for one in classes],
+        same_classes=same_classes,
     )
     print_error(printable(f"initial weights: {initial.path}"))
     print_error(origin_table(origins))

@@ -63,11 +63,11 @@ class GroupedUpdate:
         super().update_step(gradient, variable, rate)  # type: ignore[misc]
 
 
-class SGD(GroupedUpdate, keras.optimizers.SGD):
+class GroupedSGD(GroupedUpdate, keras.optimizers.SGD):
     """Keras' SGD with groups."""
 
 
-class Adam(GroupedUpdate, keras.optimizers.Adam):
+class GroupedAdam(GroupedUpdate, keras.optimizers.Adam):
     """Keras' Adam with groups; with decoupled decay it is AdamW."""
 
 
@@ -80,7 +80,7 @@ def rate_factor(path: str, config: TrainConfig) -> float:
 def build_optimizer(config: TrainConfig, variables: Sequence[keras.Variable]) -> keras.optimizers.Optimizer:
     """Optimizer with slots for `variables`. Biases and batch normalization are exempt from weight decay."""
     schedule = build_schedule(config)
-    optimizer = SGD(schedule, config.momentum) if config.optimizer == "sgd" else Adam(schedule)
+    optimizer = GroupedSGD(schedule, config.momentum) if config.optimizer == "sgd" else GroupedAdam(schedule)
     optimizer.build(variables)
     optimizer.set_groups(config, variables)
     return optimizer

@@ -93,8 +93,8 @@ def compile_train_step(
         with tf.GradientTape() as tape:
             total, weight = pixel_loss(model(images, training=True), labels, class_weights)
             loss = tf.math.divide_no_nan(total, weight)
-            lowered = total if loss_is_sum else loss
-        gradients = tape.gradient(lowered, model.trainable_variables)
+            objective = total if loss_is_sum else loss
+        gradients = tape.gradient(objective, model.trainable_variables)
 
         # clip, then update everything, or nothing if a number is not finite
         norm = tf.linalg.global_norm(gradients)
