@@ -330,6 +330,7 @@ def test_update_to_weights_that_are_not_finite_is_not_kept(run: RunPaths) -> Non
     assert not run.best_weights.exists()
 
 
+@pytest.mark.slow
 def test_deleted_pictures_come_back_and_a_broken_disk_saves_first(
     run: RunPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:

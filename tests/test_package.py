@@ -39,6 +39,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python.parent
 
 
+@pytest.mark.slow
 def test_installed_tool_segments_an_image_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     pixels = np.random.RandomState(0).randint(0, 256, (37, 53, 3)).astype("uint8")
     Image.fromarray(pixels).save(tmp_path / "photo.png")

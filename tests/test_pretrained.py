@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -16,7 +17,7 @@ import tensorflow as tf
 from conftest import Script
 from keras import layers
 
-from fcn.config.settings import ModelConfig
+from fcn.config.settings import Config, ModelConfig
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD
 from fcn.errors import ConfigError, UserError
 from fcn.inference.predictor import load_predictor
@@ -24,7 +25,7 @@ from fcn.model.architecture import CHANNELS, CONVOLUTIONS
 from fcn.model.fcn import build_fcn
 from fcn.model.pretrained import origin_table, set_initial_weights
 from fcn.model.weights import save_weights
-from fcn.runs.trained import SHIPPED, find_initial_weights
+from fcn.runs.trained import SHIPPED, InitialWeights, find_initial_weights
 from fcn.training import loop
 
 # of Keras itself, where it saves
@@ -168,6 +169,14 @@ def test_imagenet_is_what_keras_downloads_for_the_encoder(monkeypatch: pytest.Mo
         ModelConfig(initial_weights="imagenet", encoder="vgg11")
     assert [*mistakes.value.problems] == ["model.encoder", "model.width", "model.batch_norm", "model.preprocessing"]
     ModelConfig(initial_weights="imagenet", **{**OF_KERAS, "encoder": "vgg16", "width": 1.0})
+
+
+def test_scorers_that_learned_from_other_maps_are_refused() -> None:
+    theirs = ModelConfig(encoder="vgg11", width=WIDTH, head_units=7, skip_scale=0.01)
+    config = replace(theirs, skip_scale=1.0)
+    initial = InitialWeights(Path("a"), content=b"", config=Config(model=theirs))
+    with pytest.raises(UserError, match=r"^a: has scorers of other maps; set model\.skip_scale: 0\.01$"):
+        loop.start_from(initial, build_fcn(config, 2), config, BACKGROUND_AND_ROAD)
 
 
 MISTAKES = {

@@ -186,6 +186,7 @@ def test_run_of_version_0_1_predicts_as_it_did(old_run: Path) -> None:
     assert hashlib.sha256(labels.tobytes()).hexdigest() == expected
 
 
+@pytest.mark.slow
 def test_run_of_version_0_1_is_evaluated_and_continued(
     old_run: Path, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,6 +45,7 @@ def test_help_and_mistakes_answer_in_half_a_second(arguments: list[str]) -> None
     assert any(seconds_of("train", *arguments) < 0.5 for _ in range(5))  # a busy machine may keep some of them waiting
 
 
+@pytest.mark.slow
 def test_closed_streams_stop_no_training_and_get_into_no_file(tmp_path: Path) -> None:
     run = tmp_path / "run"
     small = "model.encoder=vgg11 train.steps=1 data.synthetic_frames=[2,1,1] model.head_units=4 model.width=0.02"

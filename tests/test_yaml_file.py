@@ -128,6 +128,7 @@ def test_any_override_is_a_config_or_a_mistake_that_begins_with_it(key: str, tex
 MANY = tuple("\U0001f6e3" * 61 + f"{number:03}" for number in range(255))  # the longest names, ten bytes a character
 
 
+@pytest.mark.slow
 @given(CONFIGS)
 @example(Config(data=DataConfig(root="a long name " * 80)))
 @example(Config(data=DataConfig(kind="folder", root="\U0001f6e3" * 1000, class_names=MANY, road_classes=MANY)))

@@ -205,11 +205,12 @@ def start_from(
     content = download_imagenet(model) if initial.content is None else initial.content
     own_classes = classes_of(initial.config.data) if initial.config else ()
     same_classes = [one.name for one in own_classes] == [one.name for one in classes]
-    if initial.config and same_classes and max(initial.config.model.stride, config.stride) < ENCODER_STRIDE:
-        for key in ("skips", "skip_scale"):  # of what the scorers of skips have learned
-            value = getattr(initial.config.model, key)
-            if value != getattr(config, key):
-                raise UserError(f"{initial.path}: has scorers of other maps; set model.{key}: {value}")
+    has_skips = any(layer.name == "score_pool4" for layer in model.layers)
+    if initial.config and same_classes and has_skips:
+        theirs = vars(initial.config.model)
+        for key in ("skips", "skip_scale"):  # what the scorers of skips have learned from
+            if theirs["stride"] < ENCODER_STRIDE and theirs[key] != getattr(config, key):
+                raise UserError(f"{initial.path}: has scorers of other maps; set model.{key}: {theirs[key]}")
     origins = set_initial_weights(
         model,
         path=initial.path,
