@@ -206,6 +206,26 @@ def test_what_does_not_fit_is_refused_with_the_setting_that_would(
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize(
+    ("array", "shape", "problem"),
+    [
+        ("fc1/fc1_W_1:0", (160, 24), r"fc1_W_1:0 is \(160, 24\), and fc6/kernel is \(3, 3, 16, 7\) in the network"),
+        ("fc1/fc1_W_1:0", (7, 24), r"fc1_W_1:0 is \(7, 24\), and fc6/kernel is"),
+        ("fc1/fc1_b_1:0", (24, 24), r"fc1_b_1:0 is \(24, 24\), and fc6/bias is \(7,\) in the network"),
+    ],
+)
+def test_dense_layers_that_are_none_of_a_map_are_refused(
+    array: str, shape: tuple[int, int], problem: str, tmp_path: Path
+) -> None:
+    published(keras_vgg(), tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        del file[array]
+        file[array] = np.zeros(shape, np.float32)
+    network = build_fcn(ModelConfig(**OF_KERAS, head_units=7), 2)
+    with pytest.raises(UserError, match=problem):
+        set_initial_weights(network, tmp_path / "a", content=(tmp_path / "a.h5").read_bytes())
+
+
 @pytest.mark.parametrize("save", [numbered, published, keras.Model.save])
 def test_weights_of_a_deeper_encoder_are_refused(save: Callable[[keras.Model, Path], None], tmp_path: Path) -> None:
     classifier = keras_vgg(encoder="vgg19")

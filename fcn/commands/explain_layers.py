@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fcn.commands.arguments import add_model_arguments
 from fcn.commands.tensorflow_import import import_tensorflow
+from fcn.config.settings import ENCODER_STRIDE
 from fcn.errors import UserError
 from fcn.explain.sizes import page_of_sizes
 from fcn.images import read_image
@@ -56,7 +57,7 @@ def _explain_with_network(arguments: argparse.Namespace) -> None:
     if arguments.image:
         image = read_image(arguments.image, config.data.max_megapixels)
         height, width, _ = image.shape
-        side = 32 * config.model.head_window
+        side = ENCODER_STRIDE * config.model.head_window
         if min(height, width) < side:
             rule = f"has {height} x {width} pixels, a window of this network {side} x {side}; name a larger one"
             raise UserError(f"{arguments.image}: {rule}")

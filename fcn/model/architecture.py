@@ -1,4 +1,4 @@
-"""The encoders of Simonyan and Zisserman 2015, table 1, in numbers that are known before a network is built."""
+"""The network in numbers that are known before it is built; encoders as in Simonyan and Zisserman 2015, table 1."""
 
 from __future__ import annotations
 
@@ -18,3 +18,8 @@ def encoder_blocks(config: ModelConfig) -> list[tuple[int, int]]:
     """(3x3 convolutions, channels at the config's width) of each block."""
     channels = [max(1, round(published * config.width)) for published in CHANNELS]
     return list(zip(CONVOLUTIONS[config.encoder], channels, strict=True))
+
+
+def skip_blocks(config: ModelConfig) -> list[int]:
+    """Blocks whose output stride a skip scores, in the order of the decoder."""
+    return [block for block in (4, 3, 2, 1) if 2**block >= config.stride]

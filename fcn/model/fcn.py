@@ -15,11 +15,12 @@ import tensorflow as tf
 from keras import layers
 
 from fcn.config.settings import ModelConfig
+from fcn.model.architecture import skip_blocks
 from fcn.model.convolutionalize import convolutionalize
 from fcn.model.vgg import build_classifier
 
 # Names of the upsampling layers as published for strides 32, 16 and 8, and continued for 4 and 2.
-# Block -> the upsampling by 2 up to the size of its pooled map, in the order of the decoder
+# Block -> the upsampling by 2 up to the size of its pooled map
 UPSAMPLING_TO_BLOCK = {4: "upscore2", 3: "upscore_pool4", 2: "upscore_pool3", 1: "upscore_pool2"}
 # Output stride -> the last upsampling, up to the size of the image; for 2 the regular name `upscore2` is taken
 UPSAMPLING_TO_IMAGE = {32: "upscore", 16: "upscore16", 8: "upscore8", 4: "upscore4", 2: "upscore_pool1"}
@@ -104,13 +105,13 @@ def build_fcn(config: ModelConfig, classes: int, precision: str = "float32") -> 
 
         # Coarse scores, then one skip for each block down to the output stride
         scores = score(features, classes, "score_fr")  # N, H / 32, W / 32, C
-        for block, name in UPSAMPLING_TO_BLOCK.items():
-            if 2**block < config.stride:
-                break
+        for block in skip_blocks(config):
             pooling = encoder.get_layer(f"block{block}_pool")
             next_pooling = encoder.get_layer(f"block{block + 1}_pool")
             skip = pooling.output if config.skips == "after_pooling" else next_pooling.input
-            scores = upsample(scores, factor=2, reference=skip, name=name, learned=config.learn_upsampling)
+            scores = upsample(
+                scores, factor=2, reference=skip, name=UPSAMPLING_TO_BLOCK[block], learned=config.learn_upsampling
+            )
             if config.skip_scale != 1.0:
                 skip = layers.Rescaling(config.skip_scale ** (5 - block), name=f"scale_pool{block}")(skip)
             skip_scores = score(skip, classes, f"score_pool{block}")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fcn.config.settings import Config, ModelConfig
 from fcn.errors import UserError
-from fcn.model.architecture import encoder_blocks
+from fcn.model.architecture import encoder_blocks, skip_blocks
 
 # the whole machine, then the limit of a container: cgroup version 2, version 1
 MEMINFO = Path("/proc/meminfo")
@@ -21,11 +21,6 @@ CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/
 
 FLOAT32 = 4  # bytes
 TENSORFLOW = 750_000_000  # bytes of TensorFlow, its graphs and threads
-
-
-def skip_blocks(config: ModelConfig) -> list[int]:
-    """Blocks whose stride a skip scores, in the order of the decoder."""
-    return [block for block in (4, 3, 2, 1) if 2**block >= config.stride]
 
 
 def count_parameters(config: ModelConfig, classes: int) -> tuple[int, int]:

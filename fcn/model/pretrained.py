@@ -132,7 +132,11 @@ def _unused(file: h5py.File, used: set[str]) -> list[Origin]:
         return True if len(names) == MAX_NAMES else None
 
     file.id.links.visit(collect, order=h5py.h5.ITER_NATIVE)
-    arrays = [name for name in names if name not in used and array_kind(file, name).startswith("float32")]
+    arrays = []
+    for name in names:
+        is_group = array_kind(file, name) == "not a plain array" and file.get(name, getclass=True) is h5py.Group
+        if name not in used and not is_group:
+            arrays.append(name)
     lines = [printable(name[:MAX_SHOWN]) for name in arrays[:MAX_UNUSED]]
     if len(arrays) > MAX_UNUSED:
         lines.append(f"{len(arrays) - MAX_UNUSED} more arrays")
@@ -201,7 +205,7 @@ def _head_array(stored: h5py.Dataset, layer: str, shape: tuple[int, ...]) -> Arr
     array = stored[()]
     if array.ndim == 2 and len(shape) == 4:
         window = math.isqrt(array.shape[0] // shape[2]) if layer == "fc6" else 1
-        if array.shape[0] % window**2 != 0:
+        if layer == "fc6" and window**2 * shape[2] != array.shape[0]:
             return None
         array = dense_kernel_to_conv(array, (window, window))
     fits = array.ndim == len(shape) and all(have >= need for have, need in zip(array.shape, shape, strict=True))
