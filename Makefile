@@ -9,7 +9,7 @@ demo: .venv/demo.installed
 	$(BIN)/python scripts/infer.py
 
 test: .venv/test.installed
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile
 
 test-slow: .venv/test.installed
 	$(BIN)/python -m pytest -q -m slow

@@ -64,7 +64,7 @@ def listen() -> None:
 
 def test_ctrl_c_while_commands_are_imported_is_one_line(tmp_path: Path) -> None:
     begin = "import fcn.commands; print('begun', flush=True); fcn.commands.main('train', '--run-dir', 'run')"
-    for seconds in (0.0, 0.05, 0.1):  # while the commands are imported
+    for seconds in (0.03, 0.06, 0.1):  # while the commands are imported
         command = [sys.executable, "-c", begin]
         options = {"stdout": PIPE, "stderr": PIPE, "cwd": tmp_path, "preexec_fn": listen}
         with subprocess.Popen(command, **options) as process:

@@ -20,6 +20,6 @@ def encoder_blocks(config: ModelConfig) -> list[tuple[int, int]]:
     return list(zip(CONVOLUTIONS[config.encoder], channels, strict=True))
 
 
-def skip_blocks(config: ModelConfig) -> list[int]:
-    """Blocks whose output stride a skip scores, in the order of the decoder."""
-    return [block for block in (4, 3, 2, 1) if 2**block >= config.stride]
+def skip_blocks(stride: int) -> list[int]:
+    """Blocks that a skip scores for the output stride `stride`, in the order of the decoder."""
+    return [block for block in (4, 3, 2, 1) if 2**block >= stride]

@@ -105,7 +105,7 @@ def build_fcn(config: ModelConfig, classes: int, precision: str = "float32") -> 
 
         # Coarse scores, then one skip for each block down to the output stride
         scores = score(features, classes, "score_fr")  # N, H / 32, W / 32, C
-        for block in skip_blocks(config):
+        for block in skip_blocks(config.stride):
             pooling = encoder.get_layer(f"block{block}_pool")
             next_pooling = encoder.get_layer(f"block{block + 1}_pool")
             skip = pooling.output if config.skips == "after_pooling" else next_pooling.input

@@ -41,9 +41,9 @@ def count_parameters(config: ModelConfig, classes: int) -> tuple[int, int]:
 
     # scorers and upsamplings of the decoder
     shift = 0 if config.skips == "before_pooling" else 1
-    scored = [units, *[blocks[block - shift][1] for block in skip_blocks(config)]]
+    scored = [units, *[blocks[block - shift][1] for block in skip_blocks(config.stride)]]
     scorers = sum((inputs + 1) * classes for inputs in scored)
-    upsamplings = 4**2 * classes**2 * len(skip_blocks(config))
+    upsamplings = 4**2 * classes**2 * len(skip_blocks(config.stride))
     last = (2 * config.stride) ** 2 * classes**2
     total = encoder + statistics + offsets + scorers + upsamplings + last
     fixed = statistics + (0 if config.learn_upsampling else upsamplings) + (0 if config.learn_last_upsampling else last)
@@ -63,7 +63,7 @@ def activation_bytes(
     for block, (repeats, filters) in enumerate(encoder_blocks(config), start=1):
         values += maps * repeats * filters * cells[block - 1] + filters * cells[block]
     values += 2 * (maps + 1) * config.head_units * cells[5] + classes * cells[5]  # each dense layer has its dropout
-    for block in skip_blocks(config):
+    for block in skip_blocks(config.stride):
         values += 5 * classes * cells[block]  # upsampled, cropped, scores of the skip, their sum, padded
     values += 2 * classes * cells[0]  # upsampled, cropped
     logits_and_softmax = 2 * classes * cells[0]
