@@ -69,7 +69,7 @@ def test_score_table_shows_absent_classes_as_a_dash_and_needs_no_baseline() -> N
     assert score_table(absent, None).splitlines()[-1].split() == ["iou", "road", "-"]
 
 
-def test_flip_averaging_costs_twice_and_a_missing_training_split_leaves_the_baseline_out(
+def test_averaged_scores_say_so_and_a_missing_training_split_leaves_the_baseline_out(
     smoke_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def open_split(*_: object) -> Dataset:
@@ -77,9 +77,9 @@ def test_flip_averaging_costs_twice_and_a_missing_training_split_leaves_the_base
 
     monkeypatch.setattr("fcn.evaluation.evaluate.open_split", open_split)
     trained = TrainedModel.of_run(smoke_run)
-    plain, baseline, problems = evaluate_trained(trained, trained.config(), make(), flip=False)
-    flipped, _, _ = evaluate_trained(trained, trained.config(), make(), flip=True)
-    assert flipped["gigaflops"] == 2 * plain["gigaflops"]
+    plain, baseline, problems = evaluate_trained(trained, trained.config(), make())
+    flipped, _, _ = evaluate_trained(trained, trained.config(), make(), tta=("flip",))
+    assert ("tta" in plain, flipped["tta"]) == (False, ["flip"])
     assert (plain["frames"], baseline) == (2, None)
     assert problems == ["no color-lookup baseline, which is fitted on the training split: data/train: no such folder"]
 

@@ -32,6 +32,7 @@ from fcn.datasets.dataset import BACKGROUND_AND_ROAD
 from fcn.errors import RunInterruptedError, RunStoppedError
 from fcn.evaluation.evaluate import evaluate
 from fcn.images import read_image
+from fcn.inference.keras_network import KerasNetwork
 from fcn.inference.predictor import Predictor
 from fcn.model.fcn import build_fcn
 from fcn.model.weights import load_weights, save_weights
@@ -265,7 +266,7 @@ def test_intervals_change_no_weight_and_the_last_step_is_always_evaluated_and_sa
     load_weights(model, run.best_weights)
     for kept, value in zip(model.get_weights(), expected, strict=True):
         np.testing.assert_array_equal(kept, value)
-    assert evaluate(validation, Predictor(model, BACKGROUND_AND_ROAD).labels)["miou"] == rows[1]["miou"]
+    assert evaluate(validation, Predictor(KerasNetwork(model), BACKGROUND_AND_ROAD).labels)["miou"] == rows[1]["miou"]
     assert TrainedModel.of_run(run.directory).record["frame_height"] == 32
 
 

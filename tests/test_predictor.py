@@ -20,6 +20,7 @@ from fcn.datasets.dataset import BACKGROUND_AND_ROAD
 from fcn.errors import UserError
 from fcn.evaluation.evaluate import evaluate
 from fcn.images import write_image
+from fcn.inference.keras_network import KerasNetwork
 from fcn.inference.predictor import Predictor, load_predictor
 from fcn.model.fcn import build_fcn
 from fcn.model.weights import save_weights
@@ -37,7 +38,7 @@ def predictor() -> Predictor:
     random = np.random.default_rng(1)
     for weight in model.trainable_variables:
         weight.assign(random.normal(0, 0.3, weight.shape))
-    return Predictor(model, BACKGROUND_AND_ROAD)
+    return Predictor(KerasNetwork(model), BACKGROUND_AND_ROAD)
 
 
 @settings(max_examples=15)
@@ -63,10 +64,12 @@ def test_large_images_go_by_tiles_which_change_nothing(
     predictor: Predictor, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = random_image(*size)
-    tiled = replace(predictor, tile_pixels=2**14)
-    network, tiles = tiled._network, []
-    monkeypatch.setattr(tiled, "_network", lambda tile: tiles.append(tile[..., 0].size) or network(tile))
     probabilities = predictor.probabilities(image)
+    tiled = replace(predictor, tile_pixels=2**14)
+    run, tiles = predictor.network.run, []
+    monkeypatch.setattr(
+        predictor.network, "run", lambda tile, *outputs: tiles.append(tile[..., 0].size) or run(tile, *outputs)
+    )
     np.testing.assert_allclose(tiled.probabilities(image), probabilities, atol=1e-5)
     sure = np.abs(probabilities[..., 0] - 0.5) > 1e-5
     assert sure.mean() > 0.9
@@ -79,7 +82,7 @@ def test_large_images_go_by_tiles_which_change_nothing(
 
 def test_flip_averages_the_image_and_its_mirror_image(predictor: Predictor) -> None:
     image = random_image(40, 70)
-    flipping = replace(predictor, flip=True)
+    flipping = replace(predictor, tta=("flip",))
     expected = (predictor.probabilities(image) + predictor.probabilities(image[:, ::-1])[:, ::-1]) / 2
     assert np.abs(expected - predictor.probabilities(image)).max() > 0.1
     np.testing.assert_allclose(flipping.probabilities(image), expected, atol=1e-6)
@@ -87,6 +90,22 @@ def test_flip_averages_the_image_and_its_mirror_image(predictor: Predictor) -> N
     for same in (labels, flipping.labels(image)):
         np.testing.assert_array_equal(same, expected.argmax(-1))
     np.testing.assert_allclose(confidence, 255 * expected[..., 1], atol=0.51)
+
+
+def test_scales_average_three_sizes_of_the_image_and_flip_doubles_them(predictor: Predictor) -> None:
+    image = random_image(40, 72)
+
+    def at(pixels: np.ndarray, factor: float) -> np.ndarray:
+        small = Image.fromarray(pixels).resize((round(72 * factor), round(40 * factor)), Resampling.BILINEAR)
+        road = Image.fromarray(predictor.probabilities(small)[..., 1])
+        return np.asarray(road.resize((72, 40), Resampling.BILINEAR))
+
+    expected = sum(at(image, factor) for factor in (0.75, 1, 1.25)) / 3
+    scaled = replace(predictor, tta=("scales",))
+    np.testing.assert_allclose(scaled.probabilities(image)[..., 1], expected, atol=1e-5)
+    both = replace(predictor, tta=("flip", "scales"))
+    mirrored = sum(at(image[:, ::-1], factor) for factor in (0.75, 1, 1.25))[:, ::-1] / 3
+    np.testing.assert_allclose(both.probabilities(image)[..., 1], (expected + mirrored) / 2, atol=1e-5)
 
 
 def test_a_path_a_pil_image_and_an_array_of_it_are_the_same_image(predictor: Predictor, tmp_path: Path) -> None:

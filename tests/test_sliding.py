@@ -16,8 +16,8 @@ from fcn.explain.pictures import stage_labels
 from fcn.explain.sliding import comparison, drop_biases, scores_of_windows, trained_classifier, whole_cells
 from fcn.images import read_image, write_image
 from fcn.inference.predictor import Predictor, load_predictor
-from fcn.inference.tiles import receptive_radius
 from fcn.model.fcn import build_fcn
+from fcn.model.inference_form import receptive_radius
 from fcn.model.vgg import ENCODER_STRIDE
 from fcn.runs.trained import SHIPPED, TrainedModel
 

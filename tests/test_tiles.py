@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from fcn.config.settings import ENCODER_STRIDE, ModelConfig
-from fcn.inference.tiles import MIN_SIDE, receptive_radius, spans, tiles
+from fcn.inference.tiles import MIN_SIDE, spans, tiles
 from fcn.model.fcn import build_fcn
+from fcn.model.inference_form import receptive_radius
 
 LIMIT = 2**17  # pixels of a tile
 

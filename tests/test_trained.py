@@ -175,12 +175,12 @@ def test_shipped_network_has_the_score_of_its_record(monkeypatch: pytest.MonkeyP
 
 
 def test_weights_are_scored_in_place_of_a_run_and_flipped(copied: Path, script: Script, tmp_path: Path) -> None:
-    done = script("evaluate", "--weights", copied, "--flip", "--json", tmp_path / "scores.json")
+    done = script("evaluate", "--weights", copied, "--tta", "flip", "--json", tmp_path / "scores.json")
     assert done.returncode == 0, done.stderr
     assert "WARNING:tensorflow" not in done.stderr
-    assert " 16 frames of val, averaged over the mirror images\n" in done.stdout
+    assert " 16 frames of val, test-time augmentation: flip\n" in done.stdout
     assert " parameters; a frame: " in done.stdout
     scores = json.loads((tmp_path / "scores.json").read_text())
-    assert scores["flip"] is True
+    assert scores["tta"] == ["flip"]
     gain = scores["miou"] - TrainedModel.of_weights(copied).record["miou"]
     assert 0 < abs(gain) < 0.1

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fcn.commands.arguments import add_model_arguments, add_set_argument
+from fcn.commands.arguments import add_model_arguments, add_set_argument, add_tta_argument, tta_of
 from fcn.commands.tensorflow_import import import_tensorflow
 from fcn.config.yaml_file import changed_keys, find_config, load_config
 from fcn.datasets import open_split
@@ -23,7 +23,7 @@ from fcn.runs.trained import TrainedModel
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     add_model_arguments(command)
-    command.add_argument("--flip", action="store_true", help="average over the image and its mirror image")
+    add_tta_argument(command)
     add_set_argument(command, example="data.root=DIR")
     predictions = "score its 8-bit confidences um_road_000000.png ... instead of a network; needs --config"
     command.add_argument("--predictions", type=Path, metavar="DIR", help=predictions)
@@ -35,8 +35,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if (arguments.predictions is None) != (arguments.config is None):
         raise UserError("--predictions and --config: go together; name both, or a run with --run")
-    if arguments.predictions and (arguments.run or arguments.weights or arguments.flip):
-        raise UserError("--predictions: are scored without a network; leave out --run, --weights and --flip")
+    if arguments.predictions and (arguments.run or arguments.weights or arguments.tta):
+        raise UserError("--predictions: are scored without a network; leave out --run, --weights and --tta")
     if arguments.json and not arguments.json.parent.is_dir():
         raise UserError(f"{arguments.json.parent}: no such folder; create it or name another --json")
     if arguments.predictions:
@@ -68,12 +68,13 @@ def _network_scores(arguments: argparse.Namespace) -> tuple[dict[str, Any], list
         raise UserError("--split test: KITTI publishes no labels for it; submit-kitti writes a zip for its server")
     dataset = open_split(config.data, arguments.split)
     step = f" of step {trained.record['step']}" if trained.record else ""
-    flipped = ", averaged over the mirror images" if arguments.flip else ""
-    print(f"{trained.weights}{step}: {len(dataset)} frames of {dataset.split}{flipped}", flush=True)
+    tta = tta_of(arguments.tta)
+    averaged = f", test-time augmentation: {', '.join(tta)}" if tta else ""
+    print(f"{trained.weights}{step}: {len(dataset)} frames of {dataset.split}{averaged}", flush=True)
     for line in trained.changes():
         print(line)
     import_tensorflow()
-    record, baseline, problems = evaluate_trained(trained, config, dataset, flip=arguments.flip)
+    record, baseline, problems = evaluate_trained(trained, config, dataset, tta=tta)
     record |= {key: trained.record[key] for key in ("step", "sha256", "changes") if key in trained.record}
     print(score_table(record, baseline))
     height, width = dataset.read(0)[0].shape[:2]

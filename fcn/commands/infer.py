@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from fcn.commands.arguments import add_model_arguments
+from fcn.commands.arguments import add_model_arguments, add_tta_argument, tta_of
 from fcn.commands.tensorflow_import import import_tensorflow
 from fcn.config.settings import class_named
 from fcn.datasets import classes_of, open_split
@@ -32,6 +32,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, metavar="DIR", help=out)
     command.add_argument("--confidence", metavar="CLASS", help=confidence)
     command.add_argument("--max-height", default="auto", metavar="PIXELS", help=height)
+    add_tta_argument(command)
     command.add_argument("--alpha", type=float, default=0.5, metavar="0..1", help="strength of colors in overlays; 0.5")
     command.add_argument("--legend", action="store_true", help="add name and share of the classes below each overlay")
 
@@ -42,6 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     config = trained.config()
     out = arguments.out or trained.outputs
     max_height = _max_height(arguments.max_height)
+    tta = tta_of(arguments.tta)
     confidence_of = None
     if arguments.confidence is not None:
         names = [one.name for one in classes_of(config.data)]
@@ -74,7 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
     from fcn.inference.segment import segment_images, table
 
     # masks and overlays
-    predictor = load_predictor(trained, config, max_height=max_height)
+    predictor = load_predictor(trained, config, tta=tta, max_height=max_height)
     results, unreadable = segment_images(
         predictor, sources, out, confidence_of=confidence_of, alpha=arguments.alpha, with_legend=arguments.legend
     )

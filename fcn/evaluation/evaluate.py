@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
@@ -18,6 +18,7 @@ from fcn.evaluation.color_table import color_bins, fit_color_table
 from fcn.evaluation.kitti.benchmark import RoadScores
 from fcn.evaluation.metrics import ConfusionMatrix
 from fcn.images import Array
+from fcn.inference.predictor import Variation, load_predictor
 from fcn.runs.trained import TrainedModel
 
 Scores = dict[str, Any]
@@ -42,17 +43,16 @@ def evaluate_color_table(training: Dataset, dataset: Dataset) -> Scores:
 
 
 def evaluate_trained(
-    trained: TrainedModel, config: Config, dataset: Dataset, flip: bool
+    trained: TrainedModel, config: Config, dataset: Dataset, tta: Sequence[Variation] = ()
 ) -> tuple[Scores, Scores | None, list[str]]:
-    """Scores a trained network on a split, by its config (whose `data` may differ); `flip` adds the mirror image.
+    """Scores a trained network on a split, by its config (whose `data` may differ); `tta` is that of `Predictor`.
 
-    Returns what `evaluate` does, with `parameters`, `gigaflops` (of the first frame) and `milliseconds` (median) per
-    frame; scores of the color-lookup baseline, None without a training split; a line for each problem.
+    Returns what `evaluate` does, with `parameters`, `gigaflops` (of one pass over the first frame) and `milliseconds`
+    (median) per frame; scores of the color-lookup baseline, None without a training split; a line for each problem.
     """
     from fcn.evaluation.cost import gigaflops  # import TensorFlow: only after all checks
-    from fcn.inference.predictor import load_predictor
 
-    predictor = load_predictor(trained, config, flip=flip, max_height=None)
+    predictor = load_predictor(trained, config, tta=tta, max_height=None)
     road = RoadScores(config.data) if config.data.kind == "kitti_road" else None
     seconds = []
 
@@ -65,10 +65,10 @@ def evaluate_trained(
     scores = evaluate(dataset, predict, road)
     height, width = dataset.read(0)[0].shape[:2]
     scores["parameters"] = predictor.model.count_params()
-    scores["gigaflops"] = gigaflops(predictor.model, height, width) * (2 if flip else 1)
+    scores["gigaflops"] = gigaflops(predictor.model, height, width)
     scores["milliseconds"] = 1000 * median(seconds)
-    if flip:
-        scores["flip"] = True
+    if tta:
+        scores["tta"] = list(tta)
     problems = road.problems if road else []
     try:
         baseline = evaluate_color_table(open_split(config.data, "train"), dataset)

@@ -19,6 +19,7 @@ from fcn.explain.sheet import LINE, MARGIN, Sheet, gif_of
 from fcn.explain.sliding import scores_of_windows, whole_cells
 from fcn.files import write_file
 from fcn.images import Array, write_image
+from fcn.inference.keras_network import KerasNetwork
 from fcn.inference.predictor import Predictor
 from fcn.model.convolutionalize import dense_kernel_to_conv
 from fcn.model.fcn import bilinear_kernel, upsample
@@ -193,7 +194,8 @@ def stage_labels(predictor: Predictor, image: Array) -> dict[str, Array]:
     for layer in network.layers:
         if layer.name in STAGES:
             logits = upsample(layer.output, STAGES[layer.name], network.input, f"{layer.name}_upsampled")
-            labels[layer.name] = replace(predictor, model=keras.Model(network.input, logits)).labels(image)
+            stage = KerasNetwork(keras.Model(network.input, logits))
+            labels[layer.name] = replace(predictor, network=stage).labels(image)
     return {**labels, "logits": predictor.labels(image)}
 
 

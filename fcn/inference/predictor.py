@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import keras
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 from PIL.Image import Resampling
 
@@ -17,19 +15,18 @@ from fcn.config.settings import Config, DataConfig
 from fcn.datasets import classes_of
 from fcn.errors import UserError
 from fcn.images import Array, SegmentationClass, read_image
-from fcn.inference.tiles import TILE_PIXELS, receptive_radius, tiles
-from fcn.model.devices import allow_memory_growth
-from fcn.model.fcn import build_fcn
-from fcn.model.weights import load_weights
+from fcn.inference.network import Network, Output
+from fcn.inference.tiles import TILE_PIXELS, tiles
 from fcn.runs.trained import ENDING, TrainedModel
 
 HEIGHT_TOLERANCE = 1.5  # times the height of the training frames: up to there an image is not resized by "auto"
+SCALES = (0.75, 1.0, 1.25)  # of the image, whose probabilities "scales" averages
 
 ImageLike = str | Path | Image.Image | Array
 """A PNG or JPEG file, which is turned upright; a PIL image, taken as stored; or a uint8 RGB array (H, W, 3)."""
 
 MaxHeight = int | Literal["auto"] | None
-Output = Callable[[tf.Tensor], tf.Tensor]  # logits (h, w, C) -> values (h, w) or (h, w, C)
+Variation = Literal["flip", "scales"]
 
 
 @dataclass(eq=False)
@@ -37,13 +34,17 @@ class Predictor:
     """A network and the classes of its channels. Large images go through it tile by tile.
 
     Images higher than `max_height` pixels are segmented at this height, and the result is resized to their own size;
-    "auto": images more than 1.5 times as high as `frame_height`, at that; None: never.
+    "auto": images more than 1.5 times as high as `frame_height`, at that; None: never. A network of one size gets every
+    image at that size.
+
+    `tta`, test-time augmentation, averages the probabilities over the mirror image too ("flip"), and over the image at
+    three scales ("scales"): two, three or six times the work, with all probabilities in memory.
     """
 
-    model: keras.Model  # its weights may be changed
+    network: Network  # its weights may be changed
     classes: Sequence[SegmentationClass]
     _: KW_ONLY
-    flip: bool = False  # average over the mirror image, in twice the time and with all probabilities in memory
+    tta: Sequence[Variation] = ()
     frame_height: int | None = None  # in pixels, of the frames that the network was trained on, if known
     max_height: MaxHeight = "auto"
     max_megapixels: int = DataConfig.max_megapixels
@@ -52,76 +53,103 @@ class Predictor:
     def __post_init__(self) -> None:
         if self.max_height not in ("auto", None) and not (isinstance(self.max_height, int) and self.max_height > 0):
             raise UserError(f"max_height: {self.max_height!r} is not a height; pass pixels above 0, None or 'auto'")
-        self._radius = receptive_radius(self.model)
+        if self.network.size is not None and "scales" in self.tta:
+            raise UserError("tta: scales: the network takes one size only; leave it out, or export without --size")
 
-        @tf.function(input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)], autograph=False)  # one graph, any size
-        def network(image: tf.Tensor) -> tf.Tensor:
-            return self.model(image[tf.newaxis], training=False)[0]
-
-        self._network = network
+    @property
+    def model(self) -> Any:
+        """The keras.Model; None for an exported file."""
+        return self.network.model
 
     def probabilities(self, image: ImageLike) -> Array:
         """Probabilities of the classes, float32 (H, W, C), which add up to 1 for every pixel.
 
         Raises:
-            UserError: The image cannot be read or is something else than an `ImageLike`.
+            UserError: The image cannot be read or is something else than an `ImageLike`, or the network is an exported
+                file without probabilities.
         """
-        return self._predict(image, tf.nn.softmax)[0]
+        original = _rgb(image, self.max_megapixels)
+        (probabilities,) = self._predict(original, "probabilities")
+        height, width = original.shape[:2]
+        return _resized(probabilities, height, width, method=Resampling.BILINEAR)
 
     def labels(self, image: ImageLike) -> Array:
         """The most probable class of every pixel, uint8 (H, W). Raises UserError as `probabilities`."""
-        return self._predict(image, _labels)[0]
+        original = _rgb(image, self.max_megapixels)
+        (labels,) = self._predict(original, "labels")
+        height, width = original.shape[:2]
+        return _resized(labels, height, width, method=Resampling.NEAREST)
 
     def labels_and_confidence(self, image: ImageLike, index: int) -> tuple[Array, Array]:
         """`labels`, and round(255 x the probability of the class `index`): uint8 (H, W) each."""
-
-        def confidence_of(logits: tf.Tensor) -> tf.Tensor:
-            return tf.cast(tf.round(255 * tf.nn.softmax(logits)[..., index]), tf.uint8)
-
-        labels, confidence = self._predict(image, _labels, confidence_of)
-        return labels, confidence
+        original = _rgb(image, self.max_megapixels)
+        labels, probability = self._predict(original, "labels", "probabilities", index=index)
+        confidence = np.rint(255 * probability).astype(np.uint8)
+        height, width = original.shape[:2]
+        return (
+            _resized(labels, height, width, method=Resampling.NEAREST),
+            _resized(confidence, height, width, method=Resampling.BILINEAR),
+        )
 
     def network_height(self, height: int) -> int:
         """The height in pixels at which an image of this height is segmented."""
+        if self.network.size is not None:
+            return self.network.size[0]
         if self.max_height != "auto":
             return min(height, self.max_height or height)
         if self.frame_height is None or height <= HEIGHT_TOLERANCE * self.frame_height:
             return height
         return self.frame_height
 
-    def _predict(self, image: ImageLike, *outputs: Output) -> list[Array]:
-        """Outputs for an image at its own size, (H, W) or (H, W, C); where it was resized, so are they."""
-        original = _rgb(image, self.max_megapixels)
+    def _predict(self, original: Array, *outputs: Output, index: int | None = None) -> list[Array]:
+        """Outputs for an image (H, W, 3) at the network's size, (h, w) or (h, w, C).
+
+        Where an `index` is given, the probabilities are those of this class alone, (h, w).
+        """
         height, width = original.shape[:2]
         network_height = self.network_height(height)
         network_width = max(1, round(width * network_height / height))
+        if self.network.size is not None:
+            network_width = self.network.size[1]
         pixels = _resized(original, network_height, network_width, method=Resampling.BILINEAR)
-        if self.flip:
-            (probabilities,) = self._run(pixels, tf.nn.softmax)
-            (mirrored,) = self._run(pixels[:, ::-1], tf.nn.softmax)
-            logits = tf.math.log((probabilities + mirrored[:, ::-1]) / 2)  # softmax gives the average back
-            results = [output(logits).numpy() for output in outputs]
-        else:
-            results = self._run(pixels, *outputs)
-        methods = [Resampling.NEAREST if output is _labels else Resampling.BILINEAR for output in outputs]
-        return [_resized(result, height, width, method=method) for result, method in zip(results, methods, strict=True)]
+        if not self.tta:
+            return self._run(pixels, *outputs, index=index)
+        mean = self._mean_probabilities(pixels)
+        values = {
+            "labels": mean.argmax(-1).astype(np.uint8),
+            "probabilities": mean if index is None else mean[..., index],
+        }
+        return [values[name] for name in outputs]
 
-    def _run(self, pixels: Array, *outputs: Output) -> list[Array]:
-        """Outputs for an image (h, w, 3), (h, w) or (h, w, C), computed tile by tile."""
+    def _mean_probabilities(self, pixels: Array) -> Array:
+        """Probabilities float32 (h, w, C) of an image (h, w, 3), averaged over its variations."""
+        height, width = pixels.shape[:2]
+        total = np.zeros((height, width, len(self.classes)), np.float32)
+        count = 0
+        for scale in SCALES if "scales" in self.tta else (1.0,):
+            scaled = _resized(
+                pixels, max(1, round(height * scale)), max(1, round(width * scale)), method=Resampling.BILINEAR
+            )
+            for step in (1, -1) if "flip" in self.tta else (1,):
+                (probabilities,) = self._run(scaled[:, ::step], "probabilities")
+                total += _resized(probabilities[:, ::step], height, width, method=Resampling.BILINEAR)
+                count += 1
+        return total / count
+
+    def _run(self, pixels: Array, *outputs: Output, index: int | None = None) -> list[Array]:
+        """As `_predict`, for an image (h, w, 3) at the network's size, computed tile by tile."""
         height, width = pixels.shape[:2]
         results: list[Array] = []
-        for tile, kept, inner in tiles(height, width, radius=self._radius, limit=self.tile_pixels):
-            logits = self._network(pixels[tile])
-            values = [output(logits).numpy() for output in outputs]
+        limit = self.tile_pixels if self.network.size is None else height * width
+        for tile, kept, inner in tiles(height, width, radius=self.network.radius, limit=limit):
+            values = self.network.run(np.ascontiguousarray(pixels[tile]), *outputs)
+            if index is not None:
+                values = [one[..., index] if one.ndim == 3 else one for one in values]
             if not results:
                 results = [np.empty((height, width, *one.shape[2:]), one.dtype) for one in values]
             for result, one in zip(results, values, strict=True):
                 result[kept] = one[inner]
         return results
-
-
-def _labels(logits: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.argmax(logits, axis=-1), tf.uint8)
 
 
 def _rgb(image: ImageLike, max_megapixels: int) -> Array:
@@ -152,9 +180,12 @@ def _resized(values: Array, height: int, width: int, method: Resampling) -> Arra
 
 
 def load_predictor(
-    source: str | Path | TrainedModel, config: Config | None = None, flip: bool = False, max_height: MaxHeight = "auto"
+    source: str | Path | TrainedModel,
+    config: Config | None = None,
+    tta: Sequence[Variation] = (),
+    max_height: MaxHeight = "auto",
 ) -> Predictor:
-    """Builds a trained network and loads its weights. `flip` and `max_height` are those of `Predictor`.
+    """Builds a trained network and loads its weights. `tta` and `max_height` are those of `Predictor`.
 
     `source` is the folder of a run, whose best weights are taken, or a file NAME.weights.h5 with its config next to it.
     `config` replaces the stored one; its `model` and its number of classes must fit the weights.
@@ -167,14 +198,19 @@ def load_predictor(
         source = TrainedModel.of_weights(path) if path.name.endswith(ENDING) else TrainedModel.of_run(path)
     if config is None:
         config = source.config()
+    from fcn.inference.keras_network import KerasNetwork  # import TensorFlow: not for exported files
+    from fcn.model.devices import allow_memory_growth
+    from fcn.model.fcn import build_fcn
+    from fcn.model.weights import load_weights
+
     allow_memory_growth()
     classes = classes_of(config.data)
     model = build_fcn(config.model, len(classes))
     load_weights(model, source.weights, source.content)
     return Predictor(
-        model,
+        KerasNetwork(model),
         classes,
-        flip=flip,
+        tta=tta,
         frame_height=source.frame_height,
         max_height=max_height,
         max_megapixels=config.data.max_megapixels,

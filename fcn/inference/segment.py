@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 from fcn.errors import DISK_FULL, UserError, printable
@@ -83,7 +82,7 @@ def segment_images(
                 raise
             reason = f"cannot be written: {error.strerror}; check the name and its permissions"
             problems.append(f"{error.filename}: {reason}")
-        except (MemoryError, tf.errors.ResourceExhaustedError):
+        except MemoryError:
             problems.append(f"{source.name}: does not fit into memory; reduce it, or name a --max-height")
         else:
             height, width = mask.shape

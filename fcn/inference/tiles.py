@@ -5,9 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import keras
-from keras import layers
-
 from fcn.config.settings import ENCODER_STRIDE
 
 TILE_PIXELS = 2**22
@@ -48,24 +45,3 @@ def spans(length: int, longest: int, margin: int) -> Iterator[tuple[slice, slice
         first = start + margin if start > 0 else 0
         last = stop - margin if stop < length else length
         yield slice(start, stop), slice(first, last), slice(first - start, last - start)
-
-
-def receptive_radius(model: keras.Model) -> int:
-    """Largest distance in rows or columns between a logit and a pixel that influences it.
-
-    Half the receptive field, added up layer by layer (Araujo, Norris and Sim 2019). A k x k convolution adds k // 2
-    cells of its feature map. Pooling adds nothing, as its windows are the cells. A transposed convolution with stride s
-    and SAME padding splits each cell into s, each of which sees at most (k + s) / 2 - 1 new cells beyond itself, to the
-    far end of a neighboring old one. A skip sees less than the map it is added to, and its 1x1 scorer adds nothing.
-    """
-    radius = 0
-    cell = 1
-    for layer in model.layers:
-        if isinstance(layer, layers.MaxPooling2D):
-            cell *= layer.strides[0]
-        elif isinstance(layer, layers.Conv2D):
-            radius += layer.kernel_size[0] // 2 * cell
-        elif isinstance(layer, layers.Conv2DTranspose):
-            cell //= layer.strides[0]
-            radius += ((layer.kernel_size[0] + layer.strides[0]) // 2 - 1) * cell
-    return radius

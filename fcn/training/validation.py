@@ -14,6 +14,7 @@ from fcn.config.settings import Config
 from fcn.datasets.dataset import Dataset, evenly_spaced
 from fcn.evaluation.evaluate import evaluate, evaluate_color_table
 from fcn.images import Array, write_image
+from fcn.inference.keras_network import KerasNetwork
 from fcn.inference.predictor import Predictor
 from fcn.model.convolutionalize import copy_weights
 from fcn.model.fcn import build_fcn
@@ -33,7 +34,8 @@ class Validation:
     def __init__(self, config: Config, training: Dataset, dataset: Dataset):
         model = build_fcn(replace(config.model, dropout=0.0), len(training.classes))
         freeze_encoder(config.train, model)  # frozen layers keep their statistics
-        self.predictor = Predictor(model, training.classes)
+        self.network = KerasNetwork(model)
+        self.predictor = Predictor(self.network, training.classes)
         self.training = training
         self.statistics_frames = config.train.statistics_frames
         self.dataset = dataset
@@ -50,6 +52,7 @@ class Validation:
         model = self.predictor.model
         copy_weights(weights, model)
         recompute_batch_norm_statistics(model, self.training, frames=self.statistics_frames, poll=poll)
+        self.network.update()
 
         def predict(image: Array) -> Array:
             poll()
