@@ -198,7 +198,7 @@ def use_while_training(folder: Path, process: subprocess.Popen[bytes]) -> int:
         text, error = evaluation.communicate()
         assert evaluation.returncode == 0, error
         assert inference.communicate()[1] == ""
-        step = int(text.partition(" of step ")[2].partition(":")[0])
+        step = int(text.partition("(step ")[2].partition(")")[0])
         rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         (named,) = (row["miou"] for row in rows if row["step"] == step and "miou" in row)
         score = json.loads(score_file.read_text())["miou"]

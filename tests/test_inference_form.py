@@ -1,4 +1,4 @@
-"""The form for inference is the same function: folded normalization, sub-pixel upsampling, labels before the shuffle."""
+"""The form for inference is the same function as the network that it was made of."""
 
 from __future__ import annotations
 

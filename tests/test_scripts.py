@@ -118,7 +118,7 @@ def test_printed_config_can_be_read_back(script: Script, tmp_path: Path) -> None
         ),
         ("evaluate --run nowhere", "nowhere: is not a run"),
         ("evaluate --run RUN --split vall", "split 'vall': is not one of train, val, test"),
-        ("evaluate --run RUN --set train.steps=7", "--set train.steps: evaluation only reads data.*"),
+        ("evaluate --run RUN --set train.steps=7", "--set train.steps: is a setting of the training; only data.*"),
         ("evaluate --run RUN --json no/scores.json", "no: no such folder; create it or name another --json"),
         ("infer --weights x", "x: is not a file NAME.weights.h5"),
         (

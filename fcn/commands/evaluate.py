@@ -10,9 +10,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fcn.commands.arguments import add_model_arguments, add_set_argument, add_tta_argument, tta_of
+from fcn.commands.arguments import (
+    add_model_arguments,
+    add_set_argument,
+    add_tta_argument,
+    config_with_data,
+    find_model,
+    tta_of,
+)
 from fcn.commands.tensorflow_import import import_tensorflow
-from fcn.config.yaml_file import changed_keys, find_config, load_config
+from fcn.config.yaml_file import find_config, load_config
 from fcn.datasets import open_split
 from fcn.errors import UserError, print_error, printable
 from fcn.evaluation.evaluate import evaluate_trained, score_table
@@ -22,7 +29,7 @@ from fcn.runs.trained import TrainedModel
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    add_model_arguments(command)
+    add_model_arguments(command, exported=True)
     add_tta_argument(command)
     add_set_argument(command, example="data.root=DIR")
     predictions = "score its 8-bit confidences um_road_000000.png ... instead of a network; needs --config"
@@ -35,8 +42,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if (arguments.predictions is None) != (arguments.config is None):
         raise UserError("--predictions and --config: go together; name both, or a run with --run")
-    if arguments.predictions and (arguments.run or arguments.weights or arguments.tta):
-        raise UserError("--predictions: are scored without a network; leave out --run, --weights and --tta")
+    if arguments.predictions and (arguments.run or arguments.weights or arguments.model or arguments.tta):
+        raise UserError("--predictions: are scored without a network; leave out --run, --weights, --model and --tta")
     if arguments.json and not arguments.json.parent.is_dir():
         raise UserError(f"{arguments.json.parent}: no such folder; create it or name another --json")
     if arguments.predictions:
@@ -59,25 +66,25 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _network_scores(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     """The scores of a trained network, and a line for each problem."""
-    trained = TrainedModel.find(arguments.run, arguments.weights)
-    config = load_config(trained.config_file, arguments.set, stored=True)
-    for key in changed_keys(trained.config(), config):
-        if not key.startswith("data."):
-            raise UserError(f"--set {key}: evaluation only reads data.*; the other settings are those of the training")
+    trained = find_model(arguments)
+    config = config_with_data(trained, arguments.set)
     if (config.data.kind, arguments.split) == ("kitti_road", "test"):
         raise UserError("--split test: KITTI publishes no labels for it; submit-kitti writes a zip for its server")
     dataset = open_split(config.data, arguments.split)
-    step = f" of step {trained.record['step']}" if trained.record else ""
     tta = tta_of(arguments.tta)
     averaged = f", test-time augmentation: {', '.join(tta)}" if tta else ""
-    print(f"{trained.weights}{step}: {len(dataset)} frames of {dataset.split}{averaged}", flush=True)
+    print(f"{trained.description()}: {len(dataset)} frames of {dataset.split}{averaged}", flush=True)
     for line in trained.changes():
         print(line)
-    import_tensorflow()
+    if isinstance(trained, TrainedModel):
+        import_tensorflow()
     record, baseline, problems = evaluate_trained(trained, config, dataset, tta=tta)
     record |= {key: trained.record[key] for key in ("step", "sha256", "changes") if key in trained.record}
     print(score_table(record, baseline))
     height, width = dataset.read(0)[0].shape[:2]
-    cost = f"{record['gigaflops']:.1f} GFLOP at {height} x {width}, {record['milliseconds']:.0f} ms (median)"
-    print(f"{record['parameters']:,} parameters; a frame: {cost}")
+    cost = f"{record['milliseconds']:.0f} ms (median)"
+    if "gigaflops" in record:
+        cost = f"{record['gigaflops']:.1f} GFLOP at {height} x {width}, {cost}"
+        print(f"{record['parameters']:,} parameters; ", end="")
+    print(f"a frame: {cost}")
     return record, problems

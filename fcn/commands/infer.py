@@ -11,11 +11,13 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from fcn.commands.arguments import add_model_arguments, add_tta_argument, tta_of
+from fcn.commands.arguments import add_model_arguments, add_tta_argument, find_model, tta_of
 from fcn.commands.tensorflow_import import import_tensorflow
 from fcn.config.settings import class_named
 from fcn.datasets import classes_of, open_split
 from fcn.errors import UserError, print_error, printable
+from fcn.inference.predictor import load_predictor
+from fcn.inference.segment import segment_images, table
 from fcn.inference.sources import sources_of_frames, sources_of_inputs
 from fcn.runs.trained import TrainedModel
 
@@ -28,7 +30,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     confidence = "also write the probability of this class, 0 to 255, as a gray picture"
     height = "segment higher images at this height; auto: at the training frames' if 1.5 times higher; none: never"
     command.add_argument("inputs", nargs="*", metavar="INPUT", help=images)
-    add_model_arguments(command)
+    add_model_arguments(command, exported=True)
     command.add_argument("--out", type=Path, metavar="DIR", help=out)
     command.add_argument("--confidence", metavar="CLASS", help=confidence)
     command.add_argument("--max-height", default="auto", metavar="PIXELS", help=height)
@@ -39,7 +41,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     # everything that can be checked without TensorFlow
-    trained = TrainedModel.find(arguments.run, arguments.weights, real_frames=bool(arguments.inputs))
+    trained = find_model(arguments, real_frames=bool(arguments.inputs))
     config = trained.config()
     out = arguments.out or trained.outputs
     max_height = _max_height(arguments.max_height)
@@ -71,11 +73,9 @@ def run(arguments: argparse.Namespace) -> None:
     for note in notes:
         print_error(printable(note))
 
-    import_tensorflow()
-    from fcn.inference.predictor import load_predictor
-    from fcn.inference.segment import segment_images, table
-
     # masks and overlays
+    if isinstance(trained, TrainedModel):
+        import_tensorflow()
     predictor = load_predictor(trained, config, tta=tta, max_height=max_height)
     results, unreadable = segment_images(
         predictor, sources, out, confidence_of=confidence_of, alpha=arguments.alpha, with_legend=arguments.legend
@@ -83,7 +83,10 @@ def run(arguments: argparse.Namespace) -> None:
     print(table(results, predictor))
     print(f"masks and overlays: {out}", flush=True)
     resized = [result.network_height for result in results if result.network_height != result.size[0]]
-    if resized:
+    size = predictor.network.size
+    if size is not None:
+        print_error("segmented at {} x {}, the only size of this file, and resized to full size".format(*size))
+    elif resized:
         print_error(
             f"segmented at a height of {resized[0]} pixels and resized to full size: {len(resized)} of {len(results)} "
             "(see `at height`); --max-height none turns this off"

@@ -19,6 +19,7 @@ from fcn.evaluation.kitti.benchmark import RoadScores
 from fcn.evaluation.metrics import ConfusionMatrix
 from fcn.images import Array
 from fcn.inference.predictor import Variation, load_predictor
+from fcn.inference.runtimes import ExportedModel
 from fcn.runs.trained import TrainedModel
 
 Scores = dict[str, Any]
@@ -43,15 +44,14 @@ def evaluate_color_table(training: Dataset, dataset: Dataset) -> Scores:
 
 
 def evaluate_trained(
-    trained: TrainedModel, config: Config, dataset: Dataset, tta: Sequence[Variation] = ()
+    trained: TrainedModel | ExportedModel, config: Config, dataset: Dataset, tta: Sequence[Variation] = ()
 ) -> tuple[Scores, Scores | None, list[str]]:
     """Scores a trained network on a split, by its config (whose `data` may differ); `tta` is that of `Predictor`.
 
-    Returns what `evaluate` does, with `parameters`, `gigaflops` (of one pass over the first frame) and `milliseconds`
-    (median) per frame; scores of the color-lookup baseline, None without a training split; a line for each problem.
+    Returns what `evaluate` does, with `milliseconds` (median) a frame and, of a Keras network, `parameters` and
+    `gigaflops` (of one pass over the first frame); scores of the color-lookup baseline, None without a training split;
+    a line for each problem.
     """
-    from fcn.evaluation.cost import gigaflops  # import TensorFlow: only after all checks
-
     predictor = load_predictor(trained, config, tta=tta, max_height=None)
     road = RoadScores(config.data) if config.data.kind == "kitti_road" else None
     seconds = []
@@ -64,8 +64,11 @@ def evaluate_trained(
 
     scores = evaluate(dataset, predict, road)
     height, width = dataset.read(0)[0].shape[:2]
-    scores["parameters"] = predictor.model.count_params()
-    scores["gigaflops"] = gigaflops(predictor.model, height, width)
+    if predictor.model is not None:
+        from fcn.evaluation.cost import gigaflops  # imports TensorFlow
+
+        scores["parameters"] = predictor.model.count_params()
+        scores["gigaflops"] = gigaflops(predictor.model, height, width)
     scores["milliseconds"] = 1000 * median(seconds)
     if tta:
         scores["tta"] = list(tta)

@@ -16,6 +16,7 @@ from fcn.datasets import classes_of
 from fcn.errors import UserError
 from fcn.images import Array, SegmentationClass, read_image
 from fcn.inference.network import Network, Output
+from fcn.inference.runtimes import ExportedModel, ExportedNetwork, format_of
 from fcn.inference.tiles import TILE_PIXELS, tiles
 from fcn.runs.trained import ENDING, TrainedModel
 
@@ -180,24 +181,38 @@ def _resized(values: Array, height: int, width: int, method: Resampling) -> Arra
 
 
 def load_predictor(
-    source: str | Path | TrainedModel,
+    source: str | Path | TrainedModel | ExportedModel,
     config: Config | None = None,
     tta: Sequence[Variation] = (),
     max_height: MaxHeight = "auto",
 ) -> Predictor:
-    """Builds a trained network and loads its weights. `tta` and `max_height` are those of `Predictor`.
+    """Opens a trained network. `tta` and `max_height` are those of `Predictor`.
 
-    `source` is the folder of a run, whose best weights are taken, or a file NAME.weights.h5 with its config next to it.
-    `config` replaces the stored one; its `model` and its number of classes must fit the weights.
+    `source` is the folder of a run, whose best weights are taken; a file NAME.weights.h5 with its config next to it; or
+    an exported file, which needs no TensorFlow unless it is a SavedModel. `config` replaces the stored one; its `model`
+    and its number of classes must fit the weights.
 
     Raises:
-        UserError: The folder is not a run, or the weights are missing, damaged or of another network.
+        UserError: The folder is not a run; the weights are missing, damaged or of another network; or the exported file
+            cannot be read, its runtime is missing, or it has no scores for `tta`.
     """
-    if not isinstance(source, TrainedModel):
+    if isinstance(source, str | Path):
         path = Path(source)
-        source = TrainedModel.of_weights(path) if path.name.endswith(ENDING) else TrainedModel.of_run(path)
+        if format_of(path):
+            source = ExportedModel.open(path)
+        else:
+            source = TrainedModel.of_weights(path) if path.name.endswith(ENDING) else TrainedModel.of_run(path)
     if config is None:
         config = source.config()
+    if isinstance(source, ExportedModel):
+        return Predictor(
+            ExportedNetwork(source),
+            source.classes,
+            tta=tta,
+            frame_height=source.frame_height,
+            max_height=max_height,
+            max_megapixels=config.data.max_megapixels,
+        )
     from fcn.inference.keras_network import KerasNetwork  # import TensorFlow: not for exported files
     from fcn.model.devices import allow_memory_growth
     from fcn.model.fcn import build_fcn

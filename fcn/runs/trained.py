@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
@@ -116,15 +117,18 @@ class TrainedModel:
         except (*INVALID_JSON, AttributeError) as error:
             raise UserError(f"{self.weights}: its record names the changes of the run wrongly; restore it") from error
 
-    def config(self) -> Config:
-        """The config that the network is built from. Raises UserError if, by the record, the weights are of another."""
+    def config(self, overrides: Sequence[str] = ()) -> Config:
+        """The config that the network is built from, then the overrides KEY=VALUE.
+
+        Raises UserError if, by the record, the weights are of another config.
+        """
         config = load_config(self.config_file, stored=True)
         now = settings_of_weights(config)
         for key, trained in self.record.get("config", {}).items():  # version 0.1 recorded none
             if key in now and now[key] != trained:
                 was = f"{self.weights.name} was trained with {trained}"
                 raise UserError(f"{self.config_file}: {key}: {now[key]}; {was}: restore the config of the weights")
-        return config
+        return load_config(self.config_file, overrides, stored=True) if overrides else config
 
     def description(self) -> str:
         """File of the weights, their step if known, and why they were taken if the user named none, in one line."""

@@ -1,0 +1,115 @@
+"""Compares an exported network with the network that it was made of: the proof that is stored in its file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from PIL.Image import Resampling
+from tqdm import tqdm
+
+from fcn.evaluation.metrics import ConfusionMatrix
+from fcn.images import IGNORE, Array, SegmentationClass
+from fcn.inference.network import Network
+
+EQUAL_FLOAT32 = 0.9999  # share of the pixels whose class must be equal
+LOGITS_FLOAT32 = 1e-3  # largest difference of a logit
+EQUAL = 0.99  # the share for float16 and int8, or else
+MIOU = 0.005  # the largest difference of mIoU
+SMALL = (37, 49)  # (height, width) of the smallest cutout that is compared
+
+Reference = Callable[[Array], Array]  # uint8 (H, W, 3) -> logits float32 (H, W, C)
+Frame = tuple[Array, Array | None]  # image uint8 (H, W, 3); label uint8 (H, W), if there is one
+
+
+def prove(
+    reference: Reference,
+    network: Network,
+    frames: Iterable[Frame],
+    classes: Sequence[SegmentationClass],
+    scores: Network | None = None,
+) -> dict[str, Any]:
+    """Runs both networks on frames, and on the first frame at three other sizes where the exported one takes any.
+
+    Args:
+        reference: The network that was exported.
+        network: The exported one. Frames are resized to its size, if it takes one only.
+        frames: At least one.
+        classes: Of the channels.
+        scores: An exported network whose logits are compared; None: they are not.
+
+    Returns:
+        `frames` and `pixels` compared; `equal`, the share of pixels with the same class; `other_sizes`, the same for
+        each other size and for `all` of them; `largest_difference` of a logit, where `scores` are given;
+        `miou` of the exported network and `network_miou`, where there is ground truth, at the frames' own size.
+    """
+    ours = ConfusionMatrix(classes)
+    theirs = ConfusionMatrix(classes)
+    other_sizes: dict[str, float] = {}
+    equal = pixels = count = 0
+    difference = 0.0
+    for image, label in tqdm(frames, "compare", unit="frame", leave=False, disable=None):
+        at_size = resized(image, network.size) if network.size else image
+        logits = reference(at_size)
+        expected = logits.argmax(-1).astype(np.uint8)
+        (labels,) = network.run(at_size, "labels")
+        if scores is not None:
+            (values,) = scores.run(at_size, "logits")
+            difference = max(difference, float(np.abs(values - logits).max()))
+        equal += int((labels == expected).sum())
+        pixels += labels.size
+        count += 1
+        if count == 1 and network.size is None:
+            same = [network.run(other, "labels")[0] == reference(other).argmax(-1) for other in _other_sizes(image)]
+            other_sizes = {"{}x{}".format(*one.shape): float(one.mean()) for one in same}
+            other_sizes["all"] = sum(int(one.sum()) for one in same) / sum(one.size for one in same)
+        if label is not None and (label != IGNORE).any():
+            for matrix, prediction in ((ours, expected), (theirs, labels)):
+                matrix.add("", label, resized(prediction, label.shape, method=Resampling.NEAREST))
+    return {
+        "frames": count,
+        "pixels": pixels,
+        "equal": equal / pixels,
+        "other_sizes": other_sizes,
+        "largest_difference": difference if scores is not None else None,
+        "miou": theirs.scores()["miou"],
+        "network_miou": ours.scores()["miou"],
+    }
+
+
+def refusal(proof: dict[str, Any], precision: str) -> str | None:
+    """Why a file with this proof is refused; None if it is as good as its precision promises."""
+    share = f"the class is equal on {proof['equal']:.4%} of the pixels"
+    if precision == "float32":
+        if proof["equal"] < EQUAL_FLOAT32:
+            return f"{share}; float32 needs {EQUAL_FLOAT32:.2%}"
+        if not proof["largest_difference"] <= LOGITS_FLOAT32:
+            return f"a logit differs by {proof['largest_difference']:.2g}; float32 needs {LOGITS_FLOAT32}"
+        needed = EQUAL_FLOAT32
+    else:
+        has_truth = proof["miou"] is not None
+        loss = abs(proof["miou"] - proof["network_miou"]) if has_truth else np.inf
+        if proof["equal"] < EQUAL and loss > MIOU:
+            also = f" and mIoU differs by {loss:.4f}" if has_truth else ""
+            return f"{share}{also}; {precision} needs {EQUAL:.0%}, or {MIOU} of mIoU"
+        needed = min(EQUAL, proof["equal"] - 0.01)
+    if proof["other_sizes"] and proof["other_sizes"]["all"] < needed:
+        return f"{share}, but at other sizes on {proof['other_sizes']['all']:.4%}; {precision} needs {needed:.2%}"
+    return None
+
+
+def _other_sizes(image: Array) -> list[Array]:
+    """Two cutouts, one of odd height and width, and the image enlarged to odd height and width."""
+    height, width = image.shape[:2]
+    small = image[height // 3 : height // 3 + SMALL[0], width // 3 : width // 3 + SMALL[1]]
+    odd = image[: height * 3 // 4 | 1, : width * 2 // 3 | 1]
+    return [small, odd, resized(image, (height * 5 // 4 | 1, width * 5 // 4 | 1))]
+
+
+def resized(values: Array, size: tuple[int, ...], method: Resampling = Resampling.BILINEAR) -> Array:
+    """An image (h, w, 3) or labels (h, w) at the size (height, width)."""
+    if values.shape[:2] == tuple(size):
+        return values
+    return np.asarray(Image.fromarray(values).resize((size[1], size[0]), method))

@@ -1,0 +1,5 @@
+"""The same as `fcn export`."""
+
+from fcn.commands import main
+
+main("export")
