@@ -46,8 +46,9 @@ def read_file(path: Path, limit: float, fix: str = "replace it") -> bytes:
         return file.read(os.fstat(file.fileno()).st_size)
 
 
-def write_file(path: Path, data: bytes | str) -> None:
-    """Writes a file under a temporary name and renames it to `path`; text as UTF-8.
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yields a temporary name next to `path`; the file that is written there is then flushed and renamed to `path`.
 
     Raises:
         OSError: It cannot be written; `filename` is `path`. An older file is untouched, the temporary one is gone.
@@ -55,8 +56,7 @@ def write_file(path: Path, data: bytes | str) -> None:
     # a random name: processes in two containers may have one id; without the file's own, which may be the longest
     temporary = path.with_name(f"{PART}{secrets.token_hex(8)}")
     try:
-        with temporary.open("xb") as file:  # "x" follows no link that lies there
-            file.write(data.encode() if isinstance(data, str) else data)
+        yield temporary
         flush(temporary)
         temporary.replace(path)
         flush(path.parent)
@@ -67,6 +67,12 @@ def write_file(path: Path, data: bytes | str) -> None:
     finally:
         with suppress(OSError):  # it was renamed, or the disk is read-only
             temporary.unlink()
+
+
+def write_file(path: Path, data: bytes | str) -> None:
+    """Writes a file as `whole_file` does, with its errors; text as UTF-8."""
+    with whole_file(path) as temporary, temporary.open("xb") as file:  # "x" follows no link that lies there
+        file.write(data.encode() if isinstance(data, str) else data)
 
 
 def sha256(path: Path) -> str:
