@@ -280,7 +280,7 @@ def _video_frames(
             slot = round(seconds * rate) / rate
             if abs(slot - seconds) <= tick:  # it was rounded, such as to the milliseconds of a WebM
                 seconds = slot
-            end = seconds + max(1 / rate, frame.duration * tick)
+            end = seconds + max(1 / rate, (frame.duration or 0) * tick)
             pixels = frame.to_ndarray(format="rgb24")
             yield np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90))), seconds
     except av.FFmpegError as error:
