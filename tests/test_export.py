@@ -244,6 +244,31 @@ def test_exported_file_is_run_and_scored_where_there_is_no_tensorflow(
     assert len(masks) == 1
 
 
+def test_command_makes_a_video_of_a_folder_and_of_a_video(
+    files: dict[str, Path], script: Script, tmp_path: Path
+) -> None:
+    (tmp_path / "drive").mkdir()
+    for index in range(3):
+        write_image(tmp_path / "drive" / f"{index}.png", np.roll(frame(96, 200), 9 * index, axis=1))
+    model = ("--model", files["onnx"], "--out", tmp_path)
+    done = script("infer", tmp_path / "drive", "--fps", "10", *model)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{tmp_path}/drive_overlay.mp4: 3 frames of 96 x 200, " in done.stdout
+    done = script("infer", tmp_path / "drive_overlay.mp4", "--masks", *model)
+    assert f"\nmasks: {tmp_path}/drive_overlay_masks\n" in done.stdout
+    assert len(list((tmp_path / "drive_overlay_masks").iterdir())) == 3
+    mistakes = {
+        "drive --fps 10 --legend": "--confidence, --legend: are for images; leave them out for a video",
+        "drive --masks": "--masks, --fps: are for videos and folders of frames; name one",
+        "drive drive_overlay.mp4": "drive: is no video, and drive_overlay.mp4 is one; segment them one after the other",
+        "a/x.mp4 x.mov": "a/x.mp4, x.mov: two have one name, and so would their overlays; rename one",
+        "x.mp4": "x.mp4: no such file",
+    }
+    for arguments, message in mistakes.items():
+        done = script("infer", *arguments.split(), *model, cwd=tmp_path)
+        assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+
+
 def test_snippets_of_the_page_on_deploying_give_the_labels_of_the_network(
     files: dict[str, Path], predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""Segments images with a trained network: writes a mask of class indices and an overlay for each.
+"""Segments images and videos with a trained network: a mask of class indices and an overlay for each, or a video.
 
 Without --run and --weights, images that you name are segmented by the newest run on real frames, else by the network
 that comes with fcn. Without an image, the newest run segments frames of its own validation set.
@@ -16,16 +16,17 @@ from fcn.commands.tensorflow_import import import_tensorflow
 from fcn.config.settings import class_named
 from fcn.datasets import classes_of, open_split
 from fcn.errors import UserError, print_error, printable
-from fcn.inference.predictor import load_predictor
+from fcn.inference.predictor import Predictor, load_predictor
 from fcn.inference.segment import segment_images, table
-from fcn.inference.sources import sources_of_frames, sources_of_inputs
+from fcn.inference.sources import Source, sources_of_frames, sources_of_inputs
+from fcn.inference.video import check_pyav, is_camera, is_video, segment_video
 from fcn.runs.trained import TrainedModel
 
 FRAMES = 6  # validation frames that are segmented where no image is named
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    images = f"images, folders, patterns; {FRAMES} frames of the validation set"
+    images = f"images, folders, patterns, videos or a camera (/dev/video0); {FRAMES} frames of the validation set"
     out = "folder for the pictures; inference/ in the run's folder or here"
     confidence = "also write the probability of this class, 0 to 255, as a gray picture"
     height = "segment higher images at this height; auto: at the training frames' if 1.5 times higher; none: never"
@@ -36,10 +37,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--max-height", default="auto", metavar="PIXELS", help=height)
     add_tta_argument(command)
     command.add_argument("--alpha", type=float, default=0.5, metavar="0..1", help="strength of colors in overlays; 0.5")
+    command.add_argument("--masks", action="store_true", help="of a video also write the mask of each frame")
+    command.add_argument("--fps", type=float, metavar="N", help="make a video of each folder, at N frames a second")
     command.add_argument("--legend", action="store_true", help="add name and share of the classes below each overlay")
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> int:
     # everything that can be checked without TensorFlow
     trained = find_model(arguments, real_frames=bool(arguments.inputs))
     config = trained.config()
@@ -57,12 +60,14 @@ def run(arguments: argparse.Namespace) -> None:
     if not 0 <= arguments.alpha <= 1:
         raise UserError(f"--alpha {arguments.alpha}: is out of range; name a number from 0 to 1")
 
-    # the images
+    # the images or videos
     problems: list[str] = []
     notes: list[str] = []
-    if arguments.inputs:
+    sources: list[Source] = []
+    videos = _videos(arguments)
+    if arguments.inputs and not videos:
         sources, problems, notes = sources_of_inputs(arguments.inputs, out, config.data.max_megapixels)
-    else:
+    elif not arguments.inputs:
         try:
             sources = sources_of_frames(open_split(config.data, "val"), FRAMES)
         except UserError as error:
@@ -77,6 +82,8 @@ def run(arguments: argparse.Namespace) -> None:
     if isinstance(trained, TrainedModel):
         import_tensorflow()
     predictor = load_predictor(trained, config, tta=tta, max_height=max_height)
+    if videos:
+        return _segment_videos(predictor, videos, out, arguments)
     results, unreadable = segment_images(
         predictor, sources, out, confidence_of=confidence_of, alpha=arguments.alpha, with_legend=arguments.legend
     )
@@ -93,6 +100,55 @@ def run(arguments: argparse.Namespace) -> None:
         )
     if problems + unreadable:
         raise UserError(*problems, *unreadable)
+    return 0
+
+
+def _videos(arguments: argparse.Namespace) -> list[str]:
+    """The inputs, if they are to become videos; UserError if only some are, or another argument is for images."""
+    videos = [one for one in arguments.inputs if arguments.fps is not None or is_video(one)]
+    if not videos:
+        if arguments.masks or arguments.fps is not None:
+            raise UserError("--masks, --fps: are for videos and folders of frames; name one")
+        return []
+    for one in arguments.inputs:
+        if one not in videos:
+            raise UserError(f"{one}: is no video, and {videos[0]} is one; segment them one after the other")
+    if arguments.confidence is not None or arguments.legend:
+        raise UserError("--confidence, --legend: are for images; leave them out for a video")
+    stems = [Path(one).stem for one in videos]
+    if len(set(stems)) < len(stems):
+        raise UserError(f"{', '.join(videos)}: two have one name, and so would their overlays; rename one")
+    check_pyav(videos[0])
+    return videos
+
+
+def _segment_videos(predictor: Predictor, videos: list[str], out: Path, arguments: argparse.Namespace) -> int:
+    """Segments one video after the other and prints a line for each; 130 if Ctrl-C ended one before its end."""
+    problems = []
+    for video in videos:
+        try:
+            result = segment_video(
+                predictor, video, out, alpha=arguments.alpha, masks=arguments.masks, frames_per_second=arguments.fps
+            )
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        height, width = result.size
+        stopped = ", ended by Ctrl-C" if result.interrupted else ""
+        print(
+            f"{result.overlay}: {result.frames} frames of {height} x {width}, {result.frames_per_second:.1f} a second"
+            f"{stopped}",
+            flush=True,
+        )
+        if result.masks is not None:
+            print(f"masks: {result.masks}")
+        if result.problem is not None:
+            problems.append(result.problem)
+        if result.interrupted:
+            break
+    if problems:
+        raise UserError(*problems)
+    return 130 if result.interrupted and not is_camera(video) else 0
 
 
 def _max_height(text: str) -> int | Literal["auto"] | None:

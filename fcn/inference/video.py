@@ -68,9 +68,14 @@ class _Clip:
     total: int | None
 
 
+def is_camera(name: str | Path) -> bool:
+    """Whether an input is a camera, such as /dev/video0."""
+    return CAMERA.fullmatch(str(name)) is not None
+
+
 def is_video(name: str | Path) -> bool:
-    """Whether an input is a video, by its ending, or a camera such as /dev/video0."""
-    return bool(CAMERA.fullmatch(str(name))) or Path(name).suffix.lower() in ENDINGS
+    """Whether an input is a video, by its ending, or a camera."""
+    return is_camera(name) or Path(name).suffix.lower() in ENDINGS
 
 
 def check_pyav(source: str | Path) -> None:
@@ -215,7 +220,7 @@ def _opened(source: Path, frames_per_second: float | None, max_megapixels: int) 
         return
     import av
 
-    form = "v4l2" if CAMERA.fullmatch(str(source)) else None
+    form = "v4l2" if is_camera(source) else None
     if form is None:
         with open_file(source):  # says why if it cannot be read
             pass
