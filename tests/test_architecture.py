@@ -28,7 +28,7 @@ LAYERS = (  # from the top; packages of one layer may import from each other
 )
 LAYER = {package: number for number, packages in enumerate(LAYERS) for package in packages}
 WITH_TENSORFLOW = (
-    *("fcn.training", "fcn.explain", "fcn.export.export", "fcn.evaluation.cost"),
+    *("fcn.training", "fcn.explain", "fcn.evaluation.cost"),
     *("fcn.inference.keras_network", "fcn.model.inference_form"),
     *("fcn.model.convolutionalize", "fcn.model.devices", "fcn.model.fcn", "fcn.model.vgg"),
     "fcn.model.pretrained",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,3 +74,11 @@ def config_with_data(trained: TrainedModel | ExportedModel, overrides: Sequence[
         if not key.startswith("data."):
             raise UserError(f"--set {key}: is a setting of the training; only data.* can be changed here")
     return config
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """The value H,W of --size as (height, width) in pixels; UserError for another text."""
+    match = re.fullmatch(r"([1-9][0-9]{0,4}),([1-9][0-9]{0,4})", text)
+    if not match:
+        raise UserError(f"--size {text}: is not a size; name height and width in pixels, such as --size 360,480")
+    return int(match[1]), int(match[2])

@@ -7,14 +7,13 @@ preprocessing, the classes with their colors and the proof. A file that does not
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 from typing import get_args
 
-from fcn.commands.arguments import add_model_arguments, add_set_argument, config_with_data
+from fcn.commands.arguments import add_model_arguments, add_set_argument, config_with_data, size_of
 from fcn.commands.tensorflow_import import import_tensorflow
-from fcn.errors import UserError
-from fcn.export.options import CALIBRATION_FRAMES, ExportOptions, Precision
+from fcn.export.export import export
+from fcn.export.options import CALIBRATION_FRAMES, ExportOptions, Precision, files_of
 from fcn.inference.runtimes import Format
 from fcn.runs.trained import TrainedModel
 
@@ -44,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     options = ExportOptions(
         format=arguments.format,
         precision=arguments.precision,
-        size=_size(arguments.size),
+        size=None if arguments.size is None else size_of(arguments.size),
         outputs=tuple(dict.fromkeys(("labels", arguments.output))),
         check=arguments.check,
         calibration_frames=arguments.calibration_frames,
@@ -56,10 +55,8 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"weights: {trained.description()}", flush=True)
 
     import_tensorflow()
-    from fcn.export.export import export
-
     proof = export(trained, config, arguments.out, options)
-    size = sum(file.stat().st_size for file in _files(arguments.out)) / 1e6
+    size = sum(file.stat().st_size for file in files_of(arguments.out)) / 1e6
     print(f"agrees with the network on {proof['equal']:.4%} of the pixels of {proof['frames']} frames", end="")
     print("".join(f", {share:.2%} at {name}" for name, share in proof["other_sizes"].items() if name != "all"))
     if proof["largest_difference"] is not None:
@@ -67,20 +64,3 @@ def run(arguments: argparse.Namespace) -> None:
     if proof["miou"] is not None:
         print(f"mIoU {proof['miou']:.4f}, of the network {proof['network_miou']:.4f}")
     print(f"{arguments.out}: {size:.1f} MB")
-
-
-def _files(out: Path) -> list[Path]:
-    """The files of an export."""
-    if out.is_dir():
-        return [path for path in out.rglob("*") if path.is_file()]
-    return [path for path in (out, out.with_suffix(".bin")) if path.is_file() and (path == out or out.suffix == ".xml")]
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    """The value of --size."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"([1-9][0-9]{0,4}),([1-9][0-9]{0,4})", text)
-    if not match:
-        raise UserError(f"--size {text}: is not a size; name height and width in pixels, such as --size 360,480")
-    return int(match[1]), int(match[2])

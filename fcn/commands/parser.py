@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from fcn.commands import (
+    benchmark,
     check_data,
     evaluate,
     explain_layers,
@@ -23,6 +24,7 @@ COMMANDS = {
     "infer": infer,
     "evaluate": evaluate,
     "export": export,
+    "benchmark": benchmark,
     "check-data": check_data,
     "fetch-data": fetch_data,
     "explain-layers": explain_layers,

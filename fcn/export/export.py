@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 import fcn
 from fcn.config.settings import Config
@@ -29,22 +28,28 @@ from fcn.files import PART
 from fcn.images import Array, read_image
 from fcn.inference.network import Output
 from fcn.inference.runtimes import METADATA, ExportedModel, ExportedNetwork
-from fcn.model.fcn import build_fcn
-from fcn.model.inference_form import receptive_radius
-from fcn.model.weights import load_weights
 from fcn.runs.trained import TrainedModel
 
 
-def export(trained: TrainedModel, config: Config, out: Path, options: ExportOptions) -> dict[str, Any]:
+def export(
+    trained: TrainedModel, config: Config, out: Path, options: ExportOptions, refuse: bool = True
+) -> dict[str, Any]:
     """Writes a file (or folder) that holds the network, its metadata and the proof, which is returned (`prove`).
 
-    `config` is that of the network; its `data` gives the frames for proof and calibration.
+    `config` is that of the network; its `data` gives the frames for proof and calibration. Without `refuse`, a file
+    that does not agree with the network is written as well, to be measured.
 
     Raises:
         UserError: `out`, frames or weights are not as they must be; or the file does not agree with the network, and
             is not kept.
         RunStoppedError: A converter failed.
     """
+    import tensorflow as tf
+
+    from fcn.model.fcn import build_fcn
+    from fcn.model.inference_form import receptive_radius
+    from fcn.model.weights import load_weights
+
     options.validate(out)
     classes = classes_of(config.data)
     frames = _frames_to_check(config, options)
@@ -87,7 +92,7 @@ def export(trained: TrainedModel, config: Config, out: Path, options: ExportOpti
             scores=scores if options.precision == "float32" else None,
         )
         reason = refusal(proof, options.precision)
-        if reason:
+        if reason and refuse:
             raise UserError(f"{out}: is not written: the export does not agree with the network: {reason}")
         final = folder / "final"
         final.mkdir()

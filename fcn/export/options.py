@@ -13,6 +13,7 @@ from fcn.inference.runtimes import ENDINGS, INSTALL, Format
 
 Precision = Literal["float32", "float16", "int8"]
 CALIBRATION_FRAMES = 30
+ENDING_OF = {format_: ending for ending, format_ in ENDINGS.items()}
 PACKAGES: dict[Format, tuple[str, ...]] = {
     "saved_model": (),
     "litert": ("ai_edge_litert",),
@@ -35,7 +36,7 @@ class ExportOptions:
 
     def validate(self, out: Path) -> None:
         """Raises UserError if this cannot be exported to `out`, or a package is missing."""
-        ending = next(ending for ending, format_ in ENDINGS.items() if format_ == self.format)
+        ending = ENDING_OF[self.format]
         if out.suffix.lower() != ending:
             expected = f"ends in {ending}" if ending else "is a folder, without an ending"
             raise UserError(f"{out}: a file of {self.format} {expected}; name another --out")
@@ -47,9 +48,21 @@ class ExportOptions:
             raise UserError(f"--precision {self.precision}: a SavedModel is float32; name another --format")
         if self.calibration_frames < 1 or self.calibration_seed < 0:
             raise UserError("--calibration-frames, --calibration-seed: name at least 1 frame, and a seed of at least 0")
+        package = self.missing_package()
+        if package is not None:
+            raise UserError(f"--format {self.format}: needs the package {package}; {INSTALL}")
+
+    def missing_package(self) -> str | None:
+        """A package that is needed and not installed."""
         packages = PACKAGES[self.format]
         if (self.format, self.precision) == ("openvino", "int8"):
             packages = (*packages, "nncf")
-        for package in packages:
-            if find_spec(package) is None:  # not imported, as some import TensorFlow
-                raise UserError(f"--format {self.format}: needs the package {package}; {INSTALL}")
+        # not imported, as some import TensorFlow
+        return next((package for package in packages if find_spec(package) is None), None)
+
+
+def files_of(out: Path) -> list[Path]:
+    """The files of an export."""
+    if out.is_dir():
+        return [path for path in out.rglob("*") if path.is_file()]
+    return [out, out.with_suffix(".bin")] if out.suffix == ".xml" else [out]

@@ -45,7 +45,7 @@ def describe_environment(devices: Sequence[str], threads: Sequence[int], data_fi
     return {
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in PACKAGES},
-        "processor": _cpuinfo("model name") or platform.machine(),  # oneDNN chooses its kernels by it
+        "processor": processor_name(),  # oneDNN chooses its kernels by it
         "system": platform.platform(),
         "cores": len(os.sched_getaffinity(0)),
         "threads": list(threads),
@@ -68,8 +68,17 @@ def changed_environment(before: dict[str, Any], now: dict[str, Any]) -> dict[str
 
 def processor_has_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 numbers in hardware; without that they only cost time."""
-    flags = f"{_cpuinfo('flags')} {_cpuinfo('Features')}".split()  # the names on x86 and on ARM
-    return not BFLOAT16_FLAGS.isdisjoint(flags)
+    return not BFLOAT16_FLAGS.isdisjoint(processor_flags())
+
+
+def processor_flags() -> set[str]:
+    """Names of the processor's abilities, as the kernel has them."""
+    return set(f"{_cpuinfo('flags')} {_cpuinfo('Features')}".split())  # on x86 and on ARM
+
+
+def processor_name() -> str:
+    """The processor's model, else its architecture."""
+    return _cpuinfo("model name") or platform.machine()
 
 
 def _cpuinfo(name: str) -> str:

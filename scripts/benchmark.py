@@ -1,0 +1,5 @@
+"""The same as `fcn benchmark`."""
+
+from fcn.commands import main
+
+main("benchmark")
