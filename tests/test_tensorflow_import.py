@@ -11,6 +11,7 @@ from subprocess import CompletedProcess
 import keras
 import pytest
 
+from fcn.commands.tensorflow_import import import_tensorflow
 from fcn.config.settings import ModelConfig
 from fcn.errors import UserError
 from fcn.model.fcn import build_fcn
@@ -29,6 +30,19 @@ def test_start_up_lines_are_held_back_and_later_ones_are_not(tmp_path: Path) -> 
     then = "import os, sys, tensorflow as tf; tf.zeros(3) + 1; os.write(2, b'native '); print('later', file=sys.stderr)"
     done = call(CALL + then, tmp_path)
     assert (done.returncode, done.stderr) == (0, "native later\n")
+
+
+def test_packages_that_keras_imports_and_fcn_does_not_use_are_left_for_later(tmp_path: Path) -> None:
+    for name in ("matplotlib", "sklearn"):
+        (tmp_path / f"{name}.py").write_text("print('imported')")
+    then = "import sys; import keras; print('between'); import matplotlib; import sklearn"
+    assert call(CALL + then, tmp_path).stdout == "between\nimported\nimported\n"
+
+
+def test_where_there_is_no_tensorflow_a_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(UserError, match=r"^tensorflow: is not installed; pip install tensorflow, or name an exported"):
+        import_tensorflow()
 
 
 @pytest.mark.parametrize("end", ["raise ImportError('no AVX')", "os.abort()"])

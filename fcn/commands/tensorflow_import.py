@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from importlib import import_module
+from importlib.util import find_spec
 
+from fcn.errors import UserError
+
+UNUSED = ("matplotlib", "sklearn")  # Keras imports them where they are installed, which takes a second or two
 SUCCESS = b"\0"  # ends what is captured if the import succeeded
 
 
@@ -14,7 +19,10 @@ def import_tensorflow() -> None:
 
     Later on only its fatal errors are printed. If TF_CPP_MIN_LOG_LEVEL is set to another level than 3, everything is.
     Keras gets the backend and the layout of arrays that fcn needs, whatever its own configuration says.
+    Raises UserError if TensorFlow is not installed.
     """
+    if find_spec("tensorflow") is None:
+        raise UserError("tensorflow: is not installed; pip install tensorflow, or name an exported file with --model")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
         _import()
@@ -37,8 +45,15 @@ def import_tensorflow() -> None:
 
 
 def _import() -> None:
-    import_module("tensorflow")
-    keras = import_module("keras")
+    hidden = [name for name in UNUSED if name not in sys.modules]
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]  # as if it were not installed
+    try:
+        import_module("tensorflow")
+        keras = import_module("keras")
+    finally:
+        for name in hidden:
+            del sys.modules[name]
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")
 

@@ -7,6 +7,7 @@ import platform
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from fcn.inference.runtimes import Format
 from fcn.inference.segment import STAGES, Result, segment_images
 from fcn.inference.sources import Source
 from fcn.runs.environment import processor_flags, processor_name
+from fcn.runs.trained import ENDING as WEIGHTS_ENDING
 from fcn.runs.trained import TrainedModel
 
 ROUNDS = 21
@@ -58,12 +60,6 @@ FORMS: tuple[Form, ...] = (
 QUICK_FORMS: tuple[Form, ...] = (REFERENCE, ("openvino", "int8", "fixed"), ("litert", "float32", "any"))
 INSTRUCTIONS = {"VNNI": "avx512_vnni", "AVX-VNNI": "avx_vnni", "bfloat16": "avx512_bf16", "AMX": "amx_int8"}
 VERSIONS = ("tensorflow", "onnxruntime", "openvino", "ai-edge-litert")
-COLD_START = """
-import sys
-import numpy as np
-from fcn import load_predictor
-load_predictor(sys.argv[1]).labels(np.zeros((int(sys.argv[2]), int(sys.argv[3]), 3), np.uint8))
-"""
 
 
 @dataclass(frozen=True)
@@ -85,7 +81,7 @@ class Row:
     milliseconds: list[float]  # of each round
     equal: float  # share of pixels with the class that Keras' network gives
     miou: float | None
-    cold_start: float | None  # seconds from the start of Python to the first mask
+    cold_start: float | None  # seconds of `fcn infer`, from the start of Python to the first mask
 
 
 def trained_case(trained: TrainedModel, config: Config, size: tuple[int, int]) -> Case:
@@ -237,11 +233,15 @@ def _alternate(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str,
 
 
 def _cold_start(path: Path, size: tuple[int, int], count: int) -> float:
-    """Median seconds from the start of a Python process to its first mask."""
+    """Median seconds of `fcn infer` for one image, from the start of Python to the written mask."""
+    source = "--weights" if path.name.endswith(WEIGHTS_ENDING) else "--model"
     seconds = []
-    for _ in range(count):
-        started = time.perf_counter()
-        command = [sys.executable, "-c", COLD_START, str(path), *map(str, size)]
-        subprocess.run(command, check=True, capture_output=True)  # noqa: S603
-        seconds.append(time.perf_counter() - started)
+    with tempfile.TemporaryDirectory() as folder:
+        image = Path(folder) / "image.png"
+        write_image(image, np.zeros((*size, 3), np.uint8))
+        command = [sys.executable, "-m", "fcn", "infer", str(image), source, str(path), "--out", folder]
+        for _ in range(count):
+            started = time.perf_counter()
+            subprocess.run(command, check=True, capture_output=True)  # noqa: S603
+            seconds.append(time.perf_counter() - started)
     return median(seconds)
