@@ -309,6 +309,18 @@ def test_file_that_is_no_export_is_refused_in_a_line(tmp_path: Path, name: str, 
             fcn.load_predictor(path)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (24, 2000), (64, 1024), (1024, 33)])
+def test_network_of_one_size_gets_each_image_whole(size: tuple[int, int]) -> None:
+    network = Shifted(0.0, size=size)
+    shapes = []
+    run = network.run
+    network.run = lambda pixels, *outputs: shapes.append(pixels.shape) or run(pixels, *outputs)
+    predictor = Predictor(network, fcn.load_predictor(SHIPPED).classes[:2])
+    for height, width in ((1, 1), (40, 700)):
+        assert predictor.labels(np.full((height, width, 3), 200, np.uint8)).tolist() == [[1] * width] * height
+    assert shapes == [(*size, 3)] * 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -141,7 +142,7 @@ class Predictor:
         """As `_predict`, for an image (h, w, 3) at the network's size, computed tile by tile."""
         height, width = pixels.shape[:2]
         results: list[Array] = []
-        limit = self.tile_pixels if self.network.size is None else height * width
+        limit = self.tile_pixels if self.network.size is None else sys.maxsize
         for tile, kept, inner in tiles(height, width, radius=self.network.radius, limit=limit):
             values = self.network.run(np.ascontiguousarray(pixels[tile]), *outputs)
             if index is not None:
