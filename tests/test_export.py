@@ -25,7 +25,7 @@ from fcn.export.options import ExportOptions
 from fcn.export.proof import prove, refusal
 from fcn.images import read_image, write_image
 from fcn.inference.predictor import Predictor, load_predictor
-from fcn.inference.runtimes import ExportedModel
+from fcn.inference.runtimes import OPEN, ExportedModel
 from fcn.model.inference_form import InferenceForm
 from fcn.runs.trained import SHIPPED, TrainedModel
 
@@ -307,6 +307,49 @@ def test_file_that_is_no_export_is_refused_in_a_line(tmp_path: Path, name: str, 
         onnx.save(model, path)
         with pytest.raises(UserError, match=r"net\.onnx: cannot be read as an export of fcn: "):
             fcn.load_predictor(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"precision": 1}, "precision: 1 is not text"),
+        ({"size": [32]}, "size: [32] is not a list of 2 numbers"),
+        ({"size": [0, 32]}, "size, frame_height or radius: is too small"),
+        ({"frame_height": "96"}, "frame_height: '96' is not a whole number"),
+        ({"radius": None}, "radius: None is not a whole number"),
+        ({"classes": [{"name": 1, "color": [0, 0, 0]}]}, "1 is not text"),
+        ({"classes": [{"name": "a", "color": "abc"}]}, "'a' is not a whole number"),
+        ({"classes": [{"name": "a", "color": [0, 0, 256]}]}, "256 out of bounds for uint8"),
+        ({"classes": [{"name": "a", "color": [0, 0, 0], "shape": 1}]}, "unexpected keyword argument 'shape'"),
+        ({"weights": {"step": "last"}}, "'last' is not a whole number"),
+        ({"settings": {"data.kind": 5, "data.root": [1]}}, "settings: --set data.kind=5: data.kind: '5' is not one of"),
+    ],
+)
+def test_metadata_of_other_types_are_refused_in_a_line(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], message: str
+) -> None:
+    text = json.dumps({**ExportedModel.open(files["onnx"]).metadata, **changes})
+    monkeypatch.setitem(OPEN, "onnx", lambda _: (None, text))
+    with pytest.raises(UserError, match=rf"^.*cannot be read as an export of fcn: [^\n]*{re.escape(message)}[^\n]*$"):
+        load_predictor(files["onnx"])
+
+
+def test_classes_are_those_of_the_file_in_any_script(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("Straße", "🚗")
+    stored = {
+        "data.kind": "folder",
+        "data.root": "mine",
+        "data.labels": "all",
+        "data.class_names": names,
+        "data.class_colors": ((0, 0, 0), (1, 2, 3)),
+    }
+    text = json.dumps({**ExportedModel.open(files["onnx"]).metadata, "settings": stored})
+    monkeypatch.setitem(OPEN, "onnx", lambda _: (None, text))
+    exported = ExportedModel.open(files["onnx"])
+    assert exported.config().data.class_names == names
+    config = exported.config(["data.class_names=[a, b, c]", "data.class_colors=[[0,0,0], [1,2,3], [4,5,6]]"])
+    with pytest.raises(UserError, match=r"net\.onnx: has 2 classes, and the config 3; drop --set$"):
+        load_predictor(exported, config)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (24, 2000), (64, 1024), (1024, 33)])

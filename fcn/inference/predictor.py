@@ -205,7 +205,12 @@ def load_predictor(
             source = TrainedModel.of_weights(path) if path.name.endswith(ENDING) else TrainedModel.of_run(path)
     if config is None:
         config = source.config()
+    classes = classes_of(config.data)
     if isinstance(source, ExportedModel):
+        if len(classes) != len(source.classes):
+            raise UserError(
+                f"{source.path}: has {len(source.classes)} classes, and the config {len(classes)}; drop --set"
+            )
         return Predictor(
             ExportedNetwork(source),
             source.classes,
@@ -220,7 +225,6 @@ def load_predictor(
     from fcn.model.weights import load_weights
 
     allow_memory_growth()
-    classes = classes_of(config.data)
     model = build_fcn(config.model, len(classes))
     load_weights(model, source.weights, source.content)
     return Predictor(

@@ -15,11 +15,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fcn.config.fields import fit
 from fcn.config.settings import Config
 from fcn.config.yaml_file import load_config
 from fcn.errors import UserError, printable
 from fcn.files import read_file
-from fcn.images import Array, SegmentationClass
+from fcn.images import Array, SegmentationClass, palette
 from fcn.inference.network import Output
 
 Format = Literal["saved_model", "litert", "onnx", "openvino"]
@@ -27,6 +28,7 @@ ENDINGS: dict[str, Format] = {".tflite": "litert", ".onnx": "onnx", ".xml": "ope
 INSTALL = "pip install 'fcn-roads[export]'"
 METADATA = "fcn"  # key of the metadata; with .json, the name of a file
 MAX_METADATA_BYTES = 2**20
+TYPES = {"format": str, "precision": str, "size": tuple[int, int] | None, "frame_height": int | None, "radius": int}
 
 Call = Callable[[Array], dict[str, Array]]  # uint8 (1, H, W, 3) -> outputs by name
 
@@ -70,21 +72,40 @@ class ExportedModel:
             raise UserError(f"{path}: is not an exported network; {fix}")
         try:
             call, text = OPEN[format_](path)
-            metadata = json.loads(text)
-            classes = metadata["classes"]
-            {**metadata["settings"], **metadata["weights"]}
-            if not all(isinstance(one["name"], str) and len(one["color"]) == 3 for one in classes):
-                raise ValueError("classes")
+            exported = cls(path, call, json.loads(text))
+            exported._check_metadata()
         except UserError:
             raise
         except Exception as error:  # each runtime has its own
             reason = printable(str(error).strip().splitlines()[0][:200]) if str(error).strip() else type(error).__name__
             raise UserError(f"{path}: cannot be read as an export of fcn: {reason}; {fix}") from error
-        return cls(path, call, metadata)
+        return exported
+
+    def _check_metadata(self) -> None:
+        """Raises an exception, of any kind, if a value is missing, of another type or out of range."""
+        about = self.metadata
+        for key, kind in TYPES.items():
+            try:
+                about[key] = fit(about[key], kind)
+            except ValueError as error:
+                raise ValueError(f"{key}: {error}") from error
+        if min(*(about["size"] or (1, 1)), about["frame_height"] or 1, about["radius"] + 1) < 1:
+            raise ValueError("size, frame_height or radius: is too small")
+        for one in self.classes:
+            fit(one.name, str)
+            fit(one.color, tuple[int, int, int])
+        palette(self.classes)  # refuses a color above 255, and too many classes
+        fit(self.record.get("step", 0), int)
+        try:
+            self.config()
+        except UserError as error:
+            raise ValueError(f"settings: {error}") from error
 
     def config(self, overrides: Sequence[str] = ()) -> Config:
         """The settings of data and network that the file was exported with, then the overrides KEY=VALUE."""
-        settings = [f"{key}={json.dumps(value)}" for key, value in self.metadata["settings"].items()]
+        settings = [
+            f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in self.metadata["settings"].items()
+        ]
         return load_config(None, [*settings, *overrides])
 
     @property
@@ -130,8 +151,7 @@ class ExportedNetwork:
     def __init__(self, exported: ExportedModel):
         self.path = exported.path
         self.radius: int = exported.metadata["radius"]
-        size = exported.metadata["size"]
-        self.size: tuple[int, int] | None = (size[0], size[1]) if size else None
+        self.size: tuple[int, int] | None = exported.metadata["size"]
         self._call = exported.call
 
     def run(self, pixels: Array, *outputs: Output) -> list[Array]:
