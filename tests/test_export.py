@@ -196,6 +196,61 @@ def logits_of(pixels: np.ndarray) -> np.ndarray:
     return np.stack([np.full(pixels.shape[:2], 127.5), pixels[..., 0]], axis=-1).astype(np.float32)
 
 
+class Broken(Shifted):
+    """A network with a mistake in one output only."""
+
+    def __init__(self, mistake: str):
+        super().__init__(0.0)
+        self.mistake = mistake
+
+    def run(self, pixels: np.ndarray, *outputs: str) -> list[np.ndarray]:
+        logits = logits_of(pixels)
+        labels = logits.argmax(-1).astype(np.uint8)
+        if self.mistake == "no class":
+            labels += 1
+        if self.mistake == "nan":
+            logits[-1, -1] = np.nan
+        odds = np.exp(logits / 255)
+        probabilities = odds[..., ::-1] if self.mistake == "channels" else odds
+        results = {"labels": labels, "logits": logits, "probabilities": probabilities}
+        return [results[name] for name in outputs]
+
+
+@pytest.mark.parametrize(
+    ("mistake", "precision", "refused"),
+    [
+        ("none", "float32", None),
+        ("nan", "float32", "a logit differs by nan"),
+        ("no class", "float32", "the class is equal on 0.0000%"),
+        ("no class", "int8", "mIoU differs by 1.0000"),
+        ("channels", "float32", "the class is equal on 0.0000%"),
+    ],
+)
+def test_each_output_is_compared(mistake: str, precision: str, refused: str | None) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (10, 30, 3), dtype=np.uint8)
+    label = logits_of(image).argmax(-1).astype(np.uint8)
+    network = Broken(mistake)
+    classes = fcn.load_predictor(SHIPPED).classes[:2]
+    proof = prove(logits_of, network, [(image, label)], classes, outputs=("labels", "probabilities"), scores=network)
+    assert list(proof["other_sizes"]) == ["37x49", "73x65", "121x121", "all"]
+    reason = refusal(proof, precision)
+    assert reason is None if refused is None else refused in reason, reason
+
+
+def test_large_images_are_compared_by_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fcn.export.proof.TILE_PIXELS", 128**2)
+    image = np.random.default_rng(0).integers(0, 256, (130, 700, 3), dtype=np.uint8)
+    shapes = []
+    proof = prove(
+        lambda pixels: shapes.append(pixels.shape) or logits_of(pixels),
+        Shifted(0.0),
+        [(image, None)],
+        fcn.load_predictor(SHIPPED).classes[:2],
+    )
+    assert (proof["pixels"], proof["equal"]) == (130 * 700, 1)
+    assert max(height * width for height, width, _ in shapes[:-3]) <= 160**2
+
+
 @pytest.mark.parametrize(
     ("wrong", "elsewhere", "truth", "refused"),
     [

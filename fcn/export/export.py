@@ -89,6 +89,7 @@ def export(
             network=exported,
             frames=frames,
             classes=classes,
+            outputs=options.outputs,
             scores=scores if options.precision == "float32" else None,
         )
         reason = refusal(proof, options.precision)

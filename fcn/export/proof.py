@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -12,7 +13,8 @@ from tqdm import tqdm
 
 from fcn.evaluation.metrics import ConfusionMatrix
 from fcn.images import IGNORE, Array, SegmentationClass
-from fcn.inference.network import Network
+from fcn.inference.network import Network, Output
+from fcn.inference.tiles import TILE_PIXELS, tiles
 
 EQUAL_FLOAT32 = 0.9999  # share of the pixels whose class must be equal
 LOGITS_FLOAT32 = 1e-3  # largest difference of a logit
@@ -29,15 +31,17 @@ def prove(
     network: Network,
     frames: Iterable[Frame],
     classes: Sequence[SegmentationClass],
+    outputs: Sequence[Output] = ("labels",),
     scores: Network | None = None,
 ) -> dict[str, Any]:
     """Runs both networks on frames, and on the first frame at three other sizes where the exported one takes any.
 
     Args:
         reference: The network that was exported.
-        network: The exported one. Frames are resized to its size, if it takes one only.
+        network: The exported one. Frames are resized to its size, if it takes one only; else large ones go by tiles.
         frames: At least one.
         classes: Of the channels.
+        outputs: Of the exported network, `labels` first. The class of a pixel is equal only if it is in all of them.
         scores: An exported network whose logits are compared; None: they are not.
 
     Returns:
@@ -50,24 +54,41 @@ def prove(
     other_sizes: dict[str, float] = {}
     equal = pixels = count = 0
     difference = 0.0
+
+    def compare(image: Array) -> tuple[Array, Array, Array]:
+        """Classes of both networks, uint8 (H, W), and where they are equal, bool (H, W)."""
+        nonlocal difference
+        logits = reference(image)
+        expected = logits.argmax(-1).astype(np.uint8)
+        labels, *others = network.run(image, *outputs)
+        same = np.logical_and.reduce([labels == expected, *(one.argmax(-1) == expected for one in others)])
+        if scores is not None:
+            (values,) = scores.run(image, "logits")
+            difference = float(np.maximum(difference, np.abs(values - logits).max()))  # max() would drop NaN
+        return expected, labels, same
+
     for image, label in tqdm(frames, "compare", unit="frame", leave=False, disable=None):
         at_size = resized(image, network.size) if network.size else image
-        logits = reference(at_size)
-        expected = logits.argmax(-1).astype(np.uint8)
-        (labels,) = network.run(at_size, "labels")
-        if scores is not None:
-            (values,) = scores.run(at_size, "logits")
-            difference = max(difference, float(np.abs(values - logits).max()))
-        equal += int((labels == expected).sum())
+        height, width = at_size.shape[:2]
+        expected = np.empty((height, width), np.uint8)
+        labels = np.empty_like(expected)
+        limit = TILE_PIXELS if network.size is None else sys.maxsize
+        for tile, kept, inner in tiles(height, width, radius=network.radius, limit=limit):
+            expected_here, labels_here, same = compare(np.ascontiguousarray(at_size[tile]))
+            expected[kept] = expected_here[inner]
+            labels[kept] = labels_here[inner]
+            equal += int(same[inner].sum())
         pixels += labels.size
         count += 1
         if count == 1 and network.size is None:
-            same = [network.run(other, "labels")[0] == reference(other).argmax(-1) for other in _other_sizes(image)]
-            other_sizes = {"{}x{}".format(*one.shape): float(one.mean()) for one in same}
-            other_sizes["all"] = sum(int(one.sum()) for one in same) / sum(one.size for one in same)
+            maps = [compare(other)[2] for other in _other_sizes(image)]
+            other_sizes = {"{}x{}".format(*same.shape): float(same.mean()) for same in maps}
+            other_sizes["all"] = sum(int(same.sum()) for same in maps) / sum(same.size for same in maps)
         if label is not None and (label != IGNORE).any():
-            for matrix, prediction in ((ours, expected), (theirs, labels)):
-                matrix.add("", label, resized(prediction, label.shape, method=Resampling.NEAREST))
+            for matrix, values in ((ours, expected), (theirs, labels)):
+                prediction = resized(values, label.shape, method=Resampling.NEAREST)
+                wrong = (label + 1) % len(classes)  # instead of what is no class
+                matrix.add("", label, np.where(prediction < len(classes), prediction, wrong))
     return {
         "frames": count,
         "pixels": pixels,
@@ -101,8 +122,12 @@ def refusal(proof: dict[str, Any], precision: str) -> str | None:
 
 
 def _other_sizes(image: Array) -> list[Array]:
-    """Two cutouts, one of odd height and width, and the image enlarged to odd height and width."""
-    height, width = image.shape[:2]
+    """Two cutouts, one of odd height and width, and the image enlarged to odd height and width.
+
+    Before, a side below 96 pixels is enlarged to that, and one above 1024 reduced.
+    """
+    height, width = (min(max(side, 96), 1024) for side in image.shape[:2])
+    image = resized(image, (height, width))
     small = image[height // 3 : height // 3 + SMALL[0], width // 3 : width // 3 + SMALL[1]]
     odd = image[: height * 3 // 4 | 1, : width * 2 // 3 | 1]
     return [small, odd, resized(image, (height * 5 // 4 | 1, width * 5 // 4 | 1))]
