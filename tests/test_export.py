@@ -173,6 +173,31 @@ def test_broken_export_is_refused_and_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("_in_this_process")
+def test_interrupted_replacement_leaves_no_older_network_with_newer_weights(
+    files: dict[str, Path], smoke_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in (files["openvino"], files["openvino"].with_suffix(".bin")):
+        shutil.copy(file, tmp_path)
+    before = ExportedModel.open(tmp_path / "net.xml").metadata
+    trained = TrainedModel.of_run(smoke_run)
+    write_image(tmp_path / "a.png", frame(40, 60))
+    options = ExportOptions(format="openvino", check=tmp_path)
+    export(trained, trained.config(), tmp_path / "net.xml", options)
+    assert ExportedModel.open(tmp_path / "net.xml").metadata["outputs"] != before["outputs"]
+    replace_file = Path.replace
+
+    def interrupted(path: Path, target: Path) -> Path:
+        if target.suffix == ".xml":
+            raise KeyboardInterrupt
+        return replace_file(path, target)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        export(trained, trained.config(), tmp_path / "net.xml", options)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png", "net.bin"}
+
+
 class Shifted:
     """A network whose labels are those of the reference but for a part of the pixels."""
 
@@ -424,6 +449,7 @@ def test_network_of_one_size_gets_each_image_whole(size: tuple[int, int]) -> Non
     [
         ("--format onnx --out a.tflite", "a.tflite: a file of onnx ends in .onnx; name another --out"),
         ("--format saved_model --out a.onnx", "a.onnx: a file of saved_model is a folder, without an ending"),
+        ("--format openvino --out a.XML", "a.XML: a file of openvino ends in .xml; name another --out"),
         ("--format onnx --out no/a.onnx", "no: no such folder; create it or name another --out"),
         ("--format saved_model --out fcn", "fcn: exists and is a folder; name another --out"),
         ("--format saved_model --out a --precision int8", "--precision int8: a SavedModel is float32"),

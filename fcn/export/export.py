@@ -24,7 +24,7 @@ from fcn.datasets.dataset import pictures_in
 from fcn.errors import RunStoppedError, UserError
 from fcn.export.options import ExportOptions
 from fcn.export.proof import Frame, prove, refusal, resized
-from fcn.files import PART
+from fcn.files import PART, flush
 from fcn.images import Array, read_image
 from fcn.inference.network import Output
 from fcn.inference.runtimes import METADATA, ExportedModel, ExportedNetwork
@@ -99,8 +99,14 @@ def export(
         final.mkdir()
         attach_metadata(folder / "raw" / out.name, final / out.name, {**metadata, "proof": proof})
         ExportedModel.open(final / out.name)
-        for file in sorted(final.iterdir()):  # NAME.bin of OpenVINO before NAME.xml
+        for path in (*final.rglob("*"), final):
+            flush(path)
+        files = sorted(final.iterdir())
+        if len(files) > 1:  # no older NAME.xml next to a new NAME.bin
+            out.unlink(missing_ok=True)
+        for file in files:  # NAME.bin of OpenVINO before NAME.xml
             file.replace(out.with_name(file.name))
+        flush(out.parent)
     return proof
 
 

@@ -37,7 +37,7 @@ class ExportOptions:
     def validate(self, out: Path) -> None:
         """Raises UserError if this cannot be exported to `out`, or a package is missing."""
         ending = ENDING_OF[self.format]
-        if out.suffix.lower() != ending:
+        if out.suffix != ending:  # OpenVINO takes no .XML
             expected = f"ends in {ending}" if ending else "is a folder, without an ending"
             raise UserError(f"{out}: a file of {self.format} {expected}; name another --out")
         if not out.parent.is_dir():
