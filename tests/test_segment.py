@@ -14,7 +14,7 @@ from PIL import Image
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD
 from fcn.errors import UserError
 from fcn.images import Array, read_image, read_label
-from fcn.inference.segment import segment_images, table
+from fcn.inference.segment import AHEAD, segment_images, table
 from fcn.inference.sources import Source
 from fcn.pictures import legend, overlay
 
@@ -50,6 +50,28 @@ def test_image_that_does_not_fit_into_memory_is_named_and_the_others_are_done(tm
     results, problems = segment_images(PREDICTOR, [Source("huge.png", "huge", read), *SOURCES], tmp_path)
     assert len(results) == len(SOURCES)
     assert problems == ["huge.png: does not fit into memory; reduce it, or name a --max-height"]
+
+
+def test_few_images_are_in_memory_at_a_time_however_many_there_are(tmp_path: Path) -> None:
+    read = []
+    segmented = []
+    ahead = []
+
+    def labels(image: Array) -> Array:
+        ahead.append(len(read) - len(segmented))
+        segmented.append(image.shape)
+        return np.zeros(image.shape[:2], np.uint8)
+
+    def image() -> Array:
+        read.append(None)
+        return np.zeros((2, 3, 3), np.uint8)
+
+    predictor = SimpleNamespace(**{**vars(PREDICTOR), "labels": labels})
+    sources = [Source(f"{number}.png", str(number), image) for number in range(30)]
+    results, _ = segment_images(predictor, sources, tmp_path)
+    assert [result.name for result in results] == [source.name for source in sources]
+    assert len(segmented) == 31  # with the first, which builds the graph
+    assert max(ahead) <= AHEAD + 1
 
 
 def test_image_whose_files_cannot_be_written_is_named_and_the_others_are_done(tmp_path: Path) -> None:
