@@ -1,20 +1,18 @@
-"""Arrays -> pictures for people: overlays, comparisons and contact sheets with titles and a legend."""
+"""Arrays -> pictures for people: overlays, and comparisons with titles and a legend."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from PIL.Image import Resampling
 
 from fcn.errors import printable
 from fcn.images import IGNORE, Array, SegmentationClass, palette
 
 GAP = 4  # pixels between pictures side by side
-TILE = (240, 480)  # largest (height, width) in pixels of a picture on a contact sheet
-MIN_WIDTH = 320  # of captioned pictures, in pixels: narrower ones would cut off titles and legend
+MIN_WIDTH = 320  # of comparisons, in pixels: narrower ones would cut off titles and legend
 IGNORED = SegmentationClass("ignored", (0, 0, 0))  # as `palette` shows it
 
 
@@ -62,43 +60,20 @@ def comparison(image: Array, label: Array, prediction: Array, classes: Sequence[
     """
     counts = np.bincount(label.reshape(-1), minlength=256)
     shares = counts[[*range(len(classes)), IGNORE]] / label.size
-    row = [image, palette(classes)[label], overlay(image, prediction, classes)]
-    return _captioned([row], ["image", "ground truth", "prediction"], classes, shares=shares)
-
-
-def contact_sheet(frames: Iterable[tuple[Array, Array]], classes: Sequence[SegmentationClass]) -> Array:
-    """Image (H, W, 3) | label (H, W), a row per frame, shrunk to fit TILE, with titles and a legend: uint8 RGB."""
-    rows = []
-    for image, label in frames:
-        row = []
-        for pixels in (image, palette(classes)[label]):
-            picture = Image.fromarray(pixels)
-            picture.thumbnail((TILE[1], TILE[0]), Resampling.NEAREST)
-            row.append(np.asarray(picture))
-        rows.append(row)
-    return _captioned(rows, ["image", "label"], classes)
-
-
-def _captioned(
-    rows: Sequence[Sequence[Array]],
-    titles: Sequence[str],
-    classes: Sequence[SegmentationClass],
-    shares: Array | None = None,
-) -> Array:
-    """Rows of pictures (H, W, 3) under a title per column, with the legend of classes and IGNORE below, on white."""
-    column = max(MIN_WIDTH // len(titles), *(row[0].shape[1] + GAP for row in rows))
-    width = max(MIN_WIDTH, len(titles) * column - GAP)
+    pictures = {
+        "image": image,
+        "ground truth": palette(classes)[label],
+        "prediction": overlay(image, prediction, classes),
+    }
+    column = max(MIN_WIDTH // len(pictures), image.shape[1] + GAP)
+    width = max(MIN_WIDTH, len(pictures) * column - GAP)
     size = _text_size(width)
-    canvas = Image.new("RGB", (width, 2 * size + sum(len(row[0]) + GAP for row in rows)), "white")
+    canvas = Image.new("RGB", (width, 2 * size + len(image) + GAP), "white")
     draw = ImageDraw.Draw(canvas)
-    for index, title in enumerate(titles):
-        place = (index * column + GAP, size)
-        draw.text(place, title, fill="black", font=ImageFont.load_default(size), anchor="lm")
-    top = 2 * size
-    for row in rows:
-        for index, picture in enumerate(row):
-            canvas.paste(Image.fromarray(picture), (index * column, top))
-        top += len(row[0]) + GAP
+    for index, (title, picture) in enumerate(pictures.items()):
+        left = index * column
+        draw.text((left + GAP, size), title, fill="black", font=ImageFont.load_default(size), anchor="lm")
+        canvas.paste(Image.fromarray(picture), (left, 2 * size))
     return np.concatenate([np.asarray(canvas), legend([*classes, IGNORED], width, shares)])
 
 

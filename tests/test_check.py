@@ -16,12 +16,11 @@ from conftest import ROOT, Script
 from PIL import Image
 
 from fcn.config.settings import AugmentConfig, DataConfig, ProgressiveConfig
-from fcn.datasets import camvid, check, open_for_training
+from fcn.datasets import camvid, open_for_training
 from fcn.datasets.camvid import VOID, frame_files
-from fcn.datasets.check import FrameStats, SplitReport, check_data, crop_remark, sheet, summary
+from fcn.datasets.check import FrameStats, SplitReport, check_data, crop_remark, summary
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset, FrameFiles
 from fcn.errors import UserError
-from fcn.images import read_image
 
 REAL = ROOT / "data" / "CamVid"
 RANDOM = np.random.default_rng(0)
@@ -166,24 +165,18 @@ def test_memory_does_not_grow_with_the_frames(tree: Path) -> None:
 def test_command_ends_with_2_and_all_problems_or_with_0(tree: Path, script: Script) -> None:
     yaml = tree / "mine.yaml"
     yaml.write_text(f"data: {{kind: camvid, root: {tree}, labels: all}}\n")
-    there = sorted(tree.iterdir())
     done = script("check_data", "--config", yaml, cwd=tree)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith(
         "augment.crop_size: [96, 320] does not fit the frames of train (median 6 x 8, height x width): "
         "set augment.crop_size: [32, 32]\nno problem found\n"
     )
-    assert sorted(tree.iterdir()) == there  # no picture unless asked for
     (tree / "train/train_a.png").write_bytes(b"")
     (tree / "val/val_a.png").unlink()
-    done = script("check_data", "--config", yaml, "--sheet", tree / "sheet.png")
+    done = script("check_data", "--config", yaml)
     assert done.returncode == 2
     assert [line.partition(": ")[2][:10] for line in done.stderr.splitlines()] == ["is empty; ", "is missing"]
-    assert f"some frames of each split and their labels: {tree}/sheet.png\n" in done.stdout
-    assert read_image(tree / "sheet.png").ndim == 3
     assert "class weights" in done.stdout
-    done = script("check_data", "--config", yaml, "--sheet", tree / "no/sheet.png")
-    assert "cannot be written; name a file NAME.png in an existing folder" in done.stderr
 
 
 def test_split_without_a_complete_frame_loses_no_problem(tree: Path) -> None:
@@ -237,13 +230,6 @@ def test_crop_that_does_not_fit_the_frames_is_reported_with_one_that_does(
     text = f"augment.crop_size: {list(crop)} does not fit the frames of train {median}: set {expected}"
     assert remark == (text if expected else None)
     assert crop_remark([], AugmentConfig(), ProgressiveConfig()) is None
-
-
-def test_sheet_shows_up_to_four_valid_frames_of_each_split(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check, "contact_sheet", lambda frames, _: [image for image, _ in frames])
-    (tree / "train/train_a.png").write_bytes(b"")
-    add_frames(tree, "test", "cdefgh")
-    assert len(sheet(check_data(config(tree))[0])) == 1 + 2 + 4
 
 
 def test_frame_with_a_broken_label_is_still_compared_and_hides_no_absence(tree: Path) -> None:

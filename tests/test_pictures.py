@@ -9,7 +9,7 @@ import pytest
 
 from fcn.datasets.camvid import CLASSES as CAMVID
 from fcn.images import IGNORE, SegmentationClass
-from fcn.pictures import GAP, MIN_WIDTH, TILE, comparison, contact_sheet, legend, overlay
+from fcn.pictures import GAP, MIN_WIDTH, comparison, legend, overlay
 
 CLASSES = (SegmentationClass("a", (0, 0, 0)), SegmentationClass("b", (200, 100, 0)))
 WITH_IGNORED = (*CLASSES, SegmentationClass("ignored", (0, 0, 0)))
@@ -81,19 +81,3 @@ def test_columns_of_small_frames_leave_room_for_their_titles() -> None:
     columns = np.flatnonzero((row == 0).all(axis=-1))
     assert columns.min() == 0
     assert 2 * (MIN_WIDTH // 3) in columns  # the prediction
-
-
-def test_contact_sheet_has_a_row_a_frame_and_keeps_label_colors_however_large_the_frame() -> None:
-    shapes = {0: (2, 3), 1: (4000, 3001)}  # of the frame whose pixels all have this label
-    frames = [(np.full((*shape, 3), 9, np.uint8), np.full(shape, label, np.uint8)) for label, shape in shapes.items()]
-    sheet = contact_sheet(frames, CLASSES)
-    column = 180 + GAP  # 3001 x 240 / 4000, rounded
-    assert sheet.shape[1] == 2 * 180 + GAP  # no empty column
-    assert (sheet[TITLE : TITLE + 2, :3] == 9).all()
-    assert (sheet[TITLE : TITLE + 2, column : column + 3] == 0).all()
-    below = sheet[TITLE + 2 + GAP :]
-    assert (below[: TILE[0], :180] == 9).all()
-    assert (below[: TILE[0], column:] == (200, 100, 0)).all()
-    assert (below[TILE[0] : TILE[0] + GAP] == 255).all()
-    assert (sheet[:TITLE, column:] == 0).any()
-    np.testing.assert_array_equal(below[TILE[0] + GAP :], legend(WITH_IGNORED, sheet.shape[1]))

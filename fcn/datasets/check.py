@@ -19,13 +19,11 @@ from tqdm import tqdm
 from fcn.config.settings import AugmentConfig, DataConfig, ProgressiveConfig
 from fcn.datasets import DATASETS, SPLITS, open_split
 from fcn.datasets.class_weights import count_classes, median_frequency
-from fcn.datasets.dataset import Dataset, evenly_spaced, png_color_type
+from fcn.datasets.dataset import Dataset, png_color_type
 from fcn.errors import UserError
 from fcn.images import IGNORE, Array, read_image
-from fcn.pictures import contact_sheet
 
 PNG_WITH_ALPHA = (4, 6)  # color types
-SHEET_FRAMES = 4  # of each split
 SIZES = 3  # of each split that are listed
 
 CROP_SHARE = 0.9  # of the frame's height and width, so that crops vary
@@ -195,13 +193,3 @@ def crop_remark(reports: Sequence[SplitReport], augment: AugmentConfig, progress
 def _crop_side(length: float, limit: float) -> int:
     """The multiple of 32 (coarsest stride) that is nearest to `length` and not above `limit`, at least 32."""
     return 32 * max(1, min(round(length / 32), int(limit // 32)))
-
-
-def sheet(reports: Sequence[SplitReport]) -> Array:
-    """Contact sheet of some valid frames of each split, uint8 RGB."""
-    chosen: list[tuple[Dataset, int]] = []
-    for report in reports:
-        valid = list(report.valid)
-        chosen += [(report.dataset, valid[position]) for position in evenly_spaced(len(valid), SHEET_FRAMES)]
-    frames = (dataset.read(index) for dataset, index in chosen)
-    return contact_sheet(frames, reports[0].dataset.classes)
