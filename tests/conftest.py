@@ -100,8 +100,8 @@ SMOKE_SETTINGS = (
     "train.evaluate_steps=40",
     "train.checkpoint_steps=40",
     "train.ema_decay=0.9",
-    "train.class_weights=given",
-    "train.given_class_weights=[1,1.25]",
+    "train.class_weights=median_frequency",
+    "train.class_weight_power=0.25",
 )
 
 
@@ -112,6 +112,6 @@ def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = [word for setting in SMOKE_SETTINGS for word in ("--set", setting)]
     done = run_process("train", "--run-dir", folder, *settings)
     assert done.returncode == 0, done.stderr
-    assert "class weights: background 1, road 1.25\n" in done.stderr
+    assert "class weights: background 0.903, road 1.19\n" in done.stderr
     assert "\nmemory: parameters " in done.stderr
     return folder

@@ -1,4 +1,4 @@
-"""Class weights: from how often a class is seen, or as they are given."""
+"""Class weights: from how often a class is seen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from fcn.config.settings import DataConfig, TrainConfig
 from fcn.datasets import open_split
 from fcn.datasets.class_weights import class_weights, median_frequency
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset
-from fcn.errors import ConfigError, UserError
 from fcn.images import IGNORE
 
 REAL = ROOT / "data" / "CamVid"
@@ -38,24 +37,8 @@ def test_ignored_pixels_count_as_pixels_and_the_power_softens(power: float) -> N
     np.testing.assert_allclose(found, np.array([2 / 3, 2]) ** power)
 
 
-def test_weights_are_one_or_as_given() -> None:
-    assert weights([[0, 1]]) == (1.0, 1.0)
-    assert weights([[0, 1]], class_weights="given", given_class_weights=(0.0, 3.5)) == (0.0, 3.5)
-    with pytest.raises(UserError, match=r"has 3 weights; write one for each of 2: background, road$"):
-        weights([[0, 1]], class_weights="given", given_class_weights=(1.0, 2.0, 3.0))
-
-
-@pytest.mark.parametrize(
-    ("recipe", "mistake"),
-    [
-        ({"given_class_weights": (0.0,)}, r"is not used if train\.class_weights is none; set that to given"),
-        ({"class_weights": "given"}, "has no weight above 0; write one for each class"),
-        ({"class_weights": "given", "given_class_weights": (0.0, 0.0)}, "has no weight above 0"),
-    ],
-)
-def test_weights_are_given_where_they_are_asked_for(recipe: dict[str, Any], mistake: str) -> None:
-    with pytest.raises(ConfigError, match=mistake):
-        TrainConfig(**recipe)
+def test_weights_are_one_by_default() -> None:
+    assert weights([[0, 1, 1]]) == (1.0, 1.0)
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="data/CamVid is not there (data/README.md tells how to get it)")

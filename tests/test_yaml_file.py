@@ -218,6 +218,7 @@ augment:
         ("train.lr", "use train.learning_rate"),
         ("epochs", "use train.steps"),
         ("data.view", "it is called data.labels now"),
+        ("data.split_seed", "it was removed; split the frames by data.split_lists"),
         ("train.solver", "known here: steps, batch_size"),
         ("train", "it is a section; name a setting of it, such as train.steps"),
         ("solver", "known here: data, augment, progressive, model"),
@@ -368,3 +369,13 @@ def test_names_of_version_0_1_are_read_in_stored_configs_only(tmp_path: Path) ->
         load_config(file)
     with pytest.raises(UserError, match=r"--set data\.labels=full: data\.labels: 'full' is called all now"):
         load_config(file, ["data.labels=full"], stored=True)
+
+
+def test_removed_settings_are_passed_over_in_stored_configs_that_have_their_old_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    old = "data: {split_seed: 0, validation_share: 0.2}\ntrain: {given_class_weights: [], seed: 3}\n"
+    file.write_text(old)
+    assert load_config(file, stored=True) == Config(train=TrainConfig(seed=3))
+    file.write_text(old.replace("split_seed: 0", "split_seed: 1"))
+    with pytest.raises(UserError, match=r":1:8: data\.split_seed: is not a setting; it was removed; split the frames"):
+        load_config(file, stored=True)

@@ -51,7 +51,7 @@ class DataConfig(Section):
     """Ground truth: `road` in all frames, or `um_lane`, the ego lane, in those of um; only for `kitti_road`."""
 
     images: Annotated[str, MAY_CHANGE] = "images"
-    """Folder of the images in `data.root`; this and all fields down to `split_seed` are only for `folder`."""
+    """Folder of the images in `data.root`; this and all fields down to `ignore_colors` are only for `folder`."""
 
     masks: Annotated[str, MAY_CHANGE] = "masks"
     """Folder of the masks in `data.root`; the mask of the image NAME.jpg is mask_prefix + NAME + mask_suffix + .png."""
@@ -83,20 +83,11 @@ class DataConfig(Section):
     ignore_colors: Annotated[tuple[tuple[int, int, int], ...], *BYTE] = ()
     """Colors of a mask of colors that neither loss nor scores count."""
 
-    validation_share: Annotated[float, above(0.0), below(1.0)] = 0.2
-    """Share of val, in whole tenths of neighbors by name; used if neither folders nor lists split the frames."""
-
-    split_seed: Annotated[int, at_least(0)] = 0
-    """Seed of the tenths that go to val."""
-
     synthetic_frames: Annotated[tuple[int, int, int], at_least(1)] = (160, 24, 24)
     """Number of generated frames in train, val and test; only for `synthetic`."""
 
     synthetic_size: Annotated[tuple[int, int], at_least(32)] = (96, 320)
     """(height, width) in pixels of the generated frames; only for `synthetic`."""
-
-    synthetic_seed: Annotated[int, at_least(0)] = 0
-    """Seed of the generated frames: another seed, other roads; only for `synthetic`."""
 
     cache_megabytes: Annotated[int, at_least(0), MAY_CHANGE] = 2048
     """Decoded frames of a split are kept in memory up to this many megabytes; 0 decodes each frame every time."""
@@ -301,14 +292,11 @@ class TrainConfig(Section):
     clip_norm: Annotated[float | None, above(0.0)] = 5.0
     """Gradients with a larger global norm are scaled down to it (Pascanu et al. 2013); null: never."""
 
-    class_weights: Literal["none", "median_frequency", "given"] = "none"
-    """Per-class loss weights: `none`, `median_frequency` (more for rare classes: Eigen and Fergus 2015), or `given`."""
+    class_weights: Literal["none", "median_frequency"] = "none"
+    """Per-class loss weights: `none`, or `median_frequency`, more for rare classes (Eigen and Fergus 2015)."""
 
     class_weight_power: Annotated[float, at_least(0.0), below(4.0)] = 1.0
     """Exponent of the `median_frequency` weights: 1 as published; less balances partly, our own."""
-
-    given_class_weights: Annotated[tuple[float, ...], at_least(0.0), below(1e6)] = ()
-    """Weight of each class if class_weights is `given`."""
 
     ema_decay: Annotated[float, at_least(0.0), below(1.0)] = 0.0
     """Decay of an exponential moving average of the weights (Polyak and Juditsky 1992), which is then what is scored
@@ -347,16 +335,6 @@ class TrainConfig(Section):
 
     pictures: Annotated[int, at_least(0), MAY_CHANGE] = 4
     """Validation frames shown as image | ground truth | prediction when the score is the best so far; 0: none."""
-
-    def conflicts(self) -> dict[str, str]:
-        """Class weights are given if and only if class_weights is `given`."""
-        if self.class_weights == "given" and not any(self.given_class_weights):
-            text = "has no weight above 0; write one for each class, or set train.class_weights to another value"
-            return {"given_class_weights": text}
-        if self.class_weights != "given" and self.given_class_weights:
-            text = f"is not used if train.class_weights is {self.class_weights}; set that to given, or leave this out"
-            return {"given_class_weights": text}
-        return {}
 
 
 @dataclass(frozen=True, kw_only=True)

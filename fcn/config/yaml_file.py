@@ -36,6 +36,12 @@ RENAMED = {  # key of version 0.1 -> key
     "early.scale": "progressive.scale",
     "train.average_decay": "train.ema_decay",
 }
+REMOVED = {  # key of version 0.1 that is gone -> its default, which stored configs have; what to do
+    "data.validation_share": ("0.2", "split the frames by data.split_lists"),
+    "data.split_seed": ("0", "split the frames by data.split_lists"),
+    "data.synthetic_seed": ("0", "leave it out"),
+    "train.given_class_weights": ((), "set train.class_weights: median_frequency"),
+}
 RENAMED_VALUES = {("data.labels", "full"): "all", ("data.mask_kind", "colour"): "color"}  # (key, word of 0.1) -> word
 SYNONYMS = {  # words that people type -> key
     "amp": "train.precision",
@@ -76,7 +82,7 @@ def load_config(path: Path | None, overrides: Sequence[str] = (), stored: bool =
     Args:
         path: The file; None for the defaults.
         overrides: Texts `KEY=VALUE` with a dotted key; the value is parsed as in the file. The last one wins.
-        stored: The file is the config of a run, which may have the names of version 0.1.
+        stored: The file is the config of a run, which may have names and keys of version 0.1.
 
     Raises:
         UserError: All mistakes at once, one line each: `file:line:column: key: value; rule; fix`.
@@ -138,6 +144,9 @@ def _hint(key: str) -> str:
         return f"write `{name}:` in a line under `{section}:`"
     if key in RENAMED:
         return f"it is called {RENAMED[key]} now"
+    if key in REMOVED:
+        _, fix = REMOVED[key]
+        return f"it was removed; {fix}"
     if key in SECTIONS:
         return f"it is a section; name a setting of it, such as {next(_settings_of(key))}"
     if name in SYNONYMS:
@@ -202,10 +211,12 @@ class _Reader:
         if stored:
             key = RENAMED.get(key, key)
         section, _, name = key.partition(".")
+        value = _value_of(node)
+        if stored and key in REMOVED and value == REMOVED[key][0]:
+            return
         if key not in settings():
             self._note(mark, f"{key}: is not a setting; {_hint(key)}")
             return
-        value = _value_of(node)
         renamed = RENAMED_VALUES.get((key, value)) if isinstance(value, Scalar) else None
         if renamed is not None and not stored:
             self._note(node.start_mark, f"{key}: {str(value)!r} is called {renamed} now")

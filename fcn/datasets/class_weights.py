@@ -8,21 +8,14 @@ import numpy as np
 
 from fcn.config.settings import TrainConfig
 from fcn.datasets.dataset import Dataset
-from fcn.errors import UserError
 from fcn.images import Array
 
 
 def class_weights(config: TrainConfig, training: Dataset) -> tuple[float, ...]:
-    """The configured loss weight of each class; UserError if another number of weights than of classes is given."""
+    """The configured loss weight of each class."""
     classes = len(training.classes)
     if config.class_weights == "none":
         return (1.0,) * classes
-    if config.class_weights == "given":
-        given = len(config.given_class_weights)
-        if given != classes:
-            names = ", ".join(one.name for one in training.classes)
-            raise UserError(f"train.given_class_weights: has {given} weights; write one for each of {classes}: {names}")
-        return config.given_class_weights
     labels = (training.read(index)[1] for index in range(len(training)))
     weights = median_frequency([(count_classes(label, classes), label.size) for label in labels])
     return tuple(float(weight) for weight in weights**config.class_weight_power)

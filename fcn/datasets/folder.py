@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from fcn.config.settings import DataConfig, class_named
@@ -32,6 +31,7 @@ from fcn.errors import UserError
 from fcn.images import IGNORE, Array, SegmentationClass, read_label
 
 RUNS = 10  # runs of neighbors into which the frames are cut; neighbors in a video are nearly the same picture
+VAL_RUNS = (0, 2)  # a fifth of the runs, chosen at random once
 SAMPLES = 5  # masks in whose names a common prefix or suffix is looked for
 
 
@@ -82,7 +82,7 @@ def frame_files(config: DataConfig, split: str) -> tuple[list[FrameFiles], list[
                 f"{images}: has no test split, as train and val share all frames; make {images / 'train'}, val and "
                 f"test, and the same in {masks}, or set data.split_lists"
             )
-        training, validation = split_by_runs(names, config.validation_share, config.split_seed)
+        training, validation = split_by_runs(names)
         names = training if split == "train" else validation
     if not names:
         raise UserError(*mistakes or [f"{images}: holds no frame of {split}; {split} needs images and masks"])
@@ -140,12 +140,11 @@ def mask_affixes(config: DataConfig, names: Collection[str], stems: Sequence[str
     return best if matches[best] > matches[configured] and matches[best] >= max(2, len(stems) / 2) else configured
 
 
-def split_by_runs(names: list[str], share: float, seed: int) -> tuple[list[str], list[str]]:
+def split_by_runs(names: list[str]) -> tuple[list[str], list[str]]:
     """The frames of train and of val, which gets whole runs of neighbors. The split never changes between versions."""
     runs = min(RUNS, len(names))
-    # NumPy may change what a Generator samples, not the bits of Philox
-    order = np.argsort(np.random.Philox(key=[seed, 0]).random_raw(runs), kind="stable")
-    chosen = order[: min(max(round(share * runs), 1), runs - 1)]
+    count = max(round(runs / 5), 1)
+    chosen = VAL_RUNS[: min(count, runs - 1)]
     splits: tuple[list[str], list[str]] = ([], [])
     for index, name in enumerate(names):
         splits[index * runs // len(names) in chosen].append(name)
