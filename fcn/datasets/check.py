@@ -49,14 +49,14 @@ class SplitReport:
     stats: list[FrameStats]
 
     @property
-    def valid(self) -> dict[int, FrameStats]:
-        """Index -> statistics of the valid frames."""
-        return {index: one for index, one in enumerate(self.stats) if one.counts.size}
+    def valid(self) -> list[FrameStats]:
+        """Statistics of the valid frames."""
+        return [one for one in self.stats if one.counts.size]
 
     def shares(self) -> list[float]:
         """Share of each class in the pixels of the valid frames; then that of ignored pixels."""
-        pixels = sum(prod(one.size) for one in self.valid.values())
-        shares = np.sum([one.counts for one in self.valid.values()], axis=0) / pixels
+        pixels = sum(prod(one.size) for one in self.valid)
+        shares = np.sum([one.counts for one in self.valid], axis=0) / pixels
         return [*shares, 1 - shares.sum()]
 
 
@@ -151,7 +151,7 @@ def summary(reports: Sequence[SplitReport]) -> str:
     """Tables of frames and sizes and of the share of each class in the pixels, and the class weights of train."""
     lines = [f"{'split':<8}{'frames':>8}{'valid':>8}  most common height x width (frames)"]
     for report in reports:
-        sizes = Counter(one.size for one in report.valid.values()).most_common(SIZES)
+        sizes = Counter(one.size for one in report.valid).most_common(SIZES)
         shown = ", ".join(f"{height} x {width} ({count})" for (height, width), count in sizes)
         lines.append(f"{report.dataset.split:<8}{len(report.dataset):>8}{len(report.valid):>8}  {shown}")
 
@@ -163,7 +163,7 @@ def summary(reports: Sequence[SplitReport]) -> str:
         for name, row in zip(names, zip(*columns, strict=True), strict=True):
             lines.append(f"{name:<{width}}" + "".join(f"{text:>9}" for text in row))
     if scored and scored[0].dataset.split == "train":
-        weights = median_frequency((one.counts, prod(one.size)) for one in scored[0].valid.values())
+        weights = median_frequency((one.counts, prod(one.size)) for one in scored[0].valid)
         listed = ", ".join(f"{weight:.4f}" for weight in weights)
         lines.append(f"class weights by median frequency on train: [{listed}]")
     return "\n".join(lines)
@@ -171,7 +171,7 @@ def summary(reports: Sequence[SplitReport]) -> str:
 
 def crop_remark(reports: Sequence[SplitReport], augment: AugmentConfig, progressive: ProgressiveConfig) -> str | None:
     """The crop sizes to set if the crop is larger than the median frame of train, or has under half of their pixels."""
-    sizes = [one.size for report in reports if report.dataset.split == "train" for one in report.valid.values()]
+    sizes = [one.size for report in reports if report.dataset.split == "train" for one in report.valid]
     if not sizes:
         return None
     height, width = np.median(sizes, axis=0).tolist()

@@ -16,6 +16,7 @@ from fcn.config.settings import ENCODER_STRIDE, ModelConfig
 from fcn.explain.examples import windows
 from fcn.images import Array
 from fcn.inference.predictor import Predictor
+from fcn.model.convolutionalize import copy_weights
 from fcn.model.vgg import build_classifier
 
 BATCH = 128  # windows that are classified at once
@@ -33,13 +34,8 @@ def whole_cells(predictor: Predictor, image: Array, k: int) -> Array:
 
 def trained_classifier(model: keras.Model, config: ModelConfig) -> keras.Model:
     """The classifier with dense layers whose conversion the trained network is, up to `score_fr`."""
-    scorer = model.get_layer("score_fr")
-    classifier = build_classifier(config, scorer.filters)
-    for layer in classifier.layers:
-        if layer.weights:
-            converted = scorer if layer.name == "fc8" else model.get_layer(layer.name)
-            arrays = zip(converted.get_weights(), layer.weights, strict=True)
-            layer.set_weights([array.reshape(weights.shape) for array, weights in arrays])
+    classifier = build_classifier(config, model.get_layer("score_fr").filters)
+    copy_weights(model.weights, classifier)  # those of other scorers and the upsamplings come last
     return classifier
 
 
