@@ -289,15 +289,6 @@ def test_split_never_changes() -> None:
         assert split_by_runs(names)[1] == [str(index) for index in validation]
 
 
-def test_split_depends_on_names_only(tree: Path, tmp_path_factory: Factory) -> None:
-    other = tmp_path_factory.mktemp("other")
-    for name in reversed(NAMES):
-        save(other / "images" / f"{name}.PNG", np.ones((4, 5, 3)))
-        save(other / "masks" / f"{name}.png", np.zeros((4, 5)))
-    for split in ("train", "val"):
-        assert open_split(config(tree), split).names == open_split(config(other), split).names
-
-
 def test_numbers_in_names_count_as_numbers(tmp_path: Path) -> None:
     for stem in (*(f"f{number}" for number in range(40)), "m²"):  # a digit that is not a number
         save(tmp_path / f"images/{stem}.png", np.zeros((2, 3, 3)))

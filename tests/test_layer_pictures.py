@@ -82,19 +82,6 @@ def test_transposed_convolution_has_the_transposed_matrix(shown: list[np.ndarray
     np.testing.assert_array_equal(back.ravel(), [14, 28, 68, 52, 116, 76, 114])
 
 
-def test_overlap_is_a_checkerboard_for_kernel_3_and_even_for_kernel_4() -> None:
-    axis = np.array([1, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1])
-    np.testing.assert_array_equal(pictures.overlaps(3), 256 * np.outer(axis, axis))
-    even = np.array([1, *[2] * 12, 1])
-    np.testing.assert_array_equal(pictures.overlaps(4), 256 * np.outer(even, even))
-
-
-def test_border_fades_unless_the_edge_cell_is_repeated() -> None:
-    axis = np.array([0.5625, 0.6875, 0.8125, 0.9375, *[1] * 16, 0.9375, 0.8125, 0.6875, 0.5625])
-    np.testing.assert_allclose(pictures.upsampled_ones(repeat_edge=False), np.outer(axis, axis), rtol=1e-6)
-    np.testing.assert_allclose(pictures.upsampled_ones(repeat_edge=True), 1, rtol=1e-6)
-
-
 def test_dense_score_of_a_window_is_in_the_converted_map(shown: list[np.ndarray]) -> None:
     features, kernel, dense, converted = pictures.window_scores()
     np.testing.assert_array_equal(dense, converted[1:-1, 1:-1])

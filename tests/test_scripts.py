@@ -12,7 +12,6 @@ from subprocess import PIPE
 
 import pytest
 from conftest import ROOT, Script, run_process
-from PIL import Image
 
 from fcn.commands.parser import COMMANDS
 from fcn.config.yaml_file import load_config
@@ -143,17 +142,3 @@ def test_mistakes_are_one_line_with_status_2_and_change_no_file(
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
     assert times_of_files(smoke_run) == before
-
-
-def test_missing_inputs_are_named_and_the_others_done_and_no_input_is_overwritten(
-    smoke_run: Path, script: Script, tmp_path: Path
-) -> None:
-    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    done = script("infer", "no.png", "a.png", "--run", smoke_run, "--out", "out", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "no.png: no such file" in done.stderr
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a_mask.png", "a_overlay.png"]
-    before = times_of_files(tmp_path)
-    done = script("infer", "a.png", "out/a_mask.png", "--run", smoke_run, "--out", "out", cwd=tmp_path)
-    assert (done.returncode, times_of_files(tmp_path)) == (2, before)
-    assert "out/a_mask.png: is an input and would be overwritten" in done.stderr

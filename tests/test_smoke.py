@@ -67,8 +67,9 @@ def test_infer_writes_masks_of_the_input_size_and_a_table(smoke_run: Path, scrip
     shutil.copy(inputs / "L.png", hostile)
     (inputs / "broken.png").write_bytes((inputs / "RGB.png").read_bytes()[:200])
     out = tmp_path / "out"
-    done = script("infer", inputs, "--weights", smoke_run / "best.weights.h5", "--out", out)
+    done = script("infer", inputs, "no.png", "--weights", smoke_run / "best.weights.h5", "--out", out)
     assert done.returncode == 2
+    assert "no.png: no such file" in done.stderr
     assert "broken.png: is broken or cut off" in done.stderr
     assert r"caf\udce9\n\x1b[2J.png" in done.stdout
     for mode, (width, height) in sizes.items():
