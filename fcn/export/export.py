@@ -23,10 +23,11 @@ from fcn.datasets import classes_of, open_split
 from fcn.datasets.dataset import pictures_in
 from fcn.errors import RunStoppedError, UserError
 from fcn.export.options import ExportOptions
-from fcn.export.proof import Frame, prove, refusal, resized
+from fcn.export.proof import Frame, prove, refusal
 from fcn.files import PART, flush
 from fcn.images import Array, read_image
 from fcn.inference.network import Output
+from fcn.inference.predictor import resized
 from fcn.inference.runtimes import METADATA, ExportedModel, ExportedNetwork
 from fcn.runs.trained import TrainedModel
 
@@ -178,7 +179,7 @@ def _calibration_frames(config: Config, options: ExportOptions) -> list[Array]:
     frames = [dataset.read(int(index))[0] for index in sorted(chosen)]
     if options.size is None:
         return frames
-    return [resized(frame, options.size) for frame in frames]
+    return [resized(frame, *options.size) for frame in frames]
 
 
 def _stored_settings(config: Config) -> dict[str, Any]:

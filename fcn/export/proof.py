@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from PIL.Image import Resampling
 from tqdm import tqdm
 
 from fcn.evaluation.metrics import ConfusionMatrix
 from fcn.images import IGNORE, Array, SegmentationClass
 from fcn.inference.network import Network, Output
+from fcn.inference.predictor import resized
 from fcn.inference.tiles import TILE_PIXELS, tiles
 
 EQUAL_FLOAT32 = 0.9999  # share of the pixels whose class must be equal
@@ -68,7 +68,7 @@ def prove(
         return expected, labels, same
 
     for image, label in tqdm(frames, "compare", unit="frame", leave=False, disable=None):
-        at_size = resized(image, network.size) if network.size else image
+        at_size = resized(image, *network.size) if network.size else image
         height, width = at_size.shape[:2]
         expected = np.empty((height, width), np.uint8)
         labels = np.empty_like(expected)
@@ -86,7 +86,7 @@ def prove(
             other_sizes["all"] = sum(int(same.sum()) for same in maps) / sum(same.size for same in maps)
         if label is not None and (label != IGNORE).any():
             for matrix, values in ((ours, expected), (theirs, labels)):
-                prediction = resized(values, label.shape, method=Resampling.NEAREST)
+                prediction = resized(values, label.shape[0], label.shape[1], method=Resampling.NEAREST)
                 wrong = (label + 1) % len(classes)  # instead of what is no class
                 matrix.add("", label, np.where(prediction < len(classes), prediction, wrong))
     return {
@@ -127,14 +127,7 @@ def _other_sizes(image: Array) -> list[Array]:
     Before, a side below 96 pixels is enlarged to that, and one above 1024 reduced.
     """
     height, width = (min(max(side, 96), 1024) for side in image.shape[:2])
-    image = resized(image, (height, width))
+    image = resized(image, height, width)
     small = image[height // 3 : height // 3 + SMALL[0], width // 3 : width // 3 + SMALL[1]]
     odd = image[: height * 3 // 4 | 1, : width * 2 // 3 | 1]
-    return [small, odd, resized(image, (height * 5 // 4 | 1, width * 5 // 4 | 1))]
-
-
-def resized(values: Array, size: tuple[int, ...], method: Resampling = Resampling.BILINEAR) -> Array:
-    """An image (h, w, 3) or labels (h, w) at the size (height, width)."""
-    if values.shape[:2] == tuple(size):
-        return values
-    return np.asarray(Image.fromarray(values).resize((size[1], size[0]), method))
+    return [small, odd, resized(image, height * 5 // 4 | 1, width * 5 // 4 | 1)]

@@ -73,14 +73,14 @@ class Predictor:
         original = _rgb(image, self.max_megapixels)
         (probabilities,) = self._predict(original, "probabilities")
         height, width = original.shape[:2]
-        return _resized(probabilities, height, width, method=Resampling.BILINEAR)
+        return resized(probabilities, height, width)
 
     def labels(self, image: ImageLike) -> Array:
         """The most probable class of every pixel, uint8 (H, W). Raises UserError as `probabilities`."""
         original = _rgb(image, self.max_megapixels)
         (labels,) = self._predict(original, "labels")
         height, width = original.shape[:2]
-        return _resized(labels, height, width, method=Resampling.NEAREST)
+        return resized(labels, height, width, method=Resampling.NEAREST)
 
     def labels_and_confidence(self, image: ImageLike, index: int) -> tuple[Array, Array]:
         """`labels`, and round(255 x the probability of the class `index`): uint8 (H, W) each."""
@@ -89,8 +89,8 @@ class Predictor:
         confidence = np.rint(255 * probability).astype(np.uint8)
         height, width = original.shape[:2]
         return (
-            _resized(labels, height, width, method=Resampling.NEAREST),
-            _resized(confidence, height, width, method=Resampling.BILINEAR),
+            resized(labels, height, width, method=Resampling.NEAREST),
+            resized(confidence, height, width),
         )
 
     def network_height(self, height: int) -> int:
@@ -113,7 +113,7 @@ class Predictor:
         network_width = max(1, round(width * network_height / height))
         if self.network.size is not None:
             network_width = self.network.size[1]
-        pixels = _resized(original, network_height, network_width, method=Resampling.BILINEAR)
+        pixels = resized(original, network_height, network_width)
         if not self.tta:
             return self._run(pixels, *outputs, index=index)
         mean = self._mean_probabilities(pixels)
@@ -129,12 +129,12 @@ class Predictor:
         total = np.zeros((height, width, len(self.classes)), np.float32)
         count = 0
         for scale in SCALES if "scales" in self.tta else (1.0,):
-            scaled = _resized(
+            scaled = resized(
                 pixels, max(1, round(height * scale)), max(1, round(width * scale)), method=Resampling.BILINEAR
             )
             for step in (1, -1) if "flip" in self.tta else (1,):
                 (probabilities,) = self._run(scaled[:, ::step], "probabilities")
-                total += _resized(probabilities[:, ::step], height, width, method=Resampling.BILINEAR)
+                total += resized(probabilities[:, ::step], height, width)
                 count += 1
         return total / count
 
@@ -172,12 +172,12 @@ def _rgb(image: ImageLike, max_megapixels: int) -> Array:
     )
 
 
-def _resized(values: Array, height: int, width: int, method: Resampling) -> Array:
+def resized(values: Array, height: int, width: int, method: Resampling = Resampling.BILINEAR) -> Array:
     """Values (h, w) or (h, w, C) at another size."""
     if values.shape[:2] == (height, width):
         return values
     if values.ndim == 3:
-        return np.dstack([_resized(one, height, width, method=method) for one in np.moveaxis(values, -1, 0)])
+        return np.dstack([resized(one, height, width, method=method) for one in np.moveaxis(values, -1, 0)])
     return np.asarray(Image.fromarray(values).resize((width, height), method))
 
 

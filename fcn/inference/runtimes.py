@@ -6,6 +6,8 @@ A runtime parses a file in C++; take files only from people whom you would take 
 from __future__ import annotations
 
 import json
+import os
+import re
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -156,7 +158,12 @@ class ExportedNetwork:
 
     def run(self, pixels: Array, *outputs: Output) -> list[Array]:
         """As `Network.run`; probabilities are also made of a file's logits."""
-        results = {name: values[0] for name, values in self._call(pixels[np.newaxis]).items()}
+        try:
+            results = {name: values[0] for name, values in self._call(pixels[np.newaxis]).items()}
+        except Exception as error:  # each runtime has its own
+            if re.search("memory|alloc", str(error), re.IGNORECASE):
+                raise MemoryError from error
+            raise
         if "logits" in results and "probabilities" in outputs:
             odds = np.exp(results["logits"] - results["logits"].max(-1, keepdims=True))
             results["probabilities"] = odds / odds.sum(-1, keepdims=True)
@@ -234,6 +241,4 @@ OPEN: dict[Format, Callable[[Path], tuple[Call, str]]] = {
 
 def _threads() -> int:
     """Number of processors that this process may use."""
-    import os
-
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -44,7 +44,8 @@ class Job:
     """An image on its way through the stages."""
 
     source: Source
-    arrays: tuple[Array, ...] = ()  # image; image, mask; image, mask, confidence
+    arrays: tuple[Array, ...] = ()  # image; image, mask; image, mask, confidence; none once they are written
+    size: tuple[int, int] = (0, 0)
     shares: Array = field(default_factory=lambda: np.zeros(0))  # fraction of the pixels of each class
     started: float = 0.0  # in seconds, as time.perf_counter has it
     ended: float = 0.0
@@ -93,6 +94,8 @@ def segment_images(
         if disk_full.is_set():
             return
         image, mask, *confidence = job.arrays
+        job.arrays = ()
+        job.size = mask.shape
         counts = Image.fromarray(mask).histogram()  # np.bincount would copy 8 bytes per pixel
         job.shares = np.array(counts[: len(predictor.classes)]) / mask.size
         picture = overlay(image, mask, predictor.classes, alpha=alpha)
@@ -121,7 +124,7 @@ def segment_images(
             if job.problem:
                 problems.append(job.problem)
                 continue
-            height, width = job.arrays[1].shape
+            height, width = job.size
             whole = 1000 * (job.ended - job.started)
             results.append(
                 Result(
