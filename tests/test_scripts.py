@@ -14,7 +14,6 @@ import pytest
 from conftest import ROOT, Script, run_process
 
 from fcn.commands.parser import COMMANDS
-from fcn.config.yaml_file import load_config
 from fcn.runs.paths import RunPaths, locked
 from fcn.runs.trained import SHIPPED
 
@@ -81,15 +80,6 @@ def test_second_process_is_refused_within_a_second(smoke_run: Path) -> None:
         assert time.perf_counter() - started < 1
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "another process trains in it" in done.stderr
-
-
-def test_printed_config_can_be_read_back(script: Script, tmp_path: Path) -> None:
-    done = script("train", "--print-config", "--set", "train.steps=7", "--set", "data.root=no")
-    assert done.returncode == 0
-    assert "# Training steps; the schedule is stretched over them." in done.stdout
-    file = tmp_path / "config.yaml"
-    file.write_text(done.stdout)
-    assert load_config(file) == load_config(ROOT / "configs/synthetic.yaml", ["train.steps=7", "data.root=no"])
 
 
 @pytest.mark.parametrize(
