@@ -342,7 +342,7 @@ def test_command_makes_a_video_of_a_folder_and_of_a_video(
         "drive --masks": "--masks, --fps: are for videos and folders of frames; name one",
         "drive drive_overlay.mp4": "drive: is no video, and drive_overlay.mp4 is one; segment them one after the other",
         "a/x.mp4 x.mov": "a/x.mp4, x.mov: two have one name, and so would their overlays; rename one",
-        "x.mp4": "x.mp4: no such file",
+        "x.mp4": "x.mp4: cannot be opened as a video: No such file",
     }
     for arguments, message in mistakes.items():
         done = script("infer", *arguments.split(), *model, cwd=tmp_path)

@@ -128,7 +128,7 @@ def _segment_videos(predictor: Predictor, videos: list[str], out: Path, argument
     for video in videos:
         try:
             result = segment_video(
-                predictor, video, out, alpha=arguments.alpha, masks=arguments.masks, frames_per_second=arguments.fps
+                predictor, Path(video), out, alpha=arguments.alpha, masks=arguments.masks, fps=arguments.fps
             )
         except UserError as error:
             problems.append(str(error))
