@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from conftest import Script
 
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD
 from fcn.export import benchmark
-from fcn.export.benchmark import Row, benchmark_folder, table
+from fcn.export.benchmark import benchmark_folder, table
 from fcn.images import write_image
 
 
@@ -26,13 +27,17 @@ def test_forms_are_called_in_turns_with_a_pause_and_two_rounds_do_not_count(monk
 
 
 def test_ratios_are_those_of_the_medians_to_onnx_runtime_in_float32() -> None:
-    rows = [
-        Row("onnx float32 any", 5.25, [30.0, 20.0, 40.0], equal=1.0, miou=0.75, cold_start=0.25),
-        Row("openvino int8 fixed", 1.5, [10.0, 8.0, 99.0], equal=0.9958, miou=None, cold_start=0.5),
-    ]
-    _, first, second = table(rows).splitlines()
-    assert first.split()[3:] == ["5.2", "30.0", "20.0", "40.0", "1.00", "100.00%", "0.7500", "0.25"]
-    assert second.split()[3:] == ["1.5", "10.0", "8.0", "99.0", "3.00", "99.58%", "0.50"]
+    lines = table(
+        sizes={"onnx float32 any": 5_250_000, "openvino int8 fixed": 1_500_000},
+        times={"onnx float32 any": [30.0, 20.0, 40.0], "openvino int8 fixed": [10.0, 8.0, 99.0]},
+        proofs={
+            "onnx float32 any": {"equal": 1.0, "miou": 0.75},
+            "openvino int8 fixed": {"equal": 0.9958, "miou": None},
+        },
+        starts={"onnx float32 any": 0.25, "openvino int8 fixed": 0.5},
+    ).splitlines()
+    assert lines[1].split()[3:] == ["5.2", "30.0", "20.0", "40.0", "1.00", "100.00%", "0.7500", "0.25"]
+    assert lines[2].split()[3:] == ["1.5", "10.0", "8.0", "99.0", "3.00", "99.58%", "0.50"]
 
 
 def test_folder_is_timed_from_files_to_pictures_next_to_the_network_alone(tmp_path: Path) -> None:
@@ -45,14 +50,16 @@ def test_folder_is_timed_from_files_to_pictures_next_to_the_network_alone(tmp_pa
         network_height=lambda height: height,
     )
     files = sorted(tmp_path.glob("*.png"))
-    found = benchmark_folder(predictor, files, tmp_path / "out", count=20)
+    lines = benchmark_folder(predictor, files, tmp_path / "out", count=20).splitlines()
     assert len(list((tmp_path / "out").iterdir())) == 40  # a mask and an overlay of each
-    assert [len(found[name]) for name in ("network_per_second", "folder_per_second", "peak_megabytes")] == [2, 2, 2]
-    assert max(found["network_per_second"]) < 100
-    for percentile in ("p50", "p95"):
-        assert list(found[percentile]) == ["decode", "model", "write", "all"]
-        assert found[percentile]["model"] >= 10
-    assert found["p50"]["model"] <= found["p95"]["model"]
+    for line in lines[:2]:
+        alone, whole, ratio = (float(word) for word in re.findall(r"[0-9.]+\b", line))
+        assert alone < 100
+        assert ratio == pytest.approx(whole / alone, abs=0.02)
+    p50, p95 = ([float(word) for word in re.findall(r"([0-9.]+) ms", line)] for line in lines[2:4])
+    assert re.fullmatch(r"p50: decode [0-9.]+ ms, model [0-9.]+ ms, write [0-9.]+ ms, all [0-9.]+ ms", lines[2])
+    assert 10 <= p50[1] <= p95[1]
+    assert re.fullmatch("peak memory after 2 images [0-9]+ MB, after 20 [0-9]+ MB", lines[4])
 
 
 def test_what_cannot_be_timed_is_refused_in_a_line(script: Script, tmp_path: Path) -> None:

@@ -9,8 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -31,7 +30,7 @@ from fcn.export.options import ENDING_OF, ExportOptions, Precision, files_of
 from fcn.images import read_image, write_image
 from fcn.inference.predictor import Predictor, load_predictor
 from fcn.inference.runtimes import Format
-from fcn.inference.segment import STAGES, Result, segment_images
+from fcn.inference.segment import STAGES, segment_images
 from fcn.inference.sources import Source
 from fcn.runs.environment import processor_flags, processor_name
 from fcn.runs.trained import ENDING as WEIGHTS_ENDING
@@ -62,104 +61,84 @@ INSTRUCTIONS = {"VNNI": "avx512_vnni", "AVX-VNNI": "avx_vnni", "bfloat16": "avx5
 VERSIONS = ("tensorflow", "onnxruntime", "openvino", "ai-edge-litert")
 
 
-@dataclass(frozen=True)
-class Case:
-    """A network and the (height, width) of the images that it is timed on."""
-
-    title: str
-    trained: TrainedModel
-    config: Config
-    size: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Row:
-    """A form of a network in a runtime."""
-
-    title: str
-    megabytes: float
-    milliseconds: list[float]  # of each round
-    equal: float  # share of pixels with the class that Keras' network gives
-    miou: float | None
-    cold_start: float | None  # seconds of `fcn infer`, from the start of Python to the first mask
-
-
-def trained_case(trained: TrainedModel, config: Config, size: tuple[int, int]) -> Case:
-    """A trained network on its own validation frames."""
-    return Case(f"{trained.weights.name}, {size[0]} x {size[1]}", trained, config, size)
-
-
-def untrained_case(folder: Path, width: float, classes: int, size: tuple[int, int]) -> Case:
+def untrained(folder: Path, width: float, classes: int, size: tuple[int, int]) -> TrainedModel:
     """A network like that of configs/camvid.yaml with random weights, and generated frames, all written to `folder`."""
     from fcn.model.fcn import build_fcn
     from fcn.model.weights import save_weights
 
+    for split in ("train", "val"):
+        frames = open_split(DataConfig(synthetic_size=size, synthetic_frames=(8, 2, 1)), split)
+        for index, name in enumerate(frames.names):
+            for kind, picture in zip(("images", "masks"), frames.read(index), strict=True):
+                file = folder / kind / split / f"{name}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                write_image(file, picture)
     names = tuple(f"class{index}" for index in range(classes))
     data = DataConfig(kind="folder", root=str(folder), labels="all", class_names=names, ignore_values=(255,))
-    for split, count in (("train", 8), ("val", 2)):
-        frames = open_split(DataConfig(synthetic_size=size, synthetic_frames=(count, count, 1)), split)
-        for index, name in enumerate(frames.names):
-            image, label = frames.read(index)
-            for kind, values in (("images", image), ("masks", label)):
-                (folder / kind / split).mkdir(parents=True, exist_ok=True)
-                write_image(folder / kind / split / f"{name}.png", values)
     config = Config(data=data, model=ModelConfig(width=width, stride=2, skips="before_pooling"))
     model = build_fcn(config.model, classes)
     random = np.random.default_rng(0)
     for weight in model.weights:
         if weight.path.startswith("score"):  # they begin as zeros, and every pixel would have one class
             weight.assign(random.normal(0, 0.1, weight.shape))
-    weights = folder / "random.weights.h5"
-    save_weights(model, weights)
-    weights.with_name("random.yaml").write_text(dump_config(config))
-    title = f"random weights, width {width:g}, {classes} classes, {size[0]} x {size[1]}"
-    return Case(title, TrainedModel.of_weights(weights), config, size)
+    save_weights(model, folder / "random.weights.h5")
+    (folder / "random.yaml").write_text(dump_config(config))
+    return TrainedModel.of_weights(folder / "random.weights.h5")
 
 
-def benchmark(case: Case, folder: Path, quick: bool = False, check: Path | None = None) -> list[Row]:
-    """Exports a network to every runtime at hand, compares, and times all forms and our predictor in turns.
+def benchmark(
+    trained: TrainedModel, config: Config, size: tuple[int, int], quick: bool = False, check: Path | None = None
+) -> str:
+    """The table of a network that is exported to every runtime at hand, compared, and timed in turns in all forms.
 
-    Files are written to `folder`. With `quick`, a few forms and rounds: to see that it runs. `check` is that of
-    `ExportOptions`. Raises UserError if there are no frames to compare on.
+    `size` is the (height, width) of the image. With `quick`, a few forms and rounds: to see that it runs. `check` is
+    that of `ExportOptions`. Raises UserError if there are no frames to compare on.
     """
-    sources: dict[str, str | Path | TrainedModel] = {"fcn (TensorFlow)": case.trained}
-    proofs: dict[str, dict[str, Any]] = {}
-    for form in tqdm(QUICK_FORMS if quick else FORMS, "export", unit="file", leave=False, disable=None):
-        format_, precision, size = form
-        out = folder / f"{format_}_{precision}_{size}{ENDING_OF[format_]}"
-        fixed = case.size if size == "fixed" else None
-        options = ExportOptions(format=format_, precision=precision, size=fixed, check=check)
-        if not options.missing_package():
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {"fcn (TensorFlow)": trained.weights}
+        proofs: dict[str, dict[str, Any]] = {}
+        for form in tqdm(QUICK_FORMS if quick else FORMS, "export", unit="file", leave=False, disable=None):
+            format_, precision, kind = form
+            fixed = size if kind == "fixed" else None
+            options = ExportOptions(format=format_, precision=precision, size=fixed, check=check)
+            if options.missing_package():
+                continue
             title = " ".join(form)
-            proofs[title] = export(case.trained, case.config, out, options, refuse=False)
-            sources[title] = out
+            paths[title] = Path(folder, f"{format_}_{precision}_{kind}{ENDING_OF[format_]}")
+            proofs[title] = export(trained, config, paths[title], options, refuse=False)
+            proofs["fcn (TensorFlow)"] = {"equal": 1.0, "miou": proofs[title]["network_miou"]}
+        image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+        calls = {title: partial(load_predictor(path, config).labels, image) for title, path in paths.items()}
+        times = _alternate(calls, 3 if quick else ROUNDS)
+        del calls  # frees memory for the cold starts
+        starts = {title: _cold_start(path, size, 1 if quick else COLD_STARTS) for title, path in paths.items()}
+        sizes = {title: sum(file.stat().st_size for file in files_of(path)) for title, path in paths.items()}
+    return table(sizes, times, proofs, starts)
 
-    predictors = {title: load_predictor(source, case.config) for title, source in sources.items()}
-    image = np.random.default_rng(0).integers(0, 256, (*case.size, 3), dtype=np.uint8)
-    times = _alternate({title: partial(one.labels, image) for title, one in predictors.items()}, 3 if quick else ROUNDS)
-    del predictors
-    rows = []
-    for title, source in sources.items():
-        proof = proofs.get(title, {"equal": 1.0, "miou": next(iter(proofs.values()))["network_miou"]})
-        path = case.trained.weights if isinstance(source, TrainedModel) else Path(source)
-        rows.append(
-            Row(
-                title=title,
-                megabytes=sum(file.stat().st_size for file in files_of(path)) / 1e6,
-                milliseconds=times[title],
-                equal=proof["equal"],
-                miou=proof["miou"],
-                cold_start=_cold_start(path, case.size, 1 if quick else COLD_STARTS),
-            )
+
+def table(
+    sizes: dict[str, int], times: dict[str, list[float]], proofs: dict[str, dict[str, Any]], starts: dict[str, float]
+) -> str:
+    """A line for each form: size (of bytes), times, ratio of their median to ONNX Runtime in float32, proof, start."""
+    reference = times.get(" ".join(REFERENCE))
+    lines = [f"{'':<26}{'MB':>6}{'ms':>8}{'lowest':>8}{'highest':>8}{'ratio':>7}{'equal':>9}{'mIoU':>8}{'start s':>9}"]
+    for title, milliseconds in times.items():
+        middle = median(milliseconds)
+        ratio = "" if reference is None else f"{median(reference) / middle:.2f}"
+        miou = proofs[title]["miou"]
+        score = "" if miou is None else f"{miou:.4f}"
+        lines.append(
+            f"{title:<26}{sizes[title] / 1e6:>6.1f}{middle:>8.1f}{min(milliseconds):>8.1f}{max(milliseconds):>8.1f}"
+            f"{ratio:>7}{proofs[title]['equal']:>9.2%}{score:>8}{starts[title]:>9.2f}"
         )
-    return rows
+    return "\n".join(lines)
 
 
-def benchmark_folder(predictor: Predictor, files: Sequence[Path], out: Path, count: int) -> dict[str, Any]:
-    """Images per second of the network alone and of the whole way from `files` to pictures in `out`, in turns.
+def benchmark_folder(predictor: Predictor, files: Sequence[Path], out: Path, count: int) -> str:
+    """Lines with the speed of the network alone and of the whole way from `files` to pictures in `out`, in turns.
 
-    `files` are repeated up to `count` images. Returns both speeds of each of two rounds, `peak_megabytes` of memory
-    after the first tenth and at the end, and the median and 95th percentile of each stage in milliseconds.
+    `files` are repeated up to `count` images. There are two rounds, then the median and 95th percentile of each stage,
+    and the peak of memory after the first tenth and at the end.
     """
     images = [read_image(file, predictor.max_megapixels) for file in files[:50]]
     sources = [
@@ -167,59 +146,38 @@ def benchmark_folder(predictor: Predictor, files: Sequence[Path], out: Path, cou
         for index, file in enumerate(islice(cycle(files), count))
     ]
     predictor.labels(images[0])
-    alone: list[float] = []
-    whole: list[float] = []
+    lines = []
     peaks = []
-    results: list[Result] = []
     for part in (sources[: count // 10], sources, sources):
         started = time.perf_counter()
         for image in islice(cycle(images), len(part)):
             predictor.labels(image)
-        alone.append(len(part) / (time.perf_counter() - started))
+        alone = len(part) / (time.perf_counter() - started)
         results, problems = segment_images(predictor, part, out)
         if problems:
             raise UserError(*problems)
-        whole.append((len(part) - 1) / (results[-1].ended - results[0].ended))
+        whole = (len(part) - 1) / (results[-1].ended - results[0].ended)
+        lines.append(f"network alone {alone:.1f} images a second, files to pictures {whole:.1f}: {whole / alone:.2f}")
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
-    milliseconds = np.array([result.milliseconds for result in results])
-    return {
-        "network_per_second": alone[1:],
-        "folder_per_second": whole[1:],
-        "peak_megabytes": peaks[::2],
-        "p50": dict(zip(STAGES, np.percentile(milliseconds, 50, axis=0).tolist(), strict=True)),
-        "p95": dict(zip(STAGES, np.percentile(milliseconds, 95, axis=0).tolist(), strict=True)),
-    }
+    for percent in (50, 95):
+        times = np.percentile([result.milliseconds for result in results], percent, axis=0)
+        stages = [f"{stage} {one:.1f} ms" for stage, one in zip(STAGES, times, strict=True)]
+        lines.append(f"p{percent}: {', '.join(stages)}")
+    lines.append(f"peak memory after {count // 10} images {peaks[0]:.0f} MB, after {count} {peaks[-1]:.0f} MB")
+    return "\n".join(lines[1:])  # the first tenth warmed up
 
 
 def describe_machine() -> str:
     """Processor, its instructions for small numbers, cores, load and versions, in two lines."""
     flags = processor_flags()
-    instructions = [name for name, flag in INSTRUCTIONS.items() if flag in flags]
-    cores = len(os.sched_getaffinity(0))
+    instructions = ", ".join(name for name, flag in INSTRUCTIONS.items() if flag in flags)
+    machine = f"{len(os.sched_getaffinity(0))} cores, {instructions or 'no instructions for int8 or bfloat16'}"
+    versions = ", ".join(f"{name} {version(name)}" for name in VERSIONS if find_spec(name.replace("-", "_")))
     load = os.getloadavg()[0]
-    versions = [f"{name} {version(name)}" for name in VERSIONS if find_spec(name.replace("-", "_"))]
-    return (
-        f"{processor_name()}: {cores} cores, {', '.join(instructions) or 'no instructions for int8 or bfloat16'}; "
-        f"load {load:.1f} before\nPython {platform.python_version()}, {', '.join(versions)}"
-    )
+    return f"{processor_name()}: {machine}; load {load:.1f} before\nPython {platform.python_version()}, {versions}"
 
 
-def table(rows: Sequence[Row]) -> str:
-    """A line for each form: size, median and range of the times, ratio to ONNX Runtime in float32, agreement, start."""
-    reference = next((median(row.milliseconds) for row in rows if row.title == " ".join(REFERENCE)), None)
-    lines = [f"{'':<26}{'MB':>6}{'ms':>8}{'lowest':>8}{'highest':>8}{'ratio':>7}{'equal':>9}{'mIoU':>8}{'start s':>9}"]
-    for row in rows:
-        middle = median(row.milliseconds)
-        ratio = "" if reference is None else f"{reference / middle:.2f}"
-        miou = "" if row.miou is None else f"{row.miou:.4f}"
-        lines.append(
-            f"{row.title:<26}{row.megabytes:>6.1f}{middle:>8.1f}{min(row.milliseconds):>8.1f}"
-            f"{max(row.milliseconds):>8.1f}{ratio:>7}{row.equal:>9.2%}{miou:>8}{row.cold_start:>9.2f}"
-        )
-    return "\n".join(lines)
-
-
-def _alternate(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def _alternate(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     """Milliseconds of each call in each round, A B C A B C, with a pause before each."""
     times: dict[str, list[float]] = {title: [] for title in calls}
     for number in tqdm(range(rounds + 2), "time", unit="round", leave=False, disable=None):
