@@ -1,7 +1,7 @@
 """Times a network in every runtime at hand, in turns, after comparing what they compute; or a folder of images.
 
-Ratios are to ONNX Runtime in float32. --untrained takes networks of random weights in place of a trained one: of width
-0.25 and 1, each with 11 classes at 360 x 480 and with 2 at 160 x 576.
+Ratios are to the network as Keras exports it, in ONNX Runtime. --untrained takes networks of random weights in place of
+a trained one: of width 0.25 and 1, each with 11 classes at 360 x 480 and with 2 at 160 x 576.
 """
 
 from __future__ import annotations

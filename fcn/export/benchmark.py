@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -27,7 +28,7 @@ from fcn.datasets import open_split
 from fcn.errors import UserError
 from fcn.export.export import export
 from fcn.export.options import ENDING_OF, ExportOptions, Precision, files_of
-from fcn.images import read_image, write_image
+from fcn.images import Array, read_image, write_image
 from fcn.inference.predictor import Predictor, load_predictor
 from fcn.inference.runtimes import Format
 from fcn.inference.segment import STAGES, segment_images
@@ -41,9 +42,9 @@ COLD_STARTS = 3
 PAUSE = 0.15  # seconds between two forms: the threads of ONNX Runtime spin for a while after a call
 Form = tuple[Format, Precision, Literal["any", "fixed"]]  # of which sizes it is
 
-REFERENCE: Form = ("onnx", "float32", "any")
+REFERENCE = "Keras' own ONNX"  # in ONNX Runtime, float32, any size, the class by NumPy: what one has without fcn
 FORMS: tuple[Form, ...] = (
-    REFERENCE,
+    ("onnx", "float32", "any"),
     ("onnx", "float32", "fixed"),
     ("onnx", "int8", "any"),
     ("openvino", "float32", "any"),
@@ -56,7 +57,11 @@ FORMS: tuple[Form, ...] = (
     ("litert", "int8", "fixed"),
     ("saved_model", "float32", "any"),
 )
-QUICK_FORMS: tuple[Form, ...] = (REFERENCE, ("openvino", "int8", "fixed"), ("litert", "float32", "any"))
+QUICK_FORMS: tuple[Form, ...] = (
+    ("onnx", "float32", "any"),
+    ("openvino", "int8", "fixed"),
+    ("litert", "float32", "any"),
+)
 INSTRUCTIONS = {"VNNI": "avx512_vnni", "AVX-VNNI": "avx_vnni", "bfloat16": "avx512_bf16", "AMX": "amx_int8"}
 VERSIONS = ("tensorflow", "onnxruntime", "openvino", "ai-edge-litert")
 
@@ -108,7 +113,11 @@ def benchmark(
             proofs[title] = export(trained, config, paths[title], options, refuse=False)
             proofs["fcn (TensorFlow)"] = {"equal": 1.0, "miou": proofs[title]["network_miou"]}
         image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-        calls = {title: partial(load_predictor(path, config).labels, image) for title, path in paths.items()}
+        calls: dict[str, Callable[[], object]] = {
+            title: partial(load_predictor(path, config).labels, image) for title, path in paths.items()
+        }
+        if not ExportOptions(format="onnx").missing_package():
+            calls = {REFERENCE: _keras_onnx(trained, config, image, Path(folder, "keras.onnx")), **calls}
         times = _alternate(calls, 3 if quick else ROUNDS)
         del calls  # frees memory for the cold starts
         starts = {title: _cold_start(path, size, 1 if quick else COLD_STARTS) for title, path in paths.items()}
@@ -119,17 +128,21 @@ def benchmark(
 def table(
     sizes: dict[str, int], times: dict[str, list[float]], proofs: dict[str, dict[str, Any]], starts: dict[str, float]
 ) -> str:
-    """A line for each form: size (of bytes), times, ratio of their median to ONNX Runtime in float32, proof, start."""
-    reference = times.get(" ".join(REFERENCE))
+    """A line for each form: megabytes, times, ratio of their median to that of REFERENCE, proof, start."""
+    reference = times.get(REFERENCE)
     lines = [f"{'':<26}{'MB':>6}{'ms':>8}{'lowest':>8}{'highest':>8}{'ratio':>7}{'equal':>9}{'mIoU':>8}{'start s':>9}"]
     for title, milliseconds in times.items():
         middle = median(milliseconds)
         ratio = "" if reference is None else f"{median(reference) / middle:.2f}"
-        miou = proofs[title]["miou"]
-        score = "" if miou is None else f"{miou:.4f}"
+        size = start = equal = miou = ""
+        if title in proofs:
+            size = f"{sizes[title] / 1e6:.1f}"
+            start = f"{starts[title]:.2f}"
+            equal = f"{proofs[title]['equal']:.2%}"
+            miou = "" if proofs[title]["miou"] is None else f"{proofs[title]['miou']:.4f}"
         lines.append(
-            f"{title:<26}{sizes[title] / 1e6:>6.1f}{middle:>8.1f}{min(milliseconds):>8.1f}{max(milliseconds):>8.1f}"
-            f"{ratio:>7}{proofs[title]['equal']:>9.2%}{score:>8}{starts[title]:>9.2f}"
+            f"{title:<26}{size:>6}{middle:>8.1f}{min(milliseconds):>8.1f}{max(milliseconds):>8.1f}"
+            f"{ratio:>7}{equal:>9}{miou:>8}{start:>9}"
         )
     return "\n".join(lines)
 
@@ -175,6 +188,20 @@ def describe_machine() -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in VERSIONS if find_spec(name.replace("-", "_")))
     load = os.getloadavg()[0]
     return f"{processor_name()}: {machine}; load {load:.1f} before\nPython {platform.python_version()}, {versions}"
+
+
+def _keras_onnx(trained: TrainedModel, config: Config, image: Array, path: Path) -> Callable[[], object]:
+    """A call of REFERENCE: the network as Keras exports it, to `path`, and the class of every pixel."""
+    import onnxruntime
+
+    model = load_predictor(trained, config).model
+    model(np.zeros((1, 32, 32, 3), np.uint8))  # the export refuses a model that was never called
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tf2onnx with NumPy 2
+        model.export(str(path), format="onnx", verbose=False)
+    session = onnxruntime.InferenceSession(str(path))
+    batch = {session.get_inputs()[0].name: image[np.newaxis]}
+    return lambda: session.run(None, batch)[0].argmax(-1)
 
 
 def _alternate(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
