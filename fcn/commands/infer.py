@@ -134,12 +134,13 @@ def _segment_videos(predictor: Predictor, videos: list[str], out: Path, argument
             problems.append(str(error))
             continue
         height, width = result.size
-        stopped = ", ended by Ctrl-C" if result.interrupted else ""
-        print(
-            f"{result.overlay}: {result.frames} frames of {height} x {width}, {result.frames_per_second:.1f} a second"
-            f"{stopped}",
-            flush=True,
-        )
+        text = f"{result.overlay}: {result.frames} frames of {height} x {width}"
+        if predictor.network_height(height) != height:
+            text += f", segmented at a height of {predictor.network_height(height)} pixels"
+        text += f", {result.frames_per_second:.1f} a second"
+        if result.interrupted:
+            text += ", ended by Ctrl-C"
+        print(text, flush=True)
         if result.masks is not None:
             print(f"masks: {result.masks}")
         if result.problem is not None:
