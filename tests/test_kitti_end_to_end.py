@@ -40,6 +40,7 @@ def command(name: str, *arguments: object) -> object:
     return parsed.call(parsed)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason="data/kitti_road is not there (data/README.md says how to get it)")
 def test_real_frames_are_scored_and_submitted_as_they_are_inferred(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch

@@ -94,6 +94,7 @@ def test_mistakes_are_refused_in_one_line(script: Script, tmp_path: Path) -> Non
         assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FRAME.is_file(), reason="needs CamVid's validation frames under data/")
 def test_numbers_of_the_document_on_a_real_frame(predictor: Predictor) -> None:
     image = read_image(FRAME)
