@@ -9,7 +9,8 @@ demo: .venv/demo.installed
 	$(BIN)/python scripts/infer.py
 
 test: .venv/test.installed
-	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -m "not slow" tests/test_export.py
+	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile --ignore tests/test_export.py
 
 test-slow: .venv/test.installed
 	$(BIN)/python -m pytest -q -m slow
