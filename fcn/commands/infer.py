@@ -1,7 +1,7 @@
 """Segments images and videos with a trained network: a mask of class indices and an overlay for each, or a video.
 
-Without --run and --weights, images that you name are segmented by the newest run on real frames, else by the network
-that comes with fcn. Without an image, the newest run segments frames of its own validation set.
+Without --run, --weights and --model, images that you name are segmented by the newest run on real frames, else by the
+network that comes with fcn. Without an image, the newest run segments frames of its own validation set.
 """
 
 from __future__ import annotations

@@ -102,13 +102,16 @@ def benchmark(
     with tempfile.TemporaryDirectory() as folder:
         paths = {"fcn (TensorFlow)": trained.weights}
         proofs: dict[str, dict[str, Any]] = {}
+        skipped = []
         for form in tqdm(QUICK_FORMS if quick else FORMS, "export", unit="file", leave=False, disable=None):
             format_, precision, kind = form
             fixed = size if kind == "fixed" else None
             options = ExportOptions(format=format_, precision=precision, size=fixed, check=check)
-            if options.missing_package():
-                continue
             title = " ".join(form)
+            missing = options.missing_package()
+            if missing:
+                skipped.append(f"{title}: not timed, as the package {missing} is not installed")
+                continue
             paths[title] = Path(folder, f"{format_}_{precision}_{kind}{ENDING_OF[format_]}")
             proofs[title] = export(trained, config, paths[title], options, refuse=False)
             proofs["fcn (TensorFlow)"] = {"equal": 1.0, "miou": proofs[title]["network_miou"]}
@@ -122,7 +125,7 @@ def benchmark(
         del calls  # frees memory for the cold starts
         starts = {title: _cold_start(path, size, 1 if quick else COLD_STARTS) for title, path in paths.items()}
         sizes = {title: sum(file.stat().st_size for file in files_of(path)) for title, path in paths.items()}
-    return table(sizes, times, proofs, starts)
+    return "\n".join([table(sizes, times, proofs, starts), *skipped])
 
 
 def table(

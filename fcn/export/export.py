@@ -62,6 +62,7 @@ def export(
     def logits(image: tf.Tensor) -> tf.Tensor:
         return model(image[tf.newaxis], training=False)[0]
 
+    reference = logits.get_concrete_function()  # several exports in one process would warn of tracing too often
     metadata = {
         "fcn": fcn.__version__,
         "format": options.format,
@@ -86,7 +87,7 @@ def export(
         elif options.precision == "float32":  # a file of the same conversion that has them
             scores = _converted(folder, Path("logits" + out.suffix), ("labels", "logits"), metadata)
         proof = prove(
-            reference=lambda image: logits(image).numpy(),
+            reference=lambda image: reference(tf.constant(image)).numpy(),
             network=exported,
             frames=frames,
             classes=classes,
