@@ -4,8 +4,9 @@
 
 While the uninterrupted run trains it is evaluated: each score must be that of the step that is named. Two processes
 with one process id write into one folder: each overlay must show its own image. At the end the checkpoints are deleted:
-the run must not start over. Prints one line per fault and a summary; an assertion fails, or the exit status is 1, if a
-bit or a status is not as promised.
+the run must not start over. A run of two workers, each killed once, must equal one that was not, and the worker that is
+left must end by itself. Prints one line per fault and a summary; an assertion fails, or the exit status is 1, if a bit
+or a status is not as promised.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import random
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -46,6 +49,7 @@ SETTINGS = (
     "train.checkpoint_steps=10",
     "train.keep_checkpoints=3",
 )
+WORKERS = ("train.steps=80", "train.intra_op_threads=1")
 FAULTS = (  # in this order, again and again
     *("kill", "kill early", "terminate", "flip", "kill in a save"),
     *("full disk", "interrupt", "truncate", "kill in an evaluation", "empty"),
@@ -83,17 +87,25 @@ RECORDS = ("metrics.jsonl", "best.json", "best.weights.h5")
 
 
 def start(
-    folder: Path, largest: int = resource.RLIM_INFINITY, begin: tuple[object, ...] = (ROOT / "scripts/train.py",)
+    folder: Path,
+    largest: int = resource.RLIM_INFINITY,
+    begin: tuple[object, ...] = (ROOT / "scripts/train.py",),
+    more: tuple[str, ...] = (),
+    tf_config: str = "",
 ) -> subprocess.Popen[bytes]:
-    """Starts or resumes the run, which may write files of up to `largest` bytes; status 0 when it is over."""
+    """Starts or resumes the run, which may write files of up to `largest` bytes; status 0 when it is over.
+
+    `more` are settings; `tf_config` says which of several workers the process is.
+    """
 
     def limit() -> None:  # Python ignores the signal that comes with it: writing more is an error, as on a full disk
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
-    settings = [word for setting in SETTINGS for word in ("--set", setting)]
+    settings = [word for setting in (*SETTINGS, *more) for word in ("--set", setting)]
     command = [sys.executable, *map(str, begin), "--run-dir", folder, "--resume", *settings]
+    environment = {**os.environ, "TF_CONFIG": tf_config}
     with log_of(folder).open("ab") as log:
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log, preexec_fn=limit)
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log, preexec_fn=limit, env=environment)
 
 
 def log_of(folder: Path) -> Path:
@@ -223,6 +235,37 @@ def race(folder: Path) -> int:
     return len(overlays)
 
 
+def start_workers(folder: Path) -> list[subprocess.Popen[bytes]]:
+    """Starts or resumes a short run of two workers on this machine; the first is the chief."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    cluster = {"worker": [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]}
+    for one in sockets:
+        one.close()
+    configs = [json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}) for index in range(2)]
+    return [start(folder, more=WORKERS, tf_config=config) for config in configs]
+
+
+def drill_workers(place: Path, chance: random.Random) -> None:
+    """Kills the second worker, then the chief: the other must end with status 3, the resumed run with the same bits."""
+    straight, drilled = place / "workers", place / "drilled-workers"
+    assert [process.wait() for process in start_workers(straight)] == [0, 0]
+    for victim in (1, 0):
+        processes = start_workers(drilled)
+        grown = grows(drilled / "metrics.jsonl")
+        for _ in range(chance.randint(2, 4)):
+            wait_until(processes[0], grown)
+        assert start(drilled, more=WORKERS).wait() == 2, "a second process wrote into the run"
+        processes[victim].kill()
+        killed = time.perf_counter()
+        status = processes[1 - victim].wait(timeout=60)
+        seconds = time.perf_counter() - killed
+        assert status == 3, f"worker {1 - victim}: status {status}"
+        print(f"worker {victim} of 2 killed: the other ended {seconds:.1f} s later", flush=True)
+    assert [process.wait() for process in start_workers(drilled)] == [0, 0]
+    assert fingerprint(straight) == fingerprint(drilled), "the run of two workers differs"
+    print("the run of two workers, each killed once, is bit-identical to the uninterrupted run", flush=True)
+
+
 def main() -> int:
     """Runs the drill."""
     command = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -231,6 +274,7 @@ def main() -> int:
     arguments = command.parse_args()
     chance = random.Random(arguments.seed)  # noqa: S311
     with tempfile.TemporaryDirectory() as place:
+        drill_workers(Path(place), chance)
         uninterrupted, drilled = Path(place, "uninterrupted"), Path(place, "drilled")
         process = start(uninterrupted)
         scores = use_while_training(uninterrupted, process)

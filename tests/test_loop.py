@@ -31,7 +31,6 @@ from fcn.datasets.class_weights import class_weights
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD
 from fcn.errors import RunInterruptedError, RunStoppedError
 from fcn.evaluation.evaluate import evaluate
-from fcn.images import read_image
 from fcn.inference.keras_network import KerasNetwork
 from fcn.inference.predictor import Predictor
 from fcn.model.fcn import build_fcn
@@ -39,11 +38,13 @@ from fcn.model.weights import load_weights, save_weights
 from fcn.runs.checkpoint import STATE, find_checkpoint, list_checkpoints
 from fcn.runs.paths import RunPaths
 from fcn.runs.trained import TrainedModel, find_initial_weights
+from fcn.runs.workers import ALONE
 from fcn.training import loop
 from fcn.training import validation as module
 from fcn.training.batch_norm import recompute_batch_norm_statistics
 from fcn.training.pipeline import plan_phases
 from fcn.training.setup import configure_tensorflow
+from fcn.training.validation import Validation
 
 pytestmark = [
     pytest.mark.usefixtures("uncompiled"),
@@ -225,7 +226,7 @@ def test_changed_setting_is_reported_and_recorded_with_the_weights(
 ) -> None:
     shutil.copytree(uninterrupted.directory, run.directory)
     better = {"split": "val", "miou": 1.0, "iou": {"road": None}}
-    monkeypatch.setattr(module, "evaluate", lambda *_: better)
+    monkeypatch.setattr(Validation, "evaluate_weights", lambda *_: better)
     train(tiny(steps=7, clip_norm=3.0), run, "train.steps", "train.clip_norm")
     lines = capsys.readouterr().err
     assert "step-0000000006-evaluated: continued with train.steps 7 instead of 6\n" in lines
@@ -275,16 +276,24 @@ def test_recipe_reaches_what_it_is_for(run: RunPaths, monkeypatch: pytest.Monkey
     monkeypatch.setattr(loop, "compile_train_step", lambda state, **rest: seen.update(model=state.model, step=rest))
     monkeypatch.setattr(loop, "training_batches", lambda *frames, **rest: seen.update(batches=(*frames, rest)) or ())
     named = {"class_weights": "median_frequency", "loss": "sum", "freeze": "block2"}
-    config = tiny(seed=7, clip_norm=3.0, **named)
+    config = tiny(seed=7, clip_norm=3.0, accumulate_steps=2, **named)
+    config = replace(config, progressive=replace(config.progressive, batch_size=2))
     train(config, run)
     assert [layer.trainable for layer in seen["model"].layers if layer.name.endswith("_conv1")] == [False] * 2 + [
         True
     ] * 3
     assert seen["model"].get_layer("block3_conv1").compute_dtype == "bfloat16"
     assert seen["step"].pop("class_weights") == pytest.approx((0.769, 1.429), abs=1e-3)
-    assert seen["step"] == {"clip_norm": 3.0, "seed": 7, "ema_decay": 0.9, "loss_is_sum": True}
+    assert seen["step"].pop("strategy").num_replicas_in_sync == 1
+    assert seen["step"] == {
+        "clip_norm": 3.0,
+        "seed": 7,
+        "ema_decay": 0.9,
+        "loss_is_sum": True,
+        "accumulate_steps": 2,
+    }
     phases = plan_phases(config.progressive, config.augment, 2, 6)
-    assert seen["batches"][1:] == (5, phases, {"seed": 7, "start": 0, "center_only": False})
+    assert seen["batches"][1:] == (5, phases, {"seed": 7, "start": 0, "center_only": False, "worker": ALONE})
 
 
 @pytest.mark.slow
@@ -319,9 +328,6 @@ def test_non_finite_loss_stops_the_run_with_step_rate_and_frames(run: RunPaths) 
     step = int(message.split(":")[0].removeprefix("step "))
     assert newest(run).name == f"step-{step - 1:010d}"
     assert all(np.isfinite(tensor).all() for tensor in tensors_of(run).values())
-    picture = run.pictures / f"not_finite_step_{step}.png"
-    assert str(picture) in message
-    assert 32 < read_image(picture).shape[0] < 128  # with captions; one frame per step in the progressive phase
 
 
 def test_update_to_weights_that_are_not_finite_is_not_kept(run: RunPaths) -> None:
@@ -355,13 +361,14 @@ def test_what_does_not_fit_into_memory_or_is_not_locked_stops_the_run(
     assert newest(run).name == "step-0000000000"
     full = Mock(side_effect=tf.errors.ResourceExhaustedError(None, None, "OOM"))
     monkeypatch.setattr(loop, "compile_train_step", lambda *_, **__: full)
-    with pytest.raises(RunStoppedError, match=r"step 1: a batch or frame does not fit into memory; lower"):
+    with pytest.raises(RunStoppedError, match=r"step 1: a batch or frame does not fit into memory; raise"):
         train(tiny(), run)
 
 
 def test_best_weights_are_those_of_the_best_score(run: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     given = iter([None, 0.2, 0.7, 0.5])  # None: the split has no valid pixel
-    monkeypatch.setattr(module, "evaluate", lambda *_: {"split": "val", "miou": next(given), "iou": {"road": None}})
+    scores = {"split": "val", "iou": {"road": None}}
+    monkeypatch.setattr(Validation, "evaluate_weights", lambda *_: {**scores, "miou": next(given)})
     kept: list[int] = []
     monkeypatch.setattr(module, "save_weights", lambda _, path: path.touch() or kept.append(1))
     often = {"checkpoint_steps": 50, "checkpoint_minutes": 1e-9, "keep_checkpoints": 9}

@@ -163,7 +163,7 @@ def test_frozen_blocks_keep_weights_and_statistics_in_a_step_and_in_scoring() ->
     training, validation, _ = open_for_training(data)
     scorer = Validation(Config(data=data, model=MODEL, train=config), training, validation)
     scorer.evaluate_weights(model.weights, lambda: None)
-    for network in (model, scorer.predictor.model):
+    for network in (model, scorer.networks[0].model):
         for weight in network.weights:
             frozen = weight.path.startswith(("block1", "block2"))
             if frozen or weight.path.endswith(("gamma", "moving_mean")):

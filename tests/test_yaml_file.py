@@ -280,7 +280,7 @@ def test_overrides_are_reported_after_the_file_and_hide_its_mistakes(tmp_path: P
 def test_thousands_of_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     started = time.process_time()
     assert len(mistakes(tmp_path, "train:\n" + "".join(f"  x{i}: 1\n" for i in range(6000)))) == 6000
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from fcn.commands.arguments import add_set_argument
@@ -22,6 +23,7 @@ from fcn.runs.checkpoint import find_checkpoint
 from fcn.runs.paths import RUNS, RunPaths, locked, require_new
 from fcn.runs.stages import stages_of
 from fcn.runs.trained import TrainedModel, find_initial_weights
+from fcn.runs.workers import find_worker
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -62,6 +64,8 @@ def run(arguments: argparse.Namespace) -> None:
     if config.train.freeze != "none" and config.model.initial_weights == "none":
         raise UserError("train.freeze: would keep random weights; name model.initial_weights, or set freeze to none")
     runs = stages_of(config, paths)
+    if config.stages.strides and find_worker(config.train.strategy).count > 1:
+        raise UserError("stages.strides: needs one worker; start each stage as a run of its own")
     for _, stage_paths in runs:  # before the first stage is trained
         if not (arguments.resume and stage_paths.config.is_file()):
             require_new(stage_paths)
@@ -90,22 +94,25 @@ def train_run(config: Config, paths: RunPaths, source: Path, resume: bool, allow
     """Starts a run with the config that was read from `source`, or continues it, and prints its scores."""
     continued = resume and paths.config.is_file()
     config = resolve_auto(config, paths.load_config() if continued else None)
+    worker = find_worker(config.train.strategy)
 
     # the run and its data, before TensorFlow is imported: mistakes are reported within a second
     if not continued:
         require_new(paths)
         if resume:
             print_error(printable(f"{paths.directory}: holds nothing to resume; starting with {source}"))
-    with locked(paths) as require_lock:
-        checkpoint = find_checkpoint(paths, config, allow_changed) if continued else None
-        initial = None if checkpoint else find_initial_weights(config.model)
+    lock = locked(paths) if worker.is_chief else nullcontext(lambda: None)
+    with lock as require_lock:
+        checkpoint = find_checkpoint(paths, config, allow_changed) if continued and worker.is_chief else None
+        is_restored = checkpoint is not None or (not worker.is_chief and paths.has_begun())
+        initial = None if is_restored else find_initial_weights(config.model)
         if checkpoint and config.model.initial_weights != paths.load_config().model.initial_weights:
             print_error("model.initial_weights: is not used: the run continues from its checkpoint")
         training, validation, fingerprint = open_for_training(config.data)
         if config.train.target == "window_center":
             require_windows(config, training)
         weights = class_weights(config.train, training)
-        if config.train.class_weights != "none":
+        if config.train.class_weights != "none" and worker.is_chief:
             pairs = zip(training.classes, weights, strict=True)
             print_error("class weights: " + ", ".join(f"{one.name} {weight:.3g}" for one, weight in pairs))
         print_error(check_memory(config, len(training.classes)))
@@ -123,8 +130,11 @@ def train_run(config: Config, paths: RunPaths, source: Path, resume: bool, allow
             require_lock=require_lock,
             initial=initial,
             checkpoint=checkpoint,
+            worker=worker,
         )
 
+    if not worker.is_chief:
+        return
     best = TrainedModel.of_run(paths.directory).record
     baseline = best["color_table"] if "color_table" in best else best["colour_table"]  # the name in version 0.1
     print(f"{best['parameters']:,} parameters; best on {best['split']} ({best['frames']} frames), step {best['step']}:")

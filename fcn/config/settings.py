@@ -240,7 +240,18 @@ class TrainConfig(Section):
     """Training steps; the schedule is stretched over them. The last step is always evaluated and saved."""
 
     batch_size: Annotated[int, at_least(1), below(2**16)] = 4
-    """Frames a step."""
+    """Frames a step, those of all devices together."""
+
+    accumulate_steps: Annotated[int, at_least(1), below(2**16)] = 1
+    """A device computes the gradients of its frames in so many parts, one after another, in the memory of one part; the
+    step is that of the whole batch, but batch normalization sees a part."""
+
+    strategy: Annotated[Literal["auto", "one", "mirrored", "multi_worker"], MAY_CHANGE] = "auto"
+    """Devices: `one`; `mirrored`, all GPUs of this machine; `multi_worker`, those of the processes that TF_CONFIG or a
+    SLURM step names; `auto`, `multi_worker` if there are such processes, `mirrored` with several GPUs, else `one`."""
+
+    batch_norm: Literal["local", "synchronized"] = "local"
+    """With several devices, batch normalization over the frames of each (`local`), or of all (`synchronized`)."""
 
     target: Literal["pixels", "window_center"] = "pixels"
     """What is learned: the class of every pixel of a crop, or of the pixel at its center only. For the latter the
@@ -335,6 +346,15 @@ class TrainConfig(Section):
 
     pictures: Annotated[int, at_least(0), MAY_CHANGE] = 4
     """Validation frames shown as image | ground truth | prediction when the score is the best so far; 0: none."""
+
+    def conflicts(self) -> dict[str, str]:
+        """A batch has a frame for each part that it is computed in; normalization over all of it needs it whole."""
+        if self.accumulate_steps > self.batch_size:
+            text = f"{self.accumulate_steps} is more than the frames of train.batch_size: {self.batch_size}; lower it"
+            return {"accumulate_steps": text}
+        if self.accumulate_steps > 1 and self.batch_norm == "synchronized":
+            return {"batch_norm": "synchronized needs the whole batch at once; set train.accumulate_steps: 1"}
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,10 +31,17 @@ def evaluate(dataset: Dataset, predict: Callable[[Array], Any], accumulator: Con
     `predict` maps an image uint8 (H, W, 3) to class indices uint8 (H, W), or to what the given accumulator takes.
     """
     accumulator = accumulator or ConfusionMatrix(dataset.classes)
-    for index in tqdm(range(len(dataset)), "evaluate", unit="frame", leave=False, disable=None):
+    add_frames(accumulator, dataset, range(len(dataset)), predict)
+    return {"split": dataset.split, "frames": len(dataset), **accumulator.scores()}
+
+
+def add_frames(
+    accumulator: ConfusionMatrix, dataset: Dataset, indices: Sequence[int], predict: Callable[[Array], Any]
+) -> None:
+    """Adds predictions on some frames of a split to the accumulator; as `evaluate`."""
+    for index in tqdm(indices, "evaluate", unit="frame", leave=False, disable=None):
         image, label = dataset.read(index)
         accumulator.add(dataset.names[index], label, predict(image))
-    return {"split": dataset.split, "frames": len(dataset), **accumulator.scores()}
 
 
 def evaluate_color_table(training: Dataset, dataset: Dataset) -> Scores:

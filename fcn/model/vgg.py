@@ -29,8 +29,8 @@ class BatchNormalization(layers.BatchNormalization):
     """
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """(N, h, w, c) -> the same shape and dtype; a map of (N, c) is left to Keras."""
-        if not (training and self.trainable) or len(inputs.shape) != 4:
+        """(N, h, w, c) -> the same shape and dtype; a map of (N, c), or of several devices, is left to Keras."""
+        if not (training and self.trainable) or len(inputs.shape) != 4 or self.synchronized:
             return super().call(inputs, training=training)
         result, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,

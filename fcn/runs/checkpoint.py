@@ -52,6 +52,11 @@ class Checkpoint:
     environment: dict[str, Any]
     changed: dict[str, Any]
 
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether it was saved after the evaluation of its step."""
+        return self.path.name.endswith("-evaluated")
+
 
 def find_checkpoint(run: RunPaths, config: Config, allow_changed: Sequence[str] = ()) -> Checkpoint | None:
     """The newest valid checkpoint of a run; None if the run has not begun. Damaged ones are reported and set aside.
@@ -73,6 +78,22 @@ def find_checkpoint(run: RunPaths, config: Config, allow_changed: Sequence[str] 
     if manifest["step"] > config.train.steps:
         raise UserError(f"train.steps: {config.train.steps} is below the {manifest['step']} of {path}; raise it")
     return Checkpoint(path, step=manifest["step"], environment=manifest["environment"], changed=changed)
+
+
+def checkpoint_at(run: RunPaths, step: int, is_evaluated: bool) -> Checkpoint:
+    """The checkpoint of a step, which the chief of several workers has found valid.
+
+    Raises UserError if it is not there.
+    """
+    path = run.checkpoints / _name(step, is_evaluated)
+    if not path.is_dir():
+        raise UserError(f"{path}: is missing here; name a --run-dir on a file system that all workers share")
+    return Checkpoint(path, step=step, environment={}, changed={})
+
+
+def _name(step: int, is_evaluated: bool) -> str:
+    """A checkpoint before and one after the evaluation of a step are not the same."""
+    return f"step-{step:010d}{'-evaluated' if is_evaluated else ''}"
 
 
 def _newest_valid(directory: Path) -> Path | None:
@@ -168,8 +189,7 @@ def save_checkpoint(run: RunPaths, config: Config, environment: dict[str, Any], 
     import tensorflow as tf
 
     step = int(variables.step)
-    is_evaluated = 0 < step == int(variables.evaluated)
-    path = run.checkpoints / f"step-{step:010d}{'-evaluated' if is_evaluated else ''}"
+    path = run.checkpoints / _name(step, is_evaluated=0 < step == int(variables.evaluated))
     temporary = path.with_name(f"{PART}{path.name}")
     try:
         if path.exists() and find_damage(path) is None:
@@ -201,6 +221,17 @@ def save_checkpoint(run: RunPaths, config: Config, environment: dict[str, Any], 
 
 def restore_checkpoint(checkpoint: Checkpoint, run: RunPaths, variables: tf.train.Checkpoint) -> None:
     """Sets variables, rows and best weights to those saved. Raises UserError if they are of another network."""
+    restore_variables(checkpoint, variables)
+    for file in (run.metrics, run.best_weights, run.best_record):
+        saved = checkpoint.path / file.name
+        if saved.is_file():
+            write_file(file, saved.read_bytes())
+        else:
+            file.unlink(missing_ok=True)
+
+
+def restore_variables(checkpoint: Checkpoint, variables: tf.train.Checkpoint) -> None:
+    """Sets variables to those saved. Raises UserError if they are of another network."""
     import tensorflow as tf
 
     path = checkpoint.path
@@ -212,9 +243,3 @@ def restore_checkpoint(checkpoint: Checkpoint, run: RunPaths, variables: tf.trai
         raise UserError(
             f"{path}: holds the state of another network, optimizer or average than the config's; start a new run"
         ) from error
-    for file in (run.metrics, run.best_weights, run.best_record):
-        saved = path / file.name
-        if saved.is_file():
-            write_file(file, saved.read_bytes())
-        else:
-            file.unlink(missing_ok=True)

@@ -37,10 +37,13 @@ SWITCHES = (
 """Environment variables that choose kernels. Only these names are recorded: others may hold passwords or paths."""
 
 
-def describe_environment(devices: Sequence[str], threads: Sequence[int], data_fingerprint: str) -> dict[str, Any]:
+def describe_environment(
+    devices: Sequence[str], threads: Sequence[int], replicas: int, data_fingerprint: str
+) -> dict[str, Any]:
     """What the bits of a run depend on besides its config.
 
-    Given are the names of TensorFlow's devices, its threads within and between ops, and the fingerprint of the frames.
+    Given are the names of TensorFlow's devices, its threads within and between ops, the number of devices that share a
+    batch, and the fingerprint of the frames.
     """
     return {
         "python": platform.python_version(),
@@ -50,6 +53,7 @@ def describe_environment(devices: Sequence[str], threads: Sequence[int], data_fi
         "cores": len(os.sched_getaffinity(0)),
         "threads": list(threads),
         "devices": list(devices),
+        "replicas": replicas,
         "data_fingerprint": data_fingerprint,
         "switches": {name: _without_paths(os.environ[name]) for name in SWITCHES if name in os.environ},
         "code": _code_digest(),
@@ -60,8 +64,8 @@ def describe_environment(devices: Sequence[str], threads: Sequence[int], data_fi
 def changed_environment(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     """Name -> [before, now] of the entries that differ and that the bits depend on."""
     switches = before.get("switches", {})
-    # version 0.1 recorded variables without effect too
-    before = {**before, "switches": {name: switches[name] for name in SWITCHES if name in switches}}
+    # version 0.1 recorded variables without effect too, and trained on one device
+    before = {"replicas": 1, **before, "switches": {name: switches[name] for name in SWITCHES if name in switches}}
     names = [name for name in now if name not in NOT_COMPARED and before.get(name) != now[name]]
     return {name: [before.get(name), now[name]] for name in names}
 

@@ -50,6 +50,16 @@ def recompute_batch_norm_statistics(
         layer.moving_variance.assign((variances + means**2).mean(axis=0) - mean**2)
 
 
+def synchronize_batch_norm(model: keras.Model) -> None:
+    """Lets the layers normalize over the batches of all devices in training, as Keras' `synchronized` does.
+
+    Unlike the fused op, Keras' layer takes the biased estimate of the variance into the moving one.
+    """
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = True
+
+
 def center_crop(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """The center of an image (H, W, 3): (height, width, 3)."""
     top = (image.shape[0] - height) // 2

@@ -7,11 +7,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
@@ -22,19 +20,21 @@ from fcn.datasets.dataset import Dataset
 from fcn.errors import RunInterruptedError, RunStoppedError, UserError, print_error, printable
 from fcn.evaluation.evaluate import shown
 from fcn.files import write_file
-from fcn.images import Array, SegmentationClass, write_image
+from fcn.images import SegmentationClass
 from fcn.model.convolutionalize import copy_weights
 from fcn.model.fcn import build_fcn, build_window_classifier
 from fcn.model.pretrained import download_imagenet, origin_table, set_initial_weights
-from fcn.pictures import comparison
-from fcn.runs.checkpoint import Checkpoint, restore_checkpoint, save_checkpoint
+from fcn.runs.checkpoint import Checkpoint, restore_checkpoint, restore_variables, save_checkpoint
 from fcn.runs.environment import changed_environment
 from fcn.runs.log import MetricsLog
 from fcn.runs.paths import RunPaths
 from fcn.runs.signals import polled_signals
 from fcn.runs.trained import InitialWeights, describe_change
+from fcn.runs.workers import ALONE, Worker
+from fcn.training.batch_norm import synchronize_batch_norm
+from fcn.training.devices import WORKER_LOST, follow_chief, make_strategy
 from fcn.training.optimizer import build_optimizer, freeze_encoder
-from fcn.training.pipeline import frames_of_step, plan_phases, training_batches
+from fcn.training.pipeline import Phase, frames_of_step, plan_phases, training_batches
 from fcn.training.setup import configure_tensorflow, describe_process, resolve_precision
 from fcn.training.step import TrainState, compile_train_step
 from fcn.training.validation import Validation, describe_network, keep_best
@@ -50,48 +50,63 @@ def train(
     require_lock: Callable[[], None],
     checkpoint: Checkpoint | None = None,
     initial: InitialWeights | None = None,
+    worker: Worker = ALONE,
 ) -> None:
     """Trains a network and leaves config, weights, scores and pictures in the run's directory, which is locked.
 
     Every frame was read before and is valid. Training continues from the checkpoint, or starts at step 0 without one,
-    from the initial weights if there are any.
+    from the initial weights if there are any. Of several workers the chief alone writes and has the checkpoint, and
+    the others follow it.
     `require_lock` is called before anything is written and raises if the directory is no longer locked.
 
     Raises:
         UserError: The checkpoint does not fit the config; or a frame can no longer be read, and the state is saved.
-        RunStoppedError: A loss, gradient or weight was not finite, and the step is not saved; or the disk is full, or
-            a batch does not fit into memory.
+        RunStoppedError: A loss, gradient or weight was not finite, and the step is not saved; or the disk is full,
+            a batch does not fit into memory, or another worker has ended.
         RunInterruptedError: A signal to stop came; the state is saved.
     """
-    # seed, threads, determinism: before the first op
+    # seed, threads, determinism, devices: before the first op
     recipe = resolve_precision(config.train)
     config = replace(config, train=recipe)
     configure_tensorflow(recipe)
-    environment = describe_process(data_fingerprint)
+    strategy = make_strategy(recipe.strategy, worker)
+    replicas = strategy.num_replicas_in_sync
+    environment = describe_process(data_fingerprint, replicas)
+    if worker.count > 1:
+        checkpoint = follow_chief(strategy, worker, run, config, data_fingerprint, checkpoint)
+    phases = plan_phases(config.progressive, config.augment, batch_size=recipe.batch_size, steps=recipe.steps)
+    require_frames(phases, parts=replicas * recipe.accumulate_steps)
 
-    # the state of the run: network, optimizer, averages, counts; from the start or from the checkpoint
-    model = build_fcn(config.model, len(training.classes), recipe.precision)
-    if initial is not None:
-        start_from(initial, model, config=config.model, classes=training.classes)
-    if recipe.target == "window_center":
-        converted = model
-        model = build_window_classifier(config.model, len(training.classes), recipe.precision)
-        copy_weights(converted.weights, model)
-    freeze_encoder(recipe, model)
-    optimizer = build_optimizer(recipe, model.trainable_variables)
-    state = TrainState.create(model, optimizer, averaged=recipe.ema_decay > 0)
+    # the state of the run: network, optimizer, averages, counts
+    with strategy.scope():
+        model = build_fcn(config.model, len(training.classes), recipe.precision)
+        if initial is not None:
+            start_from(initial, model, config=config.model, classes=training.classes)
+        if recipe.target == "window_center":
+            converted = model
+            model = build_window_classifier(config.model, len(training.classes), recipe.precision)
+            copy_weights(converted.weights, model)
+        freeze_encoder(recipe, model)
+        if recipe.batch_norm == "synchronized" and replicas > 1:
+            synchronize_batch_norm(model)
+        optimizer = build_optimizer(recipe, model.trainable_variables)
+    state = TrainState.create(model, optimizer, averaged=recipe.ema_decay > 0, strategy=strategy)
 
     def save() -> None:
-        require_lock()
-        state.require_finite()
-        save_checkpoint(run, config, environment, variables=state.variables())
+        if worker.is_chief:
+            require_lock()
+            state.require_finite()
+            save_checkpoint(run, config, environment, variables=state.variables())
 
-    if checkpoint is None:
+    # from the start, or from the checkpoint
+    if checkpoint is not None and worker.is_chief:
+        continue_run(run, config, environment, state=state, checkpoint=checkpoint)
+    elif checkpoint is not None:
+        restore_variables(checkpoint, state.variables())
+    elif worker.is_chief:
         write_file(run.config, dump_config(config))
         save()
         write_file(run.environment, json.dumps(environment, indent=2) + "\n")
-    else:
-        continue_run(run, config, environment, state=state, checkpoint=checkpoint)
     first_step = int(state.step)
 
     # what a step and an evaluation need
@@ -102,8 +117,9 @@ def train(
         class_weights=class_weights,
         ema_decay=recipe.ema_decay,
         loss_is_sum=recipe.loss == "sum",
+        accumulate_steps=recipe.accumulate_steps,
+        strategy=strategy,
     )
-    phases = plan_phases(config.progressive, config.augment, batch_size=recipe.batch_size, steps=recipe.steps)
     batches = training_batches(
         training.read,
         len(training),
@@ -111,11 +127,13 @@ def train(
         seed=recipe.seed,
         start=first_step,
         center_only=recipe.target == "window_center",
+        worker=worker,
     )
-    scorer = Validation(config, training, validation)
-    network = describe_network(config, scorer.predictor.model, training=training, validation=validation)
+    scorer = Validation(config, training, validation, strategy=strategy, worker=worker)
+    network = describe_network(config, model, training=training, validation=validation)
     log = MetricsLog(run.metrics)
-    progress = tqdm(total=recipe.steps, initial=first_step, desc="train", unit="step", disable=None)
+    hidden = None if worker.is_chief else True  # None: shown on a terminal
+    progress = tqdm(total=recipe.steps, initial=first_step, desc="train", unit="step", disable=hidden)
 
     def due(step: int, every: int) -> bool:
         return step > 0 and (step % every == 0 or step == recipe.steps)
@@ -128,13 +146,15 @@ def train(
         seconds = time.perf_counter() - started
         step = int(state.step)
         if (scores["miou"] or 0.0) > float(state.best_score):
-            record = {"step": step, **network, **scores, "changes": log.changes}
-            keep_best(run, scorer, record=record, pictures=recipe.pictures)
             state.best_score.assign(scores["miou"] or 0.0)
+            if worker.is_chief:
+                record = {"step": step, **network, **scores, "changes": log.changes}
+                keep_best(run, scorer, record=record, pictures=recipe.pictures)
         state.evaluated.assign(step)
         baseline = network["color_table"]["miou"]
-        require_lock()
-        report(log, progress, step=step, **scores, color_table_miou=baseline, evaluate_seconds=seconds)
+        if worker.is_chief:
+            require_lock()
+            report(log, progress, step=step, **scores, color_table_miou=baseline, evaluate_seconds=seconds)
 
     with progress, polled_signals() as poll:
         try:
@@ -149,27 +169,21 @@ def train(
             for step, (images, labels) in enumerate(batches, start=first_step + 1):
                 # train
                 learning_rate = float(optimizer.learning_rate)
-                loss, finite = train_step(images, labels, state.step)
+                loss, finite = train_step(images, labels, tf.constant(step - 1, tf.int64))
+                frames = frames_of_step(phases, step - 1, frame_count=len(training), seed=recipe.seed)
                 if not finite:
-                    indices = frames_of_step(phases, step - 1, frame_count=len(training), seed=recipe.seed)
-                    names = [training.names[index] for index in indices]
-                    pairs = zip(images.numpy(), labels.numpy(), strict=True)
-                    rows = []
-                    for image, label in pairs:
-                        label = np.broadcast_to(label, image.shape[:2])  # of one pixel, where that is the target
-                        rows.append(comparison(image, label, label, training.classes))
-                    picture = write_picture(run.pictures / f"not_finite_step_{step}.png", np.concatenate(rows))
+                    names = ", ".join(training.names[index] for index in frames)
                     raise RunStoppedError(
                         f"step {step}: the loss ({float(loss)}) or a gradient is not finite at rate "
-                        f"{learning_rate:.3g}, frames {', '.join(names)} ({picture}); no weight was touched: lower "
-                        "train.learning_rate in a new run"
+                        f"{learning_rate:.3g}, frames {names}; no weight was touched: lower train.learning_rate in a "
+                        "new run"
                     )
                 state.step.assign(step)
-                images_seen += len(images)
+                images_seen += len(frames)
                 progress.update()
 
                 # log
-                if due(step, recipe.log_steps):
+                if due(step, recipe.log_steps) and worker.is_chief:
                     speed = images_seen / (time.perf_counter() - clock)
                     require_lock()
                     row = {"loss": float(loss), "learning_rate": learning_rate, "images_per_second": speed}
@@ -194,8 +208,21 @@ def train(
             save()
             raise
         except (MemoryError, tf.errors.ResourceExhaustedError) as error:
-            line = "a batch or frame does not fit into memory; lower train.batch_size or augment.crop_size, or resume"
-            raise RunStoppedError(f"step {int(state.step) + 1}: {line} with more memory") from error
+            line = "a batch or frame does not fit into memory; raise train.accumulate_steps, lower train.batch_size or"
+            raise RunStoppedError(
+                f"step {int(state.step) + 1}: {line} augment.crop_size, or use more memory"
+            ) from error
+        except WORKER_LOST as error:
+            line = "another worker has ended or cannot be reached; start all of them again with --resume"
+            raise RunStoppedError(f"step {int(state.step) + 1}: {line}") from error
+
+
+def require_frames(phases: Sequence[Phase], parts: int) -> None:
+    """Raises UserError if a step of a phase has less than one frame for each of the parts that it is computed in."""
+    smallest = min(phase.batch_size for phase in phases)
+    if smallest < parts:
+        text = f"is less than the {parts} devices x train.accumulate_steps; raise it, or use fewer"
+        raise UserError(f"train.batch_size: {smallest} {text} (progressive.batch_size counts, too)")
 
 
 def start_from(
@@ -238,16 +265,6 @@ def continue_run(
         write_file(run.config, dump_config(config))
     if not run.environment.exists():  # killed right after the first checkpoint
         write_file(run.environment, json.dumps(checkpoint.environment, indent=2) + "\n")
-
-
-def write_picture(path: Path, picture: Array) -> str:
-    """Writes a picture and returns its path; an error of the disk is returned, not raised."""
-    try:
-        path.parent.mkdir(exist_ok=True)
-        write_image(path, picture)
-    except OSError as error:
-        return f"no picture: {error.strerror}"
-    return str(path)
 
 
 def report(log: MetricsLog, progress: tqdm[Any], **row: Any) -> None:

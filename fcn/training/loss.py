@@ -9,18 +9,23 @@ import tensorflow as tf
 from fcn.images import IGNORE
 
 
-def pixel_loss(logits: tf.Tensor, labels: tf.Tensor, class_weights: Sequence[float]) -> tuple[tf.Tensor, tf.Tensor]:
-    """Weighted sum of the softmax cross-entropy, and the sum of the weights; their quotient is the mean loss.
+def pixel_weights(labels: tf.Tensor, class_weights: Sequence[float]) -> tf.Tensor:
+    """What each pixel counts: float32, in the shape of the labels; 0 for the label IGNORE."""
+    table = tf.constant([*class_weights, *[0.0] * (IGNORE + 1 - len(class_weights))], tf.float32)
+    return tf.gather(table, tf.cast(labels, tf.int32))
 
-    Both are returned because the parts of a batch on several devices may have different numbers of valid pixels: sums
-    add up, means do not. In sum(w l) / sum(w) weights that are all twice as large change nothing.
 
-    Logits are float32 (N, H, W, C), labels uint8 (N, H, W); pixels with the label IGNORE add nothing. The sums, in nats
-    and in weights, are float32 ().
+def pixel_loss(logits: tf.Tensor, labels: tf.Tensor, class_weights: Sequence[float]) -> tf.Tensor:
+    """Weighted sum of the softmax cross-entropy over the valid pixels, in nats, float32 ().
+
+    Divided by the sum of `pixel_weights` it is the mean loss. It is a sum because the parts of a batch on several
+    devices may have different numbers of valid pixels: sums add up, means do not. In sum(w l) / sum(w) weights that are
+    all twice as large change nothing.
+
+    Logits are float32 (N, H, W, C), labels uint8 (N, H, W); pixels with the label IGNORE add nothing.
     """
     valid = labels != IGNORE
     # the op gives NaN for a label beyond C, and NaN times zero is NaN: ignored pixels get class 0 first
     classes = tf.where(valid, tf.cast(labels, tf.int32), 0)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits)
-    weights = tf.where(valid, tf.gather(tf.constant(class_weights, tf.float32), classes), 0.0)
-    return tf.reduce_sum(tf.where(valid, weights * losses, 0.0)), tf.reduce_sum(weights)
+    return tf.reduce_sum(tf.where(valid, pixel_weights(labels, class_weights) * losses, 0.0))

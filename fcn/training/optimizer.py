@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -61,6 +62,10 @@ class GroupedUpdate:
         elif self.decays[index]:
             variable.assign_sub(variable * self.decays[index] * rate)
         super().update_step(gradient, variable, rate)  # type: ignore[misc]
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+        """Overrides what Keras does before an update: the step has summed the gradients over the replicas already."""
+        return grads_and_vars
 
 
 class GroupedSGD(GroupedUpdate, keras.optimizers.SGD):

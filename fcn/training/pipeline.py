@@ -16,6 +16,7 @@ import tensorflow as tf
 from fcn.config.settings import AugmentConfig, ProgressiveConfig
 from fcn.errors import UserError
 from fcn.images import Array
+from fcn.runs.workers import ALONE, Worker
 from fcn.training.augment import augment_frame
 
 PREFETCHED_BATCHES = 2  # one is made while one waits; more would only cost memory
@@ -65,6 +66,10 @@ def _permutation(frame_count: int, seed: int, epoch: int) -> Array:
     return np.argsort(np.random.Philox(key=[seed, epoch]).random_raw(frame_count), kind="stable")
 
 
+def _slots_from(first: tf.Tensor, count: int) -> tf.data.Dataset:
+    return tf.data.Dataset.range(first, first + count)
+
+
 def training_batches(
     read: Callable[[int], tuple[Array, Array]],
     frame_count: int,
@@ -72,8 +77,11 @@ def training_batches(
     seed: int,
     start: int = 0,
     center_only: bool = False,
+    worker: Worker = ALONE,
 ) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
     """Yields the batches of all steps from `start` on: images uint8 (N, h, w, 3), labels uint8 (N, h, w) of crop size.
+
+    A worker among several gets its share of each batch.
 
     `read` maps a frame's index to image uint8 (H, W, 3) and label uint8 (H, W); it is called from a thread of tf.data,
     from several without op determinism. Its UserError is raised as it is. `center_only` cuts the labels to the pixel at
@@ -102,11 +110,13 @@ def training_batches(
     try:
         for phase in phases:
             slots = phase.slots(range(max(start, phase.steps.start), phase.steps.stop))
+            share = worker.share(phase.batch_size)
             make_frame = partial(load_and_augment, config=phase.augment)
             batches = (
-                tf.data.Dataset.range(slots.start, slots.stop)
+                tf.data.Dataset.range(slots.start + share.start, slots.stop, phase.batch_size)
+                .flat_map(partial(_slots_from, count=len(share)))
                 .map(make_frame, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)  # no slot overtakes another
-                .batch(phase.batch_size, drop_remainder=True)
+                .batch(len(share), drop_remainder=True)
                 .prefetch(PREFETCHED_BATCHES)
             )
             yield from batches

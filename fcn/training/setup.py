@@ -43,9 +43,12 @@ def resolve_precision(config: TrainConfig) -> TrainConfig:
     return replace(config, precision="bfloat16" if capable else "float32")
 
 
-def describe_process(data_fingerprint: str) -> dict[str, Any]:
-    """What the bits of a run depend on besides its config, of this process, as `describe_environment` returns it."""
+def describe_process(data_fingerprint: str, replicas: int) -> dict[str, Any]:
+    """What the bits of a run depend on besides its config, of this process, as `describe_environment` returns it.
+
+    `replicas` is the number of devices that share a batch.
+    """
     threading = tf.config.threading
     threads = (threading.get_intra_op_parallelism_threads(), threading.get_inter_op_parallelism_threads())
     devices = [device.name for device in tf.config.list_physical_devices()]
-    return describe_environment(devices, threads, data_fingerprint)
+    return describe_environment(devices, threads, replicas, data_fingerprint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,8 @@ import tensorflow as tf
 
 from fcn.config.settings import Config
 from fcn.datasets.dataset import Dataset, evenly_spaced
-from fcn.evaluation.evaluate import evaluate, evaluate_color_table
+from fcn.evaluation.evaluate import add_frames, evaluate_color_table
+from fcn.evaluation.metrics import ConfusionMatrix
 from fcn.images import Array, write_image
 from fcn.inference.keras_network import KerasNetwork
 from fcn.inference.predictor import Predictor
@@ -22,20 +24,38 @@ from fcn.model.weights import save_weights
 from fcn.pictures import comparison
 from fcn.runs.paths import RunPaths
 from fcn.runs.trained import settings_of_weights, write_record
+from fcn.runs.workers import ALONE, Worker
 from fcn.training.batch_norm import recompute_batch_norm_statistics
+from fcn.training.devices import devices_of, sum_over_workers
 from fcn.training.optimizer import freeze_encoder
 
 HEIGHT_FRAMES = 64  # frames whose median height is recorded
 
 
 class Validation:
-    """A float32 network without dropout to copy weights into, so that scoring touches no variable of the run."""
+    """A float32 network without dropout to copy weights into, so that scoring touches no variable of the run.
 
-    def __init__(self, config: Config, training: Dataset, dataset: Dataset):
-        model = build_fcn(replace(config.model, dropout=0.0), len(training.classes))
-        freeze_encoder(config.train, model)  # frozen layers keep their statistics
-        self.network = KerasNetwork(model)
-        self.predictor = Predictor(self.network, training.classes)
+    Each device of the strategy has a copy and scores its share of the frames.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        training: Dataset,
+        dataset: Dataset,
+        strategy: tf.distribute.Strategy | None = None,
+        worker: Worker = ALONE,
+    ):
+        strategy = strategy or tf.distribute.get_strategy()
+        self.networks = []
+        for device in devices_of(strategy):
+            with tf.device(device):
+                model = build_fcn(replace(config.model, dropout=0.0), len(training.classes))
+            freeze_encoder(config.train, model)  # frozen layers keep their statistics
+            self.networks.append(KerasNetwork(model))
+        self.predictors = [Predictor(network, training.classes) for network in self.networks]
+        self.strategy = strategy
+        self.worker = worker
         self.training = training
         self.statistics_frames = config.train.statistics_frames
         self.dataset = dataset
@@ -49,16 +69,29 @@ class Validation:
 
         `poll` is called before each frame and may raise to stop.
         """
-        model = self.predictor.model
-        copy_weights(weights, model)
-        recompute_batch_norm_statistics(model, self.training, frames=self.statistics_frames, poll=poll)
-        self.network.update()
+        first = self.predictors[0].model
+        copy_weights(weights, first)
+        recompute_batch_norm_statistics(first, self.training, frames=self.statistics_frames, poll=poll)
+        for network in self.networks:
+            copy_weights(first.weights, network.model)
+            network.update()
+        count = len(self.networks) * self.worker.count
 
-        def predict(image: Array) -> Array:
-            poll()
-            return self.predictor.labels(image)
+        def count_share(number: int) -> ConfusionMatrix:
+            def predict(image: Array) -> Array:
+                poll()
+                return self.predictors[number].labels(image)
 
-        return evaluate(self.dataset, predict)
+            matrix = ConfusionMatrix(self.dataset.classes)
+            share = self.worker.index * len(self.networks) + number
+            add_frames(matrix, self.dataset, range(share, len(self.dataset), count), predict)
+            return matrix
+
+        with ThreadPoolExecutor(len(self.networks)) as pool:
+            matrices = list(pool.map(count_share, range(len(self.networks))))
+        total = ConfusionMatrix(self.dataset.classes)
+        total.counts = sum_over_workers(self.strategy, np.sum([matrix.counts for matrix in matrices], axis=0))
+        return {"split": self.dataset.split, "frames": len(self.dataset), **total.scores()}
 
 
 def describe_network(config: Config, model: keras.Model, training: Dataset, validation: Dataset) -> dict[str, Any]:
@@ -75,12 +108,12 @@ def describe_network(config: Config, model: keras.Model, training: Dataset, vali
 
 def keep_best(run: RunPaths, validation: Validation, record: dict[str, Any], pictures: int) -> None:
     """Writes the weights that were just scored, their record, and pictures of a few frames."""
-    save_weights(validation.predictor.model, run.best_weights)
+    save_weights(validation.networks[0].model, run.best_weights)
     write_record(run.best_record, run.best_weights, record)
     dataset = validation.dataset
     run.pictures.mkdir(exist_ok=True)
     for index in evenly_spaced(len(dataset), pictures):
         image, label = dataset.read(index)
-        prediction = validation.predictor.labels(image)
+        prediction = validation.predictors[0].labels(image)
         picture = comparison(image, label, prediction, dataset.classes)
         write_image(run.pictures / f"{dataset.names[index]}.png", picture)
