@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from conftest import ROOT
 from drill import fingerprint
 
 from fcn.config.settings import ModelConfig, TrainConfig
-from fcn.errors import UserError
+from fcn.errors import RunStoppedError, UserError
 from fcn.images import IGNORE
-from fcn.runs.workers import ALONE, Worker, find_worker
+from fcn.runs.workers import ALONE, Worker, find_worker, meet
 
 CHIEF, OTHER = Worker(0, 2), Worker(1, 2)
 CASES: dict[str, dict[str, Any]] = {
@@ -90,7 +90,7 @@ def all_cases(name: str, worker: Worker, ports: Sequence[int]) -> dict[str, dict
         (cpu,) = tf.config.list_physical_devices("CPU")
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     configure_tensorflow(TrainConfig(intra_op_threads=1, inter_op_threads=1))
-    strategy = make_strategy(name, worker)
+    strategy, _ = make_strategy(name, worker)
     return {case: three_steps(strategy, worker, **options) for case, options in CASES.items()}
 
 
@@ -230,6 +230,30 @@ def test_workers_share_every_slot_of_a_batch_once() -> None:
     for count, batch_size in ((1, 4), (2, 5), (3, 4), (5, 5)):
         slots = [slot for index in range(count) for slot in Worker(index, count).share(batch_size)]
         assert slots == list(range(batch_size))
+
+
+@pytest.mark.parametrize("settings", ["same", "other"])
+def test_workers_meet_and_follow_the_chief_if_their_settings_are_the_same(settings: str) -> None:
+    (port,) = free_ports(1)
+    address = f"127.0.0.1:{port}"
+    calls = [(OTHER, address, settings, None), (CHIEF, address, "same", "step-0000000004")]
+    with ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(meet, *call, 0.1) for call in calls]
+    for future in futures:
+        if settings == "same":
+            assert future.result() == "step-0000000004"
+        else:
+            with pytest.raises(UserError, match="worker 1: has other settings or frames than the chief"):
+                future.result()
+
+
+@pytest.mark.parametrize("worker", [CHIEF, OTHER])
+def test_worker_that_waits_alone_ends_with_a_line(worker: Worker) -> None:
+    (port,) = free_ports(1)
+    with pytest.raises(
+        RunStoppedError, match=r"not all of the 2 workers have come to 127\.0\.0\.1:.* within 0\.005 min"
+    ):
+        meet(worker, f"127.0.0.1:{port}", "same", None, 0.005)
 
 
 @pytest.mark.parametrize(

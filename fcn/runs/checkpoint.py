@@ -52,11 +52,6 @@ class Checkpoint:
     environment: dict[str, Any]
     changed: dict[str, Any]
 
-    @property
-    def is_evaluated(self) -> bool:
-        """Whether it was saved after the evaluation of its step."""
-        return self.path.name.endswith("-evaluated")
-
 
 def find_checkpoint(run: RunPaths, config: Config, allow_changed: Sequence[str] = ()) -> Checkpoint | None:
     """The newest valid checkpoint of a run; None if the run has not begun. Damaged ones are reported and set aside.
@@ -80,20 +75,12 @@ def find_checkpoint(run: RunPaths, config: Config, allow_changed: Sequence[str] 
     return Checkpoint(path, step=manifest["step"], environment=manifest["environment"], changed=changed)
 
 
-def checkpoint_at(run: RunPaths, step: int, is_evaluated: bool) -> Checkpoint:
-    """The checkpoint of a step, which the chief of several workers has found valid.
-
-    Raises UserError if it is not there.
-    """
-    path = run.checkpoints / _name(step, is_evaluated)
+def checkpoint_of_chief(run: RunPaths, name: str) -> Checkpoint:
+    """The checkpoint that the chief of several workers has found valid. Raises UserError if it is not there."""
+    path = run.checkpoints / name
     if not path.is_dir():
         raise UserError(f"{path}: is missing here; name a --run-dir on a file system that all workers share")
-    return Checkpoint(path, step=step, environment={}, changed={})
-
-
-def _name(step: int, is_evaluated: bool) -> str:
-    """A checkpoint before and one after the evaluation of a step are not the same."""
-    return f"step-{step:010d}{'-evaluated' if is_evaluated else ''}"
+    return Checkpoint(path, step=int(name.split("-")[1]), environment={}, changed={})
 
 
 def _newest_valid(directory: Path) -> Path | None:
@@ -189,7 +176,8 @@ def save_checkpoint(run: RunPaths, config: Config, environment: dict[str, Any], 
     import tensorflow as tf
 
     step = int(variables.step)
-    path = run.checkpoints / _name(step, is_evaluated=0 < step == int(variables.evaluated))
+    is_evaluated = 0 < step == int(variables.evaluated)
+    path = run.checkpoints / f"step-{step:010d}{'-evaluated' if is_evaluated else ''}"
     temporary = path.with_name(f"{PART}{path.name}")
     try:
         if path.exists() and find_damage(path) is None:

@@ -1,15 +1,20 @@
-"""The processes that train one network together, as TF_CONFIG or SLURM describe them."""
+"""The processes that train one network together: which ones TF_CONFIG or SLURM name, and how they meet."""
 
 from __future__ import annotations
 
 import json
 import os
+import socket
+import time
 from dataclasses import dataclass
 
-from fcn.errors import UserError
+from fcn.errors import RunStoppedError, UserError
 
 JOBS = ("chief", "worker")  # of a cluster in TF_CONFIG, in the order in which TensorFlow counts its tasks
 EXAMPLE = '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'
+
+WAIT_MINUTES = 15.0  # for the other workers, which check their frames first
+MAX_LINE = 1000  # bytes of what a worker sends
 
 
 @dataclass(frozen=True)
@@ -65,3 +70,73 @@ def _of_tf_config(text: str) -> Worker:
         raise UserError(f"TF_CONFIG: is not valid ({error!r}); set it like {EXAMPLE}") from error
     before = sizes.get("chief", 0) if job == "worker" else 0
     return Worker(before + index, sum(sizes.values()))
+
+
+def meet(
+    worker: Worker, address: str, settings: str, checkpoint: str | None, minutes: float = WAIT_MINUTES
+) -> str | None:
+    """Waits until all workers are at the chief's address HOST:PORT, and returns the chief's checkpoint.
+
+    TensorFlow itself would wait for hours, and could not be interrupted. Each worker sends its settings, and the chief
+    answers with the name of the checkpoint that all continue from, or None.
+
+    Raises:
+        UserError: A worker has other settings than the chief, or the address cannot be used.
+        RunStoppedError: Not all have come within `minutes`.
+    """
+    host, _, port = address.rpartition(":")
+    end = time.monotonic() + 60 * minutes
+    try:
+        if worker.is_chief:
+            return _receive_workers(worker.count, int(port), settings, checkpoint, end)
+        return _ask_chief(worker.index, (host, int(port)), settings, end)
+    except TimeoutError as error:
+        line = f"not all of the {worker.count} workers have come to {address} within {minutes:g} minutes"
+        raise RunStoppedError(f"{line}; see what the others printed, and start all of them again") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{address}: the chief's address cannot be used: {error}; set it in TF_CONFIG") from error
+
+
+def _receive_workers(count: int, port: int, settings: str, checkpoint: str | None, end: float) -> str | None:
+    others: dict[int, socket.socket] = {}
+    different = set()
+    with socket.create_server(("", port)) as server:
+        while len(others) < count - 1:
+            server.settimeout(max(0.001, end - time.monotonic()))
+            connection, _ = server.accept()
+            connection.settimeout(10)
+            try:
+                index, theirs = json.loads(connection.makefile("rb").readline(MAX_LINE))
+                others[index] = connection
+            except (OSError, ValueError, TypeError):  # not one of ours, or one that has ended
+                connection.close()
+                continue
+            if theirs != settings:
+                different.add(index)
+    refused = None
+    if different:
+        refused = f"worker {min(different)}: has other settings or frames than the chief; start all with the same"
+    for connection in others.values():
+        connection.sendall(json.dumps([refused, checkpoint]).encode() + b"\n")
+        connection.close()
+    if refused:
+        raise UserError(refused)
+    return checkpoint
+
+
+def _ask_chief(index: int, address: tuple[str, int], settings: str, end: float) -> str | None:
+    while True:
+        if time.monotonic() > end:
+            raise TimeoutError
+        try:
+            with socket.create_connection(address, timeout=10) as connection:
+                connection.settimeout(max(0.001, end - time.monotonic()))
+                connection.sendall(json.dumps([index, settings]).encode() + b"\n")
+                answer = connection.makefile("rb").readline(MAX_LINE)
+            refused, checkpoint = json.loads(answer)
+            break
+        except (OSError, ValueError):  # the chief has not come yet, or has ended; its name may not be known yet either
+            time.sleep(0.2)
+    if refused:
+        raise UserError(refused)
+    return None if checkpoint is None else str(checkpoint)

@@ -24,7 +24,13 @@ from fcn.images import SegmentationClass
 from fcn.model.convolutionalize import copy_weights
 from fcn.model.fcn import build_fcn, build_window_classifier
 from fcn.model.pretrained import download_imagenet, origin_table, set_initial_weights
-from fcn.runs.checkpoint import Checkpoint, restore_checkpoint, restore_variables, save_checkpoint
+from fcn.runs.checkpoint import (
+    Checkpoint,
+    checkpoint_of_chief,
+    restore_checkpoint,
+    restore_variables,
+    save_checkpoint,
+)
 from fcn.runs.environment import changed_environment
 from fcn.runs.log import MetricsLog
 from fcn.runs.paths import RunPaths
@@ -32,7 +38,7 @@ from fcn.runs.signals import polled_signals
 from fcn.runs.trained import InitialWeights, describe_change
 from fcn.runs.workers import ALONE, Worker
 from fcn.training.batch_norm import synchronize_batch_norm
-from fcn.training.devices import WORKER_LOST, follow_chief, make_strategy
+from fcn.training.devices import WORKER_LOST, make_strategy, settings_digest
 from fcn.training.optimizer import build_optimizer, freeze_encoder
 from fcn.training.pipeline import Phase, frames_of_step, plan_phases, training_batches
 from fcn.training.setup import configure_tensorflow, describe_process, resolve_precision
@@ -69,11 +75,14 @@ def train(
     recipe = resolve_precision(config.train)
     config = replace(config, train=recipe)
     configure_tensorflow(recipe)
-    strategy = make_strategy(recipe.strategy, worker)
+    strategy, checkpoint_name = make_strategy(
+        recipe.strategy,
+        worker,
+        settings=settings_digest(config, data_fingerprint),
+        checkpoint=checkpoint.path.name if checkpoint else None,
+    )
     replicas = strategy.num_replicas_in_sync
     environment = describe_process(data_fingerprint, replicas)
-    if worker.count > 1:
-        checkpoint = follow_chief(strategy, worker, run, config, data_fingerprint, checkpoint)
     phases = plan_phases(config.progressive, config.augment, batch_size=recipe.batch_size, steps=recipe.steps)
     require_frames(phases, parts=replicas * recipe.accumulate_steps)
 
@@ -99,10 +108,10 @@ def train(
             save_checkpoint(run, config, environment, variables=state.variables())
 
     # from the start, or from the checkpoint
-    if checkpoint is not None and worker.is_chief:
+    if checkpoint is not None:
         continue_run(run, config, environment, state=state, checkpoint=checkpoint)
-    elif checkpoint is not None:
-        restore_variables(checkpoint, state.variables())
+    elif checkpoint_name is not None:  # of a worker
+        restore_variables(checkpoint_of_chief(run, checkpoint_name), state.variables())
     elif worker.is_chief:
         write_file(run.config, dump_config(config))
         save()
