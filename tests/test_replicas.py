@@ -223,7 +223,7 @@ def test_runs_of_two_devices_and_two_processes_are_bit_identical_and_go_on_with_
     process = start_training(workers, "--resume")
     _, errors = process.communicate()
     assert process.returncode == 0, errors
-    assert "replicas: was 2, is now 1" in errors, errors
+    assert "continued with replicas 1 instead of 2" in errors, errors
 
 
 def test_workers_share_every_slot_of_a_batch_once() -> None:

@@ -253,6 +253,9 @@ class TrainConfig(Section):
     batch_norm: Literal["local", "synchronized"] = "local"
     """With several devices, batch normalization over the frames of each (`local`), or of all (`synchronized`)."""
 
+    xla: bool = False
+    """Compile forward and backward pass with XLA: for GPUs; on a processor a step takes longer (docs/performance.md)."""
+
     target: Literal["pixels", "window_center"] = "pixels"
     """What is learned: the class of every pixel of a crop, or of the pixel at its center only. For the latter the
     classifier is trained before its conversion, on crops of 32 x model.head_window pixels (`fcn train-classifier`)."""

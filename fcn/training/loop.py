@@ -128,6 +128,7 @@ def train(
         loss_is_sum=recipe.loss == "sum",
         accumulate_steps=recipe.accumulate_steps,
         strategy=strategy,
+        xla=recipe.xla,
     )
     batches = training_batches(
         training.read,

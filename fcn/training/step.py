@@ -86,6 +86,7 @@ def compile_train_step(
     loss_is_sum: bool = False,
     accumulate_steps: int = 1,
     strategy: tf.distribute.Strategy | None = None,
+    xla: bool = False,
 ) -> TrainStep:
     """Compiles one step, which trains the state's model and moves its averages, if it has any.
 
@@ -106,6 +107,7 @@ def compile_train_step(
     dropouts = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout) and layer.rate > 0]
     parts = strategy.num_replicas_in_sync * accumulate_steps
 
+    @tf.function(autograph=False, jit_compile=xla)
     def forward_backward(
         images: tf.Tensor, labels: tf.Tensor, step: tf.Tensor, part: tf.Tensor, moved: Tensors, weight: tf.Tensor
     ) -> tuple[tf.Tensor, Tensors, Tensors]:
