@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 
 from fcn.commands.arguments import add_model_arguments, add_set_argument, config_with_data, find_model, size_of
 from fcn.commands.tensorflow_import import import_tensorflow
+from fcn.config.settings import resolve_auto
+from fcn.config.yaml_file import find_config, load_config
 from fcn.datasets.dataset import pictures_in
 from fcn.errors import UserError
 from fcn.export.benchmark import benchmark, benchmark_folder, describe_machine, untrained
 from fcn.inference.predictor import load_predictor
 from fcn.runs.trained import TrainedModel
+from fcn.training.benchmark import ROUNDS, benchmark_training
 
+QUICK_TRAINING = ("model.width=0.0625", "model.head_units=16", "train.batch_size=2")
+TRAINING_VERSIONS = ("tensorflow", "keras", "torch")
 SIZES = {11: (360, 480), 2: (160, 576)}  # classes -> (height, width), of CamVid and of half a KITTI frame
 
 
@@ -30,12 +36,19 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--check", type=Path, metavar="DIR", help="compare on these images; the validation set")
     command.add_argument("--untrained", action="store_true", help="time networks of random weights, four of them")
     command.add_argument("--quick", action="store_true", help="a small untrained network: to see that it runs")
+    command.add_argument("--train", action="store_true", help="time the training step of configs/camvid.yaml")
+    command.add_argument("--against", choices=["torch"], help="with --train: next to the same network in PyTorch")
+    command.add_argument("--groups", action="store_true", help="with --train: also the time by groups of layers")
+    command.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"with --train: rounds; {ROUNDS}")
     command.add_argument("--folder", type=Path, metavar="DIR", help=folder)
     command.add_argument("--count", type=int, default=500, metavar="N", help="images with --folder, repeated; 500")
 
 
 def run(arguments: argparse.Namespace) -> None:
     size = size_of(arguments.size)
+    if arguments.train:
+        _time_training(arguments, size)
+        return
     if arguments.folder is not None:
         _time_folder(arguments)
         return
@@ -71,3 +84,21 @@ def _time_folder(arguments: argparse.Namespace) -> None:
     predictor = load_predictor(model, max_height=None)
     with tempfile.TemporaryDirectory() as name:
         print(benchmark_folder(predictor, files, Path(name), arguments.count))
+
+
+def _time_training(arguments: argparse.Namespace, size: tuple[int, int]) -> None:
+    """Prints the times of a training step of configs/camvid.yaml with the overrides of --set."""
+    if arguments.against == "torch" and find_spec("torch") is None:
+        raise UserError("--against torch: PyTorch is not installed; pip install torch")
+    if arguments.rounds < 1:
+        raise UserError(f"--rounds {arguments.rounds}: is not a number of rounds; name at least 1")
+    overrides = [*QUICK_TRAINING, *arguments.set] if arguments.quick else arguments.set
+    config = resolve_auto(load_config(find_config("camvid"), overrides))
+    rounds = 2 if arguments.quick else arguments.rounds
+    height, width = (64, 96) if arguments.quick else size
+    model = config.model
+    print(describe_machine(TRAINING_VERSIONS), flush=True)
+    print(
+        f"{model.encoder}, width {model.width:g}, {height} x {width}, batch {config.train.batch_size}, {rounds} rounds"
+    )
+    print(benchmark_training(config, (height, width), arguments.against == "torch", arguments.groups, rounds))

@@ -183,12 +183,12 @@ def benchmark_folder(predictor: Predictor, files: Sequence[Path], out: Path, cou
     return "\n".join(lines[1:])  # the first tenth warmed up
 
 
-def describe_machine() -> str:
-    """Processor, its instructions for small numbers, cores, load and versions, in two lines."""
+def describe_machine(packages: Sequence[str] = VERSIONS) -> str:
+    """Processor, its instructions for small numbers, cores, load and versions of packages, in two lines."""
     flags = processor_flags()
     instructions = ", ".join(name for name, flag in INSTRUCTIONS.items() if flag in flags)
     machine = f"{len(os.sched_getaffinity(0))} cores, {instructions or 'no instructions for int8 or bfloat16'}"
-    versions = ", ".join(f"{name} {version(name)}" for name in VERSIONS if find_spec(name.replace("-", "_")))
+    versions = ", ".join(f"{name} {version(name)}" for name in packages if find_spec(name.replace("-", "_")))
     load = os.getloadavg()[0]
     return f"{processor_name()}: {machine}; load {load:.1f} before\nPython {platform.python_version()}, {versions}"
 

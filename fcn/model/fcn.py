@@ -15,15 +15,9 @@ import tensorflow as tf
 from keras import layers
 
 from fcn.config.settings import ModelConfig
-from fcn.model.architecture import skip_blocks
+from fcn.model.architecture import UPSAMPLING_TO_BLOCK, UPSAMPLING_TO_IMAGE, skip_blocks
 from fcn.model.convolutionalize import convolutionalize
 from fcn.model.vgg import build_classifier
-
-# Names of the upsampling layers as published for strides 32, 16 and 8, and continued for 4 and 2.
-# Block -> the upsampling by 2 up to the size of its pooled map
-UPSAMPLING_TO_BLOCK = {4: "upscore2", 3: "upscore_pool4", 2: "upscore_pool3", 1: "upscore_pool2"}
-# Output stride -> the last upsampling, up to the size of the image; for 2 the regular name `upscore2` is taken
-UPSAMPLING_TO_IMAGE = {32: "upscore", 16: "upscore16", 8: "upscore8", 4: "upscore4", 2: "upscore_pool1"}
 
 
 def score(features: keras.KerasTensor, classes: int, name: str) -> keras.KerasTensor:

@@ -22,8 +22,8 @@ import numpy as np
 from fcn.config.settings import ModelConfig
 from fcn.errors import UserError, printable
 from fcn.images import Array
+from fcn.model.architecture import PREPROCESSING
 from fcn.model.convolutionalize import dense_kernel_to_conv
-from fcn.model.vgg import PREPROCESSING
 from fcn.model.weights import array_kind
 
 MAX_UNUSED = 12  # arrays of a file that are listed as not used

@@ -10,16 +10,9 @@ from keras import layers
 
 from fcn.config.settings import ENCODER_STRIDE, ModelConfig
 from fcn.errors import UserError
-from fcn.model.architecture import encoder_blocks
+from fcn.model.architecture import PREPROCESSING, STATISTICS_MOMENTUM, encoder_blocks
 
 KERAS_CONFIGURATION = ("tensorflow", "channels_last", "float32")  # backend, image_data_format, floatx
-
-# (mean, of red, green and blue; standard deviation). He's initial weights expect about zero mean and unit standard
-# deviation; street frames have one near 64. ImageNet's means are those of `keras.applications.vgg16`.
-PREPROCESSING = {"centered": (127.5, 64.0), "imagenet": ((123.68, 116.779, 103.939), 1.0)}
-
-# 0.95 forgets the initial statistics (0 and 1) within 100 steps; with Keras' 0.99 a run of 300 would end with bad ones
-STATISTICS_MOMENTUM = 0.95
 
 
 class BatchNormalization(layers.BatchNormalization):

@@ -1,0 +1,266 @@
+"""Times the training step, next to PyTorch's of the same network. Each side has a process of its own, and its turn."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from statistics import median
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from fcn.config.settings import Config, ModelConfig
+from fcn.datasets import classes_of
+from fcn.errors import RunStoppedError, print_error
+from fcn.export.benchmark import PAUSE
+from fcn.images import IGNORE, Array
+from fcn.model.architecture import skip_blocks
+from fcn.runs.allocator import keep_freed_memory
+from fcn.runs.environment import processor_has_bfloat16
+
+ROUNDS = 15
+WARM_UP = 2  # rounds that do not count; the first one compiles
+PEAK_CALLS = 8  # products of matrices, of which the fastest counts
+PEAK_SIDE = 2048  # of the square matrices
+PEAK_GIGAFLOP = 2 * PEAK_SIDE**3 / 1e9
+TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2}  # share of the largest logit, and of the loss
+
+Framework = Literal["fcn", "torch"]
+Precision = Literal["float32", "bfloat16"]
+Call = Callable[[], Any]
+
+
+class Kind(NamedTuple):
+    """What tells the sides of one benchmark apart."""
+
+    framework: Framework
+    precision: Precision
+    keeps_memory: bool  # `keep_freed_memory`; or the allocator as it is
+
+    def __str__(self) -> str:
+        name = "fcn" if self.framework == "fcn" else "PyTorch"
+        return f"{name} {self.precision}{', freed memory kept' if self.keeps_memory else ''}"
+
+
+REFERENCE = Kind("torch", "float32", keeps_memory=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """What one process times: steps of `config`, in the precision of `kind`, on images of `size`."""
+
+    kind: Kind
+    config: Config
+    size: tuple[int, int]
+    weights: dict[str, Array]  # path in Keras -> weight, for PyTorch
+
+    def batch(self) -> tuple[Array, Array]:
+        """Images uint8 (N, H, W, 3) and labels uint8 (N, H, W), a tenth of them IGNORE; the same for every side."""
+        random = np.random.default_rng(0)
+        shape = (self.config.train.batch_size, *self.size)
+        images = random.integers(0, 256, (*shape, 3), dtype=np.uint8)
+        labels = random.integers(0, len(self.class_weights()), shape, dtype=np.uint8)
+        labels[random.random(shape) < 0.1] = IGNORE
+        return images, labels
+
+    def class_weights(self) -> list[float]:
+        """A loss weight for each class."""
+        return np.linspace(0.5, 1.5, len(classes_of(self.config.data))).tolist()
+
+
+def layer_groups(config: ModelConfig) -> dict[str, str]:
+    """Group of layers -> its last layer, in the order in which pixels meet them, up to the scores of the decoder."""
+    groups = {f"block {block}": f"block{block}_pool" for block in range(1, 6)}
+    groups["head"] = "fc7_dropout"
+    skips = skip_blocks(config.stride)
+    groups["decoder"] = f"fuse_pool{skips[-1]}" if skips else "score_fr"
+    return groups
+
+
+def serve(file_number: int) -> None:
+    """The other process: takes a Side, then names of its calls; answers each with its seconds and its result."""
+    connection = Connection(file_number)
+    side = connection.recv()
+    if side.kind.keeps_memory:
+        keep_freed_memory()
+    # imported here, after the allocator was set: one process has one framework
+    calls: dict[str, Call]
+    if side.kind.framework == "fcn":
+        from fcn.training.benchmark_fcn import calls_of
+
+        calls = calls_of(side)
+    else:
+        from fcn.training.benchmark_torch import calls_of
+
+        calls = calls_of(side)
+    calls["megabytes"] = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    while True:
+        try:
+            name = connection.recv()
+        except EOFError:
+            return
+        started = time.perf_counter()
+        result = calls[name]()
+        connection.send((time.perf_counter() - started, result))
+
+
+class Worker:
+    """The process of a side. What it prints on stderr is shown only if it ends too early."""
+
+    def __init__(self, side: Side):
+        self.side = side
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115
+        self.connection, theirs = Pipe()
+        number = theirs.fileno()
+        command = [sys.executable, "-c", f"from fcn.training.benchmark import serve; serve({number})"]
+        environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+        self.process = subprocess.Popen(command, pass_fds=[number], stderr=self.errors, env=environment)  # noqa: S603
+        theirs.close()
+        self.connection.send(side)
+
+    def call(self, name: str) -> tuple[float, Any]:
+        """Seconds and result of a call. Raises RunStoppedError if the process has ended."""
+        try:
+            self.connection.send(name)
+            seconds, result = self.connection.recv()
+        except (EOFError, ConnectionError):
+            self.errors.seek(0)
+            print_error(self.errors.read().decode(errors="replace").rstrip())
+            line = "the process ended; if it is for memory, lower train.batch_size or model.width"
+            raise RunStoppedError(f"{self.side.kind}: {line}") from None
+        return seconds, result
+
+    def end(self) -> None:
+        """Ends the process."""
+        self.connection.close()
+        self.process.wait()
+        self.errors.close()
+
+
+def benchmark_training(
+    config: Config, size: tuple[int, int], against_torch: bool, by_group: bool = False, rounds: int = ROUNDS
+) -> str:
+    """The table of training steps with both allocators, in turns, after comparing what they compute.
+
+    `config.train.precision` is not used: float32 is timed, and bfloat16 where the processor has instructions for it.
+    With `by_group`, a table of the time by groups of layers follows. Raises RunStoppedError if the networks differ.
+    """
+    lines = []
+    precisions: list[Precision] = ["float32"]
+    if processor_has_bfloat16():
+        precisions.append("bfloat16")
+    else:
+        lines.append("bfloat16: not timed, as this processor has no instructions for it")
+    frameworks: list[Framework] = ["fcn", "torch"] if against_torch else ["fcn"]
+    workers: dict[Kind, Worker] = {}
+    weights: dict[str, Array] = {}
+    try:
+        for kind in (Kind(*one) for one in product(frameworks, precisions, (True, False))):
+            given = weights if kind.framework == "torch" else {}
+            workers[kind] = Worker(Side(kind=kind, config=config, size=size, weights=given))
+            weights = weights or workers[kind].call("weights")[1]
+        checks = {kind: worker.call("check")[1] for kind, worker in workers.items()}
+        lines += [require_agreement(checks, precision) for precision in precisions]
+
+        forward = workers[REFERENCE._replace(framework="fcn")].call("gigaflops")[1]
+        peaks = {
+            kind: max(PEAK_GIGAFLOP / worker.call("peak")[0] for _ in range(PEAK_CALLS))
+            for kind, worker in workers.items()
+        }
+        times = alternate(workers, ["step"], rounds)
+        megabytes = {kind: worker.call("megabytes")[1] for kind, worker in workers.items()}
+        lines.append(
+            table(
+                {kind: calls["step"] for kind, calls in times.items()},
+                3 * forward * config.train.batch_size,
+                peaks,
+                megabytes,
+            )
+        )
+        if by_group:
+            groups = layer_groups(config.model)
+            calls = [*groups.values(), "loss", "step"]
+            own = {kind: worker for kind, worker in workers.items() if kind.keeps_memory == (kind.framework == "fcn")}
+            lines.append(group_table(alternate(own, calls, rounds), groups))
+    finally:
+        for worker in workers.values():
+            worker.end()
+    return "\n".join(lines)
+
+
+def alternate(workers: dict[Kind, Worker], calls: Sequence[str], rounds: int) -> dict[Kind, dict[str, list[float]]]:
+    """Milliseconds of each call of each side in each round, A B C A B C, with a pause before each."""
+    times: dict[Kind, dict[str, list[float]]] = {kind: {call: [] for call in calls} for kind in workers}
+    for number in tqdm(range(WARM_UP + rounds), "time", unit="round", leave=False, disable=None):
+        for call, (kind, worker) in product(calls, workers.items()):
+            time.sleep(PAUSE)
+            seconds, _ = worker.call(call)
+            if number >= WARM_UP:
+                times[kind][call].append(1000 * seconds)
+    return times
+
+
+def require_agreement(checks: dict[Kind, tuple[Array, list[float]]], precision: Precision) -> str:
+    """A line with the largest differences of the sides of a precision from fcn in float32.
+
+    Raises RunStoppedError if one is above `TOLERANCE`.
+    """
+    logits, losses = checks[Kind("fcn", "float32", True)]
+    others = [check for kind, check in checks.items() if kind.precision == precision]
+    of_logits = max(np.abs(other - logits).max() for other, _ in others) / np.abs(logits).max()
+    of_losses = max(np.abs(np.subtract(other, losses)).max() for _, other in others) / max(losses)
+    line = (
+        f"{precision}: logits differ by at most {of_logits:.1e} of the largest, losses of two steps by {of_losses:.1e}"
+    )
+    if not max(of_logits, of_losses) <= TOLERANCE[precision]:
+        raise RunStoppedError(f"{line}; above {TOLERANCE[precision]}, this is not the same network: nothing is timed")
+    return line
+
+
+def table(
+    times: dict[Kind, list[float]], gigaflop: float, peaks: dict[Kind, float], megabytes: dict[Kind, float]
+) -> str:
+    """A line for each side: milliseconds, speed relative to PyTorch, arithmetic of a step (10**9), peak of memory.
+
+    `ratio` is to PyTorch in float32 as it is, `alike` to PyTorch with the same precision and allocator.
+    """
+    medians = {kind: median(values) for kind, values in times.items()}
+    lines = [
+        f"{'step':<32}{'ms':>8}{'lowest':>8}{'highest':>8}{'ratio':>7}{'alike':>7}{'GFLOP/s':>9}{'peak':>7}{'share':>7}{'MB':>7}"
+    ]
+    for kind, middle in medians.items():
+        ratio = alike = ""
+        if REFERENCE in medians:
+            ratio = f"{medians[REFERENCE] / middle:.2f}"
+            alike = f"{medians[kind._replace(framework='torch')] / middle:.2f}"
+        speed = 1000 * gigaflop / middle
+        lines.append(
+            f"{kind!s:<32}{middle:>8.1f}{min(times[kind]):>8.1f}{max(times[kind]):>8.1f}{ratio:>7}{alike:>7}"
+            f"{speed:>9.1f}{peaks[kind]:>7.1f}{speed / peaks[kind]:>7.0%}{megabytes[kind]:>7.0f}"
+        )
+    return "\n".join(lines)
+
+
+def group_table(times: dict[Kind, dict[str, list[float]]], groups: dict[str, str]) -> str:
+    """A line for each group of layers: milliseconds by which a step up to its end is longer than one up to its start.
+
+    A step up to a layer is its forward and backward pass, with the sum of the layer's output in place of the loss.
+    """
+    ends = {**groups, "upsampling, loss": "loss", "optimizer, averages": "step"}
+    lines = [f"{'forward and backward':<24}" + "".join(f"{kind!s:>32}" for kind in times)]
+    before = dict.fromkeys(times, 0.0)
+    for group, call in ends.items():
+        now = {kind: median(calls[call]) for kind, calls in times.items()}
+        lines.append(f"{group:<24}" + "".join(f"{now[kind] - before[kind]:>32.1f}" for kind in times))
+        before = now
+    return "\n".join(lines)
