@@ -38,7 +38,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--quick", action="store_true", help="a small untrained network: to see that it runs")
     command.add_argument("--train", action="store_true", help="time the training step of configs/camvid.yaml")
     command.add_argument("--against", choices=["torch"], help="with --train: next to the same network in PyTorch")
-    command.add_argument("--groups", action="store_true", help="with --train: also the time by groups of layers")
+    command.add_argument("--groups", action="store_true", help="with --train: the time by groups of layers instead")
     command.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"with --train: rounds; {ROUNDS}")
     command.add_argument("--folder", type=Path, metavar="DIR", help=folder)
     command.add_argument("--count", type=int, default=500, metavar="N", help="images with --folder, repeated; 500")

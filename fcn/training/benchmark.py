@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from multiprocessing import Pipe
@@ -45,11 +45,16 @@ class Kind(NamedTuple):
 
     framework: Framework
     precision: Precision
-    keeps_memory: bool  # `keep_freed_memory`; or the allocator as it is
+    keeps_memory: bool  # `keep_freed_memory`, or plain malloc
+
+    def is_usual(self) -> bool:
+        """Whether the allocator is the one that a training has: `fcn train` keeps freed memory, PyTorch does not."""
+        return self.keeps_memory == (self.framework == "fcn")
 
     def __str__(self) -> str:
         name = "fcn" if self.framework == "fcn" else "PyTorch"
-        return f"{name} {self.precision}{', freed memory kept' if self.keeps_memory else ''}"
+        allocator = "memory kept" if self.keeps_memory else "plain malloc"
+        return f"{name} {self.precision}" + ("" if self.is_usual() else f", {allocator}")
 
 
 REFERENCE = Kind("torch", "float32", keeps_memory=False)
@@ -153,52 +158,46 @@ def benchmark_training(
     """The table of training steps with both allocators, in turns, after comparing what they compute.
 
     `config.train.precision` is not used: float32 is timed, and bfloat16 where the processor has instructions for it.
-    With `by_group`, a table of the time by groups of layers follows. Raises RunStoppedError if the networks differ.
+    `by_group` gives the time of groups of layers instead. Raises RunStoppedError if the networks differ.
     """
     lines = []
-    precisions: list[Precision] = ["float32"]
-    if processor_has_bfloat16():
-        precisions.append("bfloat16")
-    else:
+    precisions: list[Precision] = ["float32", "bfloat16"]
+    if not processor_has_bfloat16():
+        precisions.remove("bfloat16")
         lines.append("bfloat16: not timed, as this processor has no instructions for it")
     frameworks: list[Framework] = ["fcn", "torch"] if against_torch else ["fcn"]
+    kinds = [Kind(*one) for one in product(frameworks, precisions, (True, False))]
     workers: dict[Kind, Worker] = {}
     weights: dict[str, Array] = {}
     try:
-        for kind in (Kind(*one) for one in product(frameworks, precisions, (True, False))):
-            given = weights if kind.framework == "torch" else {}
-            workers[kind] = Worker(Side(kind=kind, config=config, size=size, weights=given))
-            weights = weights or workers[kind].call("weights")[1]
+        for kind in kinds:
+            if kind.is_usual() or not by_group:
+                given = weights if kind.framework == "torch" else {}
+                workers[kind] = Worker(Side(kind=kind, config=config, size=size, weights=given))
+                weights = weights or workers[kind].call("weights")[1]
         checks = {kind: worker.call("check")[1] for kind, worker in workers.items()}
         lines += [require_agreement(checks, precision) for precision in precisions]
-
-        forward = workers[REFERENCE._replace(framework="fcn")].call("gigaflops")[1]
-        peaks = {
-            kind: max(PEAK_GIGAFLOP / worker.call("peak")[0] for _ in range(PEAK_CALLS))
-            for kind, worker in workers.items()
-        }
-        times = alternate(workers, ["step"], rounds)
-        megabytes = {kind: worker.call("megabytes")[1] for kind, worker in workers.items()}
-        lines.append(
-            table(
-                {kind: calls["step"] for kind, calls in times.items()},
-                3 * forward * config.train.batch_size,
-                peaks,
-                megabytes,
-            )
-        )
         if by_group:
-            groups = layer_groups(config.model)
-            calls = [*groups.values(), "loss", "step"]
-            own = {kind: worker for kind, worker in workers.items() if kind.keeps_memory == (kind.framework == "fcn")}
-            lines.append(group_table(alternate(own, calls, rounds), groups))
+            groups = {**layer_groups(config.model), "upsampling, loss": "loss", "optimizer, averages": "step"}
+            lines.append(group_table(alternate(workers, list(groups.values()), rounds), groups))
+        else:
+            peaks = {kind: peak_of(worker) for kind, worker in workers.items()}
+            gigaflop = 3 * config.train.batch_size * workers[kinds[0]].call("gigaflops")[1]  # backward is two forward
+            steps = {kind: times["step"] for kind, times in alternate(workers, ["step"], rounds).items()}
+            megabytes = {kind: worker.call("megabytes")[1] for kind, worker in workers.items()}
+            lines.append(table(steps, gigaflop, peaks, megabytes))
     finally:
         for worker in workers.values():
             worker.end()
     return "\n".join(lines)
 
 
-def alternate(workers: dict[Kind, Worker], calls: Sequence[str], rounds: int) -> dict[Kind, dict[str, list[float]]]:
+def peak_of(worker: Worker) -> float:
+    """10**9 operations a second in the fastest of some products of matrices."""
+    return PEAK_GIGAFLOP / min(worker.call("peak")[0] for _ in range(PEAK_CALLS))
+
+
+def alternate(workers: Mapping[Kind, Worker], calls: Sequence[str], rounds: int) -> dict[Kind, dict[str, list[float]]]:
     """Milliseconds of each call of each side in each round, A B C A B C, with a pause before each."""
     times: dict[Kind, dict[str, list[float]]] = {kind: {call: [] for call in calls} for kind in workers}
     for number in tqdm(range(WARM_UP + rounds), "time", unit="round", leave=False, disable=None):
@@ -210,57 +209,57 @@ def alternate(workers: dict[Kind, Worker], calls: Sequence[str], rounds: int) ->
     return times
 
 
-def require_agreement(checks: dict[Kind, tuple[Array, list[float]]], precision: Precision) -> str:
+def require_agreement(checks: Mapping[Kind, tuple[Array, list[float]]], precision: Precision) -> str:
     """A line with the largest differences of the sides of a precision from fcn in float32.
 
     Raises RunStoppedError if one is above `TOLERANCE`.
     """
-    logits, losses = checks[Kind("fcn", "float32", True)]
+    logits, losses = checks[Kind("fcn", "float32", keeps_memory=True)]
     others = [check for kind, check in checks.items() if kind.precision == precision]
-    of_logits = max(np.abs(other - logits).max() for other, _ in others) / np.abs(logits).max()
-    of_losses = max(np.abs(np.subtract(other, losses)).max() for _, other in others) / max(losses)
-    line = (
-        f"{precision}: logits differ by at most {of_logits:.1e} of the largest, losses of two steps by {of_losses:.1e}"
-    )
-    if not max(of_logits, of_losses) <= TOLERANCE[precision]:
-        raise RunStoppedError(f"{line}; above {TOLERANCE[precision]}, this is not the same network: nothing is timed")
-    return line
+    of_logits = np.max([np.abs(other - logits) for other, _ in others]) / np.abs(logits).max()
+    of_losses = np.max([np.abs(np.subtract(other, losses)) for _, other in others]) / max(losses)
+    found = f"logits differ by at most {of_logits:.1e} of the largest, losses of two steps by {of_losses:.1e}"
+    limit = TOLERANCE[precision]
+    if not (of_logits <= limit and of_losses <= limit):  # also if one is not a number
+        raise RunStoppedError(f"{precision}: {found}; above {limit} it is another network, and nothing is timed")
+    return f"{precision}: {found}"
 
 
 def table(
-    times: dict[Kind, list[float]], gigaflop: float, peaks: dict[Kind, float], megabytes: dict[Kind, float]
+    times: Mapping[Kind, Sequence[float]], gigaflop: float, peaks: Mapping[Kind, float], megabytes: Mapping[Kind, float]
 ) -> str:
     """A line for each side: milliseconds, speed relative to PyTorch, arithmetic of a step (10**9), peak of memory.
 
     `ratio` is to PyTorch in float32 as it is, `alike` to PyTorch with the same precision and allocator.
     """
     medians = {kind: median(values) for kind, values in times.items()}
-    lines = [
-        f"{'step':<32}{'ms':>8}{'lowest':>8}{'highest':>8}{'ratio':>7}{'alike':>7}{'GFLOP/s':>9}{'peak':>7}{'share':>7}{'MB':>7}"
-    ]
+    names = f"{'ms':>8}{'lowest':>8}{'highest':>8}{'ratio':>7}{'alike':>7}{'GFLOP/s':>9}{'of peak':>14}{'MB':>6}"
+    lines = [f"{'step':<31}{names}"]
     for kind, middle in medians.items():
         ratio = alike = ""
         if REFERENCE in medians:
             ratio = f"{medians[REFERENCE] / middle:.2f}"
             alike = f"{medians[kind._replace(framework='torch')] / middle:.2f}"
         speed = 1000 * gigaflop / middle
+        share = f"{speed / peaks[kind]:.0%} of {peaks[kind]:.0f}"
         lines.append(
-            f"{kind!s:<32}{middle:>8.1f}{min(times[kind]):>8.1f}{max(times[kind]):>8.1f}{ratio:>7}{alike:>7}"
-            f"{speed:>9.1f}{peaks[kind]:>7.1f}{speed / peaks[kind]:>7.0%}{megabytes[kind]:>7.0f}"
+            f"{kind!s:<31}{middle:>8.1f}{min(times[kind]):>8.1f}{max(times[kind]):>8.1f}{ratio:>7}{alike:>7}"
+            f"{speed:>9.1f}{share:>14}{megabytes[kind]:>6.0f}"
         )
     return "\n".join(lines)
 
 
-def group_table(times: dict[Kind, dict[str, list[float]]], groups: dict[str, str]) -> str:
+def group_table(times: Mapping[Kind, Mapping[str, Sequence[float]]], groups: Mapping[str, str]) -> str:
     """A line for each group of layers: milliseconds by which a step up to its end is longer than one up to its start.
 
-    A step up to a layer is its forward and backward pass, with the sum of the layer's output in place of the loss.
+    `groups` has the call that ends each. A step up to a layer is forward and backward, with the sum of the layer's
+    output in place of the loss.
     """
-    ends = {**groups, "upsampling, loss": "loss", "optimizer, averages": "step"}
-    lines = [f"{'forward and backward':<24}" + "".join(f"{kind!s:>32}" for kind in times)]
+    lines = [f"{'forward and backward, ms':<26}" + "".join(f"{kind!s:>18}" for kind in times)]
     before = dict.fromkeys(times, 0.0)
-    for group, call in ends.items():
+    for group, call in groups.items():
         now = {kind: median(calls[call]) for kind, calls in times.items()}
-        lines.append(f"{group:<24}" + "".join(f"{now[kind] - before[kind]:>32.1f}" for kind in times))
+        lines.append(f"{group:<26}" + "".join(f"{now[kind] - before[kind]:>18.1f}" for kind in times))
         before = now
+    lines.append(f"{'whole step':<26}" + "".join(f"{before[kind]:>18.1f}" for kind in times))
     return "\n".join(lines)
