@@ -2,11 +2,14 @@
 
 Ratios are to the network as Keras exports it, in ONNX Runtime. --untrained takes networks of random weights in place of
 a trained one: of width 0.25 and 1, each with 11 classes at 360 x 480 and with 2 at 160 x 576.
+
+--train times the training step of configs/camvid.yaml instead, with the changes of --set, on random images and labels.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from importlib.util import find_spec
 from itertools import product
@@ -16,10 +19,12 @@ from fcn.commands.arguments import add_model_arguments, add_set_argument, config
 from fcn.commands.tensorflow_import import import_tensorflow
 from fcn.config.settings import resolve_auto
 from fcn.config.yaml_file import find_config, load_config
+from fcn.datasets import classes_of
 from fcn.datasets.dataset import pictures_in
 from fcn.errors import UserError
 from fcn.export.benchmark import benchmark, benchmark_folder, describe_machine, untrained
 from fcn.inference.predictor import load_predictor
+from fcn.runs.environment import SWITCHES
 from fcn.runs.trained import TrainedModel
 from fcn.training.benchmark import ROUNDS, benchmark_training
 
@@ -49,6 +54,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.train:
         _time_training(arguments, size)
         return
+    if arguments.against is not None or arguments.groups:
+        raise UserError("--against, --groups: only go with --train")
     if arguments.folder is not None:
         _time_folder(arguments)
         return
@@ -88,17 +95,18 @@ def _time_folder(arguments: argparse.Namespace) -> None:
 
 def _time_training(arguments: argparse.Namespace, size: tuple[int, int]) -> None:
     """Prints the times of a training step of configs/camvid.yaml with the overrides of --set."""
+    if (arguments.run, arguments.weights, arguments.model, arguments.folder) != (None, None, None, None):
+        raise UserError("--train: starts from random weights; leave out --run, --weights, --model and --folder")
     if arguments.against == "torch" and find_spec("torch") is None:
         raise UserError("--against torch: PyTorch is not installed; pip install torch")
-    if arguments.rounds < 1:
-        raise UserError(f"--rounds {arguments.rounds}: is not a number of rounds; name at least 1")
+    rounds = 2 if arguments.quick else arguments.rounds
+    if rounds < 1:
+        raise UserError(f"--rounds {rounds}: is too few; name at least 1")
     overrides = [*QUICK_TRAINING, *arguments.set] if arguments.quick else arguments.set
     config = resolve_auto(load_config(find_config("camvid"), overrides))
-    rounds = 2 if arguments.quick else arguments.rounds
     height, width = (64, 96) if arguments.quick else size
-    model = config.model
-    print(describe_machine(TRAINING_VERSIONS), flush=True)
-    print(
-        f"{model.encoder}, width {model.width:g}, {height} x {width}, batch {config.train.batch_size}, {rounds} rounds"
-    )
+    network = f"{config.model.encoder}, width {config.model.width:g}, {len(classes_of(config.data))} classes"
+    switches = [f"{name}={os.environ[name]}" for name in SWITCHES if name in os.environ]
+    print("\n".join([describe_machine(TRAINING_VERSIONS), *switches]))
+    print(f"{network}, {height} x {width}, batch {config.train.batch_size}, medians of {rounds} rounds", flush=True)
     print(benchmark_training(config, (height, width), arguments.against == "torch", arguments.groups, rounds))

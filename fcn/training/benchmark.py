@@ -253,12 +253,13 @@ def group_table(times: Mapping[Kind, Mapping[str, Sequence[float]]], groups: Map
     """A line for each group of layers: milliseconds by which a step up to its end is longer than one up to its start.
 
     `groups` has the call that ends each. A step up to a layer is forward and backward, with the sum of the layer's
-    output in place of the loss.
+    output in place of the loss. The shortest times are subtracted: other processes only ever add to a time, and a
+    difference of medians would hold what they added to either.
     """
     lines = [f"{'forward and backward, ms':<26}" + "".join(f"{kind!s:>18}" for kind in times)]
     before = dict.fromkeys(times, 0.0)
     for group, call in groups.items():
-        now = {kind: median(calls[call]) for kind, calls in times.items()}
+        now = {kind: min(calls[call]) for kind, calls in times.items()}
         lines.append(f"{group:<26}" + "".join(f"{now[kind] - before[kind]:>18.1f}" for kind in times))
         before = now
     lines.append(f"{'whole step':<26}" + "".join(f"{before[kind]:>18.1f}" for kind in times))
