@@ -108,5 +108,5 @@ def _time_training(arguments: argparse.Namespace, size: tuple[int, int]) -> None
     network = f"{config.model.encoder}, width {config.model.width:g}, {len(classes_of(config.data))} classes"
     switches = [f"{name}={os.environ[name]}" for name in SWITCHES if name in os.environ]
     print("\n".join([describe_machine(TRAINING_VERSIONS), *switches]))
-    print(f"{network}, {height} x {width}, batch {config.train.batch_size}, medians of {rounds} rounds", flush=True)
+    print(f"{network}, {height} x {width}, batch {config.train.batch_size}, {rounds} rounds", flush=True)
     print(benchmark_training(config, (height, width), arguments.against == "torch", arguments.groups, rounds))

@@ -33,7 +33,8 @@ WARM_UP = 2  # rounds that do not count; the first one compiles
 PEAK_CALLS = 8  # products of matrices, of which the fastest counts
 PEAK_SIDE = 2048  # of the square matrices
 PEAK_GIGAFLOP = 2 * PEAK_SIDE**3 / 1e9
-TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2}  # share of the largest logit, and of the loss
+# share of the largest logit, of the loss; rounding to bfloat16 (8 bits) in every layer makes 0.02 and 0.001 of it
+TOLERANCE = {"float32": (1e-3, 1e-3), "bfloat16": (1e-1, 1e-2)}
 
 Framework = Literal["fcn", "torch"]
 Precision = Literal["float32", "bfloat16"]
@@ -85,7 +86,8 @@ class Side:
 
 def layer_groups(config: ModelConfig) -> dict[str, str]:
     """Group of layers -> its last layer, in the order in which pixels meet them, up to the scores of the decoder."""
-    groups = {f"block {block}": f"block{block}_pool" for block in range(1, 6)}
+    groups = {"preprocessing, block 1": "block1_pool"}
+    groups |= {f"block {block}": f"block{block}_pool" for block in range(2, 6)}
     groups["head"] = "fc7_dropout"
     skips = skip_blocks(config.stride)
     groups["decoder"] = f"fuse_pool{skips[-1]}" if skips else "score_fr"
@@ -175,7 +177,7 @@ def benchmark_training(
                 given = weights if kind.framework == "torch" else {}
                 workers[kind] = Worker(Side(kind=kind, config=config, size=size, weights=given))
                 weights = weights or workers[kind].call("weights")[1]
-        checks = {kind: worker.call("check")[1] for kind, worker in workers.items()}
+        checks = {kind: worker.call("check")[1] for kind, worker in workers.items() if kind.is_usual()}
         lines += [require_agreement(checks, precision) for precision in precisions]
         if by_group:
             groups = {**layer_groups(config.model), "upsampling, loss": "loss", "optimizer, averages": "step"}
@@ -219,9 +221,9 @@ def require_agreement(checks: Mapping[Kind, tuple[Array, list[float]]], precisio
     of_logits = np.max([np.abs(other - logits) for other, _ in others]) / np.abs(logits).max()
     of_losses = np.max([np.abs(np.subtract(other, losses)) for _, other in others]) / max(losses)
     found = f"logits differ by at most {of_logits:.1e} of the largest, losses of two steps by {of_losses:.1e}"
-    limit = TOLERANCE[precision]
-    if not (of_logits <= limit and of_losses <= limit):  # also if one is not a number
-        raise RunStoppedError(f"{precision}: {found}; above {limit} it is another network, and nothing is timed")
+    limits = TOLERANCE[precision]
+    if not (of_logits <= limits[0] and of_losses <= limits[1]):  # also if one is not a number
+        raise RunStoppedError(f"{precision}: {found}; above {limits} it is another network, and nothing is timed")
     return f"{precision}: {found}"
 
 

@@ -67,8 +67,7 @@ def calls_of(side: Side) -> dict[str, Call]:
     @tf.function(autograph=False)
     def loss_gradients() -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
-            total, weight = pixel_loss(model(images, training=True), labels, class_weights)
-            objective = total / weight
+            objective = pixel_loss(model(images, training=True), labels, class_weights)
         return tape.gradient(objective, model.trainable_variables)
 
     matrix = tf.random.normal((PEAK_SIDE, PEAK_SIDE), dtype=precision)
