@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -16,11 +17,12 @@ from fcn.config.settings import ModelConfig
 from fcn.errors import UserError
 from fcn.model.fcn import build_fcn
 
+UNSET = ("TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS")
 CALL = "from fcn.commands.tensorflow_import import import_tensorflow; import_tensorflow(); "
 
 
 def call(code: str, folder: Path, **variables: str) -> CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"} | variables
+    environment = {name: value for name, value in os.environ.items() if name not in UNSET} | variables
     environment["PYTHONPATH"] = os.pathsep.join([str(folder), environment.get("PYTHONPATH", "")])
     options = {"capture_output": True, "text": True, "check": False, "start_new_session": True}
     return subprocess.run([sys.executable, "-c", code], env=environment, **options)
@@ -82,3 +84,12 @@ def test_ctrl_c_during_the_import_ends_one_process_only(tmp_path: Path) -> None:
     wrapped = CALL.replace("import_tensorflow(); ", "exec('try: import_tensorflow()\\nfinally: print(1)')")
     done = call(wrapped, tmp_path)
     assert done.stdout == "1\n"  # cleaned up once, not again by the process that holds the lines back
+
+
+def test_onednn_is_on_unless_the_user_says_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "tensorflow.py").write_text("")
+    (tmp_path / "keras.py").write_text("from unittest.mock import Mock; config = Mock()")
+    then = "import os; print(os.environ.get('TF_ENABLE_ONEDNN_OPTS'))"
+    default = "1" if platform.machine() in ("x86_64", "AMD64") else None
+    for machine_default, variables in ((default, {}), ("0", {"TF_ENABLE_ONEDNN_OPTS": "0"})):
+        assert call(CALL + then, tmp_path, **variables).stdout == f"{machine_default}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import sys
 from importlib import import_module
@@ -18,12 +19,16 @@ def import_tensorflow() -> None:
     """Imports TensorFlow. What it prints on stderr meanwhile is shown only if the import fails or ends the process.
 
     Later on only its fatal errors are printed. If TF_CPP_MIN_LOG_LEVEL is set to another level than 3, everything is.
-    Keras gets the backend and the layout of arrays that fcn needs, whatever its own configuration says.
+    Keras gets the backend and the layout of arrays that fcn needs, whatever its own configuration says. On x86 oneDNN
+    is on unless TF_ENABLE_ONEDNN_OPTS says otherwise.
     Raises UserError if TensorFlow is not installed.
     """
     if find_spec("tensorflow") is None:
         raise UserError("tensorflow: is not installed; pip install tensorflow, or name an exported file with --model")
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    if platform.machine() in ("x86_64", "AMD64"):
+        # TensorFlow itself turns it on only for processors with AVX-512 VNNI or AMX; a step takes half as long on AVX2
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
         _import()
         return
