@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from fcn.errors import RunStoppedError
 from fcn.training.devices import split_over_replicas
+from fcn.training.filter_gradient import products_are_faster, use_products
 from fcn.training.loss import pixel_loss, pixel_weights
 
 SUM = tf.distribute.ReduceOp.SUM
@@ -101,6 +102,8 @@ def compile_train_step(
         no weight, no statistic and no average has changed.
     """
     model = state.model
+    if products_are_faster():
+        use_products(model)
     strategy = strategy or tf.distribute.get_strategy()
     weights = model.trainable_variables
     statistics = moving_statistics(model)
