@@ -254,7 +254,7 @@ class TrainConfig(Section):
     """With several devices, batch normalization over the frames of each (`local`), or of all (`synchronized`)."""
 
     xla: bool = False
-    """Compile forward and backward pass with XLA: for GPUs; on a processor a step takes longer (docs/performance.md)."""
+    """Compile the forward and backward pass with XLA: for GPUs; it slows a processor (docs/performance.md)."""
 
     target: Literal["pixels", "window_center"] = "pixels"
     """What is learned: the class of every pixel of a crop, or of the pixel at its center only. For the latter the
