@@ -13,7 +13,7 @@ from PIL import Image
 
 from fcn.config.settings import DataConfig
 from fcn.datasets import open_for_training, open_split
-from fcn.datasets.dataset import check_frames
+from fcn.datasets.statistics import check_frames
 from fcn.errors import UserError
 from fcn.images import IGNORE
 

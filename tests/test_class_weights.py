@@ -12,6 +12,7 @@ from fcn.config.settings import DataConfig, TrainConfig
 from fcn.datasets import open_split
 from fcn.datasets.class_weights import class_weights, median_frequency
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset
+from fcn.datasets.statistics import check_frames
 from fcn.images import IGNORE
 
 REAL = ROOT / "data" / "CamVid"
@@ -21,13 +22,14 @@ def weights(labels: list[list[int]], **recipe: Any) -> tuple[float, ...]:
     """Of two classes, from frames of one row."""
     frames = [(np.zeros((1, len(row), 3), np.uint8), np.array([row], np.uint8)) for row in labels]
     dataset = Dataset("train", BACKGROUND_AND_ROAD, tuple(map(str, range(len(frames)))), frames.__getitem__)
-    return class_weights(TrainConfig(**recipe), dataset)
+    return class_weights(TrainConfig(**recipe), check_frames([dataset]).splits[0])
 
 
 def test_median_frequency_is_taken_over_the_frames_that_show_a_class() -> None:
     # shares where shown: 120 of 300, 30 of 100, 30 of 200, never; the median of .4, .3, .15 is .3
-    frames = [(np.array([60, 30, 0, 0]), 100), (np.array([60, 0, 30, 0]), 200)]
-    np.testing.assert_allclose(median_frequency(frames), [0.75, 1, 2, 1])
+    counts = np.array([60 + 60, 30, 30, 0])
+    shown = np.array([100 + 200, 100, 200, 0])
+    np.testing.assert_allclose(median_frequency(counts, shown), [0.75, 1, 2, 1])
 
 
 @pytest.mark.parametrize("power", [1.0, 0.5, 0.0])
@@ -44,6 +46,7 @@ def test_weights_are_one_by_default() -> None:
 @pytest.mark.skipif(not REAL.is_dir(), reason="data/CamVid is not there (data/README.md tells how to get it)")
 def test_weights_of_camvid_are_those_computed_elsewhere() -> None:
     config = DataConfig(kind="camvid", root=str(REAL), labels="all")
-    found = class_weights(TrainConfig(class_weights="median_frequency"), open_split(config, "train"))
+    training = check_frames([open_split(config, "train")]).splits[0]
+    found = class_weights(TrainConfig(class_weights="median_frequency"), training)
     expected = (0.2793, 0.2017, 4.7865, 0.1490, 1.0, 0.4217, 3.8467, 1.9736, 0.7889, 6.3747, 8.8587)
     np.testing.assert_allclose(found, expected, atol=5e-5)

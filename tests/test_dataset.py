@@ -1,4 +1,4 @@
-"""Splits: lists of names, the mapping of labels, the cache, and the check of every frame."""
+"""Splits: lists of names, the mapping of labels, the cache."""
 
 from __future__ import annotations
 
@@ -20,24 +20,14 @@ from fcn.datasets.dataset import (
     Dataset,
     FrameFiles,
     cached,
-    check_frames,
     listed_names,
     map_labels,
     open_files,
 )
 from fcn.errors import UserError
-from fcn.images import IGNORE, Array, SegmentationClass
+from fcn.images import Array, SegmentationClass
 
 CLASSES = (SegmentationClass("sky", (0, 0, 0)), SegmentationClass("road", (1, 1, 1), road=True))
-
-
-def read_tiny(index: int) -> tuple[Array, Array]:
-    if index == 2:
-        raise UserError("frame 2: is bad")
-    return np.full((3, 2, 3), index, np.uint8), np.zeros((3, 2), np.uint8)
-
-
-TINY = Dataset("val", CLASSES, ("a", "b", "c"), read_tiny)
 
 
 @given(
@@ -95,49 +85,24 @@ def test_rotated_image_or_label_map_of_a_data_set_is_refused(tmp_path: Path) -> 
             split.read(index)
 
 
-@pytest.mark.parametrize(("cache_megabytes", "reads"), [(0, [0, 1, 2, 0, 1, 2]), (5, [0, 1, 2, 2])])
-def test_cache_keeps_frames_until_it_is_full(cache_megabytes: int, reads: list[int]) -> None:
-    frames = [(np.zeros((500, 1000, 3), np.uint8), np.zeros((500, 1000), np.uint8)) for _ in range(3)]  # 2 MB each
-    done: list[int] = []
+@pytest.mark.parametrize(("cache_megabytes", "reads"), [(0, "abcdabcd"), (5, "abcdcd"), (8, "abcd")])
+def test_cache_keeps_frames_of_all_splits_until_it_is_full(cache_megabytes: int, reads: str) -> None:
+    frames = [(np.zeros((500, 1000, 3), np.uint8), np.zeros((500, 1000), np.uint8)) for _ in range(4)]  # 2 MB each
+    done: list[str] = []
 
-    def read(index: int) -> tuple[Array, Array]:
-        done.append(index)
-        return frames[index]
+    def split(name: str, first: int) -> Dataset:
+        def read(index: int) -> tuple[Array, Array]:
+            done.append("abcd"[first + index])
+            return frames[first + index]
 
-    dataset = cached(Dataset("val", CLASSES, ("a", "b", "c"), read), cache_megabytes)
-    for index in (0, 1, 2, 0, 1, 2):
-        image, label = dataset.read(index)
+        return Dataset(name, CLASSES, ("x", "y"), read)
+
+    splits = cached([split("train", 0), split("val", 2)], cache_megabytes)
+    for index in (0, 1, 2, 3, 0, 1, 2, 3):
+        image, label = splits[index // 2].read(index % 2)
         assert image is frames[index][0]
         assert label is frames[index][1]
-    assert done == reads
-
-
-def test_check_names_every_bad_frame_of_every_split() -> None:
-    with pytest.raises(UserError, match=r"^frame 2: is bad\nframe 2: is bad$"):
-        check_frames([TINY, TINY])
-
-
-def test_fingerprint_sees_pixels_labels_names_and_order() -> None:
-    def fingerprint(names: str = "ab", image: int = 0, label: int = 0, swap: bool = False) -> str:
-        def read(index: int) -> tuple[Array, Array]:
-            index = 1 - index if swap else index
-            return np.full((2, 2, 3), index + image, np.uint8), np.full((2, 2), label, np.uint8)
-
-        return check_frames([Dataset("val", CLASSES, tuple(names), read)])
-
-    changed = [fingerprint("ac"), fingerprint(image=1), fingerprint(label=1), fingerprint(swap=True)]
-    changed.append(fingerprint("a\udce9"))  # a name that is not UTF-8
-    assert len({fingerprint(), fingerprint(), *changed}) == 1 + len(changed)
-
-
-def test_split_whose_pixels_are_all_ignored_is_refused() -> None:
-    def read(_: int) -> tuple[Array, Array]:
-        return np.zeros((2, 2, 3), np.uint8), np.full((2, 2), IGNORE, np.uint8)
-
-    ignored = Dataset("val", CLASSES, ("a", "b"), read)
-    labeled = Dataset("train", CLASSES, ("a",), lambda _: (np.zeros((2, 2, 3), np.uint8), np.eye(2, dtype=np.uint8)))
-    with pytest.raises(UserError, match=r"^val: every pixel of its labels is ignored; check"):
-        check_frames([labeled, ignored])
+    assert "".join(done) == reads
 
 
 @pytest.mark.parametrize("labels", ["road", "all"])

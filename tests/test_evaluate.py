@@ -11,14 +11,14 @@ import pytest
 
 from fcn.config.settings import ModelConfig
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset
+from fcn.datasets.statistics import check_frames, color_bins
 from fcn.errors import UserError
+from fcn.evaluation.color_table import fit_color_table
 from fcn.evaluation.cost import gigaflops
 from fcn.evaluation.evaluate import (
-    color_bins,
     evaluate,
     evaluate_color_table,
     evaluate_trained,
-    fit_color_table,
     score_table,
 )
 from fcn.images import IGNORE, Array
@@ -52,12 +52,15 @@ def test_every_frame_is_predicted_once_at_its_own_size() -> None:
 def test_color_table_gives_the_majority_class_of_a_bin() -> None:
     corners = np.array([[[0, 0, 15], [0, 16, 0], [255, 255, 255]]], np.uint8)
     assert color_bins(corners).tolist() == [[0, 16, 4095]]  # sixteenths of each channel
-    table = fit_color_table(make("train"))
+    training, scored = check_frames([make("train"), make()]).splits
+    table = fit_color_table(training)
     assert table.shape == (4096,)
     # gray: road twice, background once; magenta is unseen: background, 3 pixels of 5
     colors = np.array([[GRAY, GREEN, (255, 0, 255)]], np.uint8)
     assert table[color_bins(colors)].tolist() == [[1, 0, 0]]
-    assert evaluate_color_table(make("train"), make())["iou"] == {"background": 2 / 3, "road": 2 / 3}
+    looked_up = evaluate(make(), lambda image: table[color_bins(image)])
+    assert looked_up["iou"] == {"background": 2 / 3, "road": 2 / 3}
+    assert evaluate_color_table(training, scored) == looked_up
 
 
 def test_score_table_shows_absent_classes_as_a_dash_and_needs_no_baseline() -> None:

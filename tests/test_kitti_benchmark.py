@@ -24,11 +24,11 @@ from fcn.commands.parser import build_parser
 from fcn.config.settings import DataConfig
 from fcn.datasets import open_split
 from fcn.datasets.kitti_road import COLORS
+from fcn.datasets.statistics import count_pairs
 from fcn.errors import UserError
 from fcn.evaluation.evaluate import evaluate
 from fcn.evaluation.kitti.benchmark import HISTOGRAMS, RoadScores, measures, road_table, score_predictions
 from fcn.evaluation.kitti.birds_eye import birds_eye, road_to_image
-from fcn.evaluation.metrics import count_pairs
 from fcn.images import IGNORE, Array, write_image
 
 LABEL = np.zeros((40, 120), np.uint8)  # a road in the middle of what CALIBRATION's camera sees, and ignored pixels

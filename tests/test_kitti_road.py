@@ -10,8 +10,8 @@ from conftest import ROOT
 
 from fcn.config.settings import DataConfig
 from fcn.datasets import open_split
-from fcn.datasets.dataset import check_frames
 from fcn.datasets.kitti_road import COLORS, decode_label, truth_name
+from fcn.datasets.statistics import check_frames
 from fcn.errors import UserError
 from fcn.images import IGNORE, write_image
 

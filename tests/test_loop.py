@@ -79,15 +79,15 @@ def train(config: Config, run: RunPaths, *allowed: str, require_lock: Callable[[
     """As `fcn train --resume --allow-changed ...` does it."""
     run.directory.mkdir(exist_ok=True)
     checkpoint = find_checkpoint(run, config, allowed) if run.config.is_file() else None
-    training, validation, fingerprint = open_for_training(config.data)
-    weights = class_weights(config.train, training)
+    training, validation, statistics = open_for_training(config.data)
+    weights = class_weights(config.train, statistics.splits[0])
     loop.train(
         config,
         run,
         training,
         validation,
         class_weights=weights,
-        data_fingerprint=fingerprint,
+        statistics=statistics,
         require_lock=require_lock,
         checkpoint=checkpoint,
         initial=None if checkpoint else find_initial_weights(config.model),

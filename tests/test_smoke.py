@@ -14,6 +14,7 @@ from PIL import Image
 
 from fcn.config.yaml_file import load_config
 from fcn.datasets import open_split
+from fcn.datasets.statistics import check_frames
 from fcn.evaluation.evaluate import evaluate, evaluate_color_table
 from fcn.images import read_image, read_label
 
@@ -35,7 +36,7 @@ def test_network_beats_the_majority_class_and_the_color_table(smoke_run: Path, s
     data = load_config(smoke_run / "config.yaml").data
     training, validation = open_split(data, "train"), open_split(data, "val")
     majority = evaluate(validation, lambda image: np.zeros(image.shape[:2], np.uint8))
-    color_table = evaluate_color_table(training, validation)
+    color_table = evaluate_color_table(*check_frames([training, validation]).splits)
     assert majority["pixel_accuracy"] > 0.5, "background is not the majority class"
     assert record["iou"]["road"] > majority["iou"]["road"] + MARGIN
     assert record["iou"]["road"] > color_table["iou"]["road"] + MARGIN

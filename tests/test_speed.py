@@ -14,7 +14,7 @@ from conftest import ROOT
 from fcn.config.settings import Config
 from fcn.config.yaml_file import load_config
 from fcn.datasets import open_split
-from fcn.datasets.dataset import check_frames
+from fcn.datasets.statistics import check_frames
 from fcn.model.fcn import build_fcn
 from fcn.training.optimizer import build_optimizer
 from fcn.training.pipeline import plan_phases, training_batches

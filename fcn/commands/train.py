@@ -109,10 +109,10 @@ def train_run(config: Config, paths: RunPaths, source: Path, resume: bool, allow
         initial = None if is_restored else find_initial_weights(config.model)
         if checkpoint and config.model.initial_weights != paths.load_config().model.initial_weights:
             print_error("model.initial_weights: is not used: the run continues from its checkpoint")
-        training, validation, fingerprint = open_for_training(config.data)
+        training, validation, statistics = open_for_training(config.data)
         if config.train.target == "window_center":
             require_windows(config, training)
-        weights = class_weights(config.train, training)
+        weights = class_weights(config.train, statistics.splits[0])
         if config.train.class_weights != "none" and worker.is_chief:
             pairs = zip(training.classes, weights, strict=True)
             print_error("class weights: " + ", ".join(f"{one.name} {weight:.3g}" for one, weight in pairs))
@@ -128,7 +128,7 @@ def train_run(config: Config, paths: RunPaths, source: Path, resume: bool, allow
             training=training,
             validation=validation,
             class_weights=weights,
-            data_fingerprint=fingerprint,
+            statistics=statistics,
             require_lock=require_lock,
             initial=initial,
             checkpoint=checkpoint,

@@ -10,10 +10,10 @@ from fcn.datasets.dataset import (
     BACKGROUND_AND_ROAD,
     Dataset,
     cached,
-    check_frames,
     open_files,
     road_labels,
 )
+from fcn.datasets.statistics import FrameStatistics, frame_statistics
 from fcn.errors import UserError
 from fcn.images import SegmentationClass
 
@@ -43,14 +43,17 @@ def open_split(config: DataConfig, split: str, missing: list[str] | None = None)
         dataset = open_files(split, classes, files, config=config, decode_label=module.decode_label)
     if config.labels == "road":
         dataset = road_labels(dataset)
-    return cached(dataset, config.cache_megabytes)
+    return cached([dataset], config.cache_megabytes)[0]
 
 
-def open_for_training(config: DataConfig) -> tuple[Dataset, Dataset, str]:
-    """The train and val splits and the fingerprint of their frames; UserError as `open_split` and `check_frames`."""
-    training = open_split(config, "train")
-    validation = open_split(config, "val")
-    return training, validation, check_frames([training, validation])
+def open_for_training(config: DataConfig) -> tuple[Dataset, Dataset, FrameStatistics]:
+    """The train and val splits, which share one cache, and their statistics; UserError as `open_split`, `check_frames`.
+
+    Every frame was read, or is unchanged since it was.
+    """
+    uncached = [open_split(replace(config, cache_megabytes=0), split) for split in ("train", "val")]
+    training, validation = cached(uncached, config.cache_megabytes)
+    return training, validation, frame_statistics(config, [training, validation])
 
 
 def classes_of(config: DataConfig) -> tuple[SegmentationClass, ...]:

@@ -163,7 +163,9 @@ def summary(reports: Sequence[SplitReport]) -> str:
         for name, row in zip(names, zip(*columns, strict=True), strict=True):
             lines.append(f"{name:<{width}}" + "".join(f"{text:>9}" for text in row))
     if scored and scored[0].dataset.split == "train":
-        weights = median_frequency((one.counts, prod(one.size)) for one in scored[0].valid)
+        counts = np.array([one.counts for one in scored[0].valid])
+        pixels = np.array([prod(one.size) for one in scored[0].valid])
+        weights = median_frequency(counts.sum(axis=0), shown=pixels @ (counts > 0))
         listed = ", ".join(f"{weight:.4f}" for weight in weights)
         lines.append(f"class weights by median frequency on train: [{listed}]")
     return "\n".join(lines)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from fcn.config.settings import TrainConfig
-from fcn.datasets.dataset import Dataset
+from fcn.datasets.statistics import SplitStatistics
 from fcn.images import Array
 
 
-def class_weights(config: TrainConfig, training: Dataset) -> tuple[float, ...]:
+def class_weights(config: TrainConfig, training: SplitStatistics) -> tuple[float, ...]:
     """The configured loss weight of each class."""
-    classes = len(training.classes)
     if config.class_weights == "none":
-        return (1.0,) * classes
-    labels = (training.read(index)[1] for index in range(len(training)))
-    weights = median_frequency([(count_classes(label, classes), label.size) for label in labels])
+        return (1.0,) * len(training.classes)
+    weights = median_frequency(training.bins.sum(axis=1), training.shown)
     return tuple(float(weight) for weight in weights**config.class_weight_power)
 
 
@@ -26,15 +22,14 @@ def count_classes(label: Array, classes: int) -> Array:
     return np.bincount(label.reshape(-1), minlength=256)[:classes].copy()
 
 
-def median_frequency(frames: Iterable[tuple[Array, int]]) -> Array:
+def median_frequency(counts: Array, shown: Array) -> Array:
     """Class weights float64 (C,) by median frequency balancing (Eigen and Fergus 2015); 1 for a class without pixels.
 
-    A frame is given by the pixels of each class (C,) and the number of all its pixels. The frequency of a class is its
-    share of all pixels, ignored ones too, of the frames that show it.
+    The frequency of a class is its share, `counts` int64 (C,), of all pixels, ignored ones too, of the frames that show
+    it, `shown` int64 (C,).
     """
-    counts, pixels = (np.array(numbers) for numbers in zip(*frames, strict=True))
-    seen = counts.sum(axis=0) > 0
-    frequency = counts.sum(axis=0)[seen] / (pixels @ (counts > 0))[seen]
+    seen = counts > 0
+    frequency = counts[seen] / shown[seen]
     weights = np.ones(len(seen))
     weights[seen] = np.median(frequency) / frequency
     return weights

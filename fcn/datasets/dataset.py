@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,10 +63,10 @@ def pictures_in(folder: Path, fix: str) -> list[Path]:
     """PNG and JPEG files of a folder, sorted, without hidden ones; UserError with the `fix` if there are none."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; {fix}")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.name[0] != ".")
+    files = [path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.name[0] != "."]
     if not files:
         raise UserError(f"{folder}: holds no PNG or JPEG; {fix}")
-    return files
+    return sorted(files, key=attrgetter("name"))  # a third of the time that comparing paths takes
 
 
 def complete_frames(frames: Sequence[FrameFiles], fix: str) -> tuple[list[FrameFiles], list[str]]:
@@ -174,57 +174,31 @@ def road_labels(dataset: Dataset) -> Dataset:
     return replace(dataset, classes=BACKGROUND_AND_ROAD, read=read)
 
 
-def cached(dataset: Dataset, cache_megabytes: int) -> Dataset:
-    """The same frames, kept in memory once read, until they fill `cache_megabytes` (10**6 bytes)."""
-    kept: dict[int, tuple[Array, Array]] = {}
-    left = cache_megabytes * 10**6
+def cached(datasets: Sequence[Dataset], cache_megabytes: int) -> list[Dataset]:
+    """The same frames, kept in memory once read, until those of all the splits fill `cache_megabytes` (10**6 bytes).
 
-    def read(index: int) -> tuple[Array, Array]:
+    Those that were read first stay: each epoch then finds the same share of its frames, in whatever order it has them.
+    """
+    kept: dict[tuple[str, int], tuple[Array, Array]] = {}
+    left = cache_megabytes * 10**6
+    lock = Lock()
+
+    def read(dataset: Dataset, index: int) -> tuple[Array, Array]:
         nonlocal left
-        if index in kept:
-            return kept[index]
+        frame = kept.get((dataset.split, index))
+        if frame is not None:
+            return frame
         image, label = dataset.read(index)
         size = image.nbytes + label.nbytes
-        if size <= left:
-            left -= size  # two threads may both count one frame: the cache then holds one frame less
-            kept[index] = image, label
+        with lock:
+            if size <= left and (dataset.split, index) not in kept:
+                left -= size
+                kept[dataset.split, index] = image, label
         return image, label
 
-    return replace(dataset, read=read)
+    return [replace(dataset, read=partial(read, dataset)) for dataset in datasets]
 
 
 def evenly_spaced(count: int, wanted: int) -> list[int]:
     """Up to `wanted` of the indices 0 to count - 1, evenly spaced, with the first and the last."""
     return [int(index) for index in np.linspace(0, count - 1, min(wanted, count)).round()]
-
-
-def check_frames(datasets: Sequence[Dataset]) -> str:
-    """Hexadecimal SHA-256 over the names, pixels and labels of the frames in their order: the data's fingerprint.
-
-    Reads every frame, on all cores, so that a run does not fail hours later. Raises UserError with a line for each
-    invalid frame, and for a split whose pixels are all ignored: it would teach or score nothing.
-    """
-    with_labels = set()
-
-    def digest(frame: tuple[Dataset, int]) -> bytes | str:
-        dataset, index = frame
-        try:
-            image, label = dataset.read(index)
-        except UserError as error:
-            return str(error)
-        if label.min() < IGNORE:
-            with_labels.add(dataset.split)
-        head = os.fsencode(f"{dataset.split}/{dataset.names[index]} {image.shape}\n")
-        return hashlib.sha256(head + image.tobytes() + label.tobytes()).digest()
-
-    frames = [(dataset, index) for dataset in datasets for index in range(len(dataset))]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(pool.map(digest, frames))
-    mistakes = [result for result in results if isinstance(result, str)]
-    unlabeled = [dataset.split for dataset in datasets if dataset.split not in with_labels]
-    if unlabeled and not mistakes:
-        rule = "every pixel of its labels is ignored; check the masks and what the config ignores"
-        mistakes = [f"{split}: {rule}" for split in unlabeled]
-    if mistakes:
-        raise UserError(*mistakes)
-    return hashlib.sha256(b"".join(result for result in results if isinstance(result, bytes))).hexdigest()

@@ -13,8 +13,9 @@ from fcn.config.settings import Config
 from fcn.datasets import open_split
 from fcn.datasets.dataset import Dataset
 from fcn.datasets.kitti_road import ROAD
+from fcn.datasets.statistics import SplitStatistics, check_frames
 from fcn.errors import UserError
-from fcn.evaluation.color_table import color_bins, fit_color_table
+from fcn.evaluation.color_table import fit_color_table, score_color_table
 from fcn.evaluation.kitti.benchmark import RoadScores
 from fcn.evaluation.metrics import ConfusionMatrix
 from fcn.images import Array
@@ -44,10 +45,10 @@ def add_frames(
         accumulator.add(dataset.names[index], label, predict(image))
 
 
-def evaluate_color_table(training: Dataset, dataset: Dataset) -> Scores:
+def evaluate_color_table(training: SplitStatistics, scored: SplitStatistics) -> Scores:
     """Scores as `evaluate` of the baseline that a network must beat, fitted on one split and scored on another."""
-    table = fit_color_table(training)
-    return evaluate(dataset, lambda image: table[color_bins(image)])
+    matrix = score_color_table(fit_color_table(training), scored)
+    return {"split": scored.split, "frames": scored.frames, **matrix.scores()}
 
 
 def evaluate_trained(
@@ -81,7 +82,7 @@ def evaluate_trained(
         scores["tta"] = list(tta)
     problems = road.problems if road else []
     try:
-        baseline = evaluate_color_table(open_split(config.data, "train"), dataset)
+        baseline = evaluate_color_table(*check_frames([open_split(config.data, "train"), dataset]).splits)
     except UserError as error:
         problems.append(f"no color-lookup baseline, which is fitted on the training split: {error}")
         baseline = None

@@ -7,14 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fcn.images import IGNORE, Array, SegmentationClass
-
-
-def count_pairs(label: Array, values: Array, shape: tuple[int, int]) -> Array:
-    """Counts the pixels of every pair (label, value), int64 of a shape; not those whose label is IGNORE."""
-    valid = label != IGNORE
-    pairs = label[valid].astype(np.int64) * shape[1] + values[valid]
-    return np.bincount(pairs, minlength=shape[0] * shape[1]).reshape(shape)
+from fcn.datasets.statistics import count_pairs
+from fcn.images import Array, SegmentationClass
 
 
 class ConfusionMatrix:

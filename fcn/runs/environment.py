@@ -6,7 +6,7 @@ import hashlib
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def describe_environment(
         "replicas": replicas,
         "data_fingerprint": data_fingerprint,
         "switches": {name: _without_paths(os.environ[name]) for name in SWITCHES if name in os.environ},
-        "code": _code_digest(),
+        "code": code_digest(PACKAGE.rglob("*.py")),
         "commit": _commit(),
     }
 
@@ -96,10 +96,10 @@ def _without_paths(value: str) -> str:
     return hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest() if "/" in value else value
 
 
-def _code_digest() -> str:
-    """Hexadecimal SHA-256 over the modules of fcn."""
+def code_digest(modules: Iterable[Path]) -> str:
+    """Hexadecimal SHA-256 over some modules."""
     digest = hashlib.sha256()
-    for file in sorted(PACKAGE.rglob("*.py")):
+    for file in sorted(modules):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 

@@ -17,6 +17,7 @@ from fcn.config.settings import ENCODER_STRIDE, Config, ModelConfig
 from fcn.config.yaml_file import changed_keys, dump_config
 from fcn.datasets import classes_of
 from fcn.datasets.dataset import Dataset
+from fcn.datasets.statistics import FrameStatistics
 from fcn.errors import RunInterruptedError, RunStoppedError, UserError, print_error, printable
 from fcn.evaluation.evaluate import shown
 from fcn.files import write_file
@@ -52,7 +53,7 @@ def train(
     training: Dataset,
     validation: Dataset,
     class_weights: Sequence[float],
-    data_fingerprint: str,
+    statistics: FrameStatistics,
     require_lock: Callable[[], None],
     checkpoint: Checkpoint | None = None,
     initial: InitialWeights | None = None,
@@ -60,9 +61,9 @@ def train(
 ) -> None:
     """Trains a network and leaves config, weights, scores and pictures in the run's directory, which is locked.
 
-    Every frame was read before and is valid. Training continues from the checkpoint, or starts at step 0 without one,
-    from the initial weights if there are any. Of several workers the chief alone writes and has the checkpoint, and
-    the others follow it.
+    `statistics` are those of all frames, which are valid. Training continues from the checkpoint, or starts at step 0
+    without one, from the initial weights if there are any. Of several workers the chief alone writes and has the
+    checkpoint, and the others follow it.
     `require_lock` is called before anything is written and raises if the directory is no longer locked.
 
     Raises:
@@ -78,11 +79,11 @@ def train(
     strategy, checkpoint_name = make_strategy(
         recipe.strategy,
         worker,
-        settings=settings_digest(config, data_fingerprint),
+        settings=settings_digest(config, statistics.fingerprint),
         checkpoint=checkpoint.path.name if checkpoint else None,
     )
     replicas = strategy.num_replicas_in_sync
-    environment = describe_process(data_fingerprint, replicas)
+    environment = describe_process(statistics.fingerprint, replicas)
     phases = plan_phases(config.progressive, config.augment, batch_size=recipe.batch_size, steps=recipe.steps)
     require_frames(phases, parts=replicas * recipe.accumulate_steps)
 
@@ -140,7 +141,7 @@ def train(
         worker=worker,
     )
     scorer = Validation(config, training, validation, strategy=strategy, worker=worker)
-    network = describe_network(config, model, training=training, validation=validation)
+    network = describe_network(config, model, statistics)
     log = MetricsLog(run.metrics)
     hidden = None if worker.is_chief else True  # None: shown on a terminal
     progress = tqdm(total=recipe.steps, initial=first_step, desc="train", unit="step", disable=hidden)

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from fcn.config.settings import Config
 from fcn.datasets.dataset import Dataset, evenly_spaced
+from fcn.datasets.statistics import FrameStatistics
 from fcn.evaluation.evaluate import add_frames, evaluate_color_table
 from fcn.evaluation.metrics import ConfusionMatrix
 from fcn.images import Array, write_image
@@ -28,8 +29,6 @@ from fcn.runs.workers import ALONE, Worker
 from fcn.training.batch_norm import recompute_batch_norm_statistics
 from fcn.training.devices import devices_of, sum_over_workers
 from fcn.training.optimizer import freeze_encoder
-
-HEIGHT_FRAMES = 64  # frames whose median height is recorded
 
 
 class Validation:
@@ -94,14 +93,13 @@ class Validation:
         return {"split": self.dataset.split, "frames": len(self.dataset), **total.scores()}
 
 
-def describe_network(config: Config, model: keras.Model, training: Dataset, validation: Dataset) -> dict[str, Any]:
+def describe_network(config: Config, model: keras.Model, statistics: FrameStatistics) -> dict[str, Any]:
     """What is recorded with the best weights besides their scores: the same for all evaluations of a run."""
-    indices = evenly_spaced(len(training), HEIGHT_FRAMES)
-    heights = [training.read(index)[0].shape[0] for index in indices]
+    training, validation = statistics.splits
     return {
         "config": settings_of_weights(config),
         "parameters": model.count_params(),
-        "frame_height": int(np.median(heights)),
+        "frame_height": training.height,
         "color_table": evaluate_color_table(training, validation),
     }
 

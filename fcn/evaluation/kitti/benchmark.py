@@ -16,9 +16,10 @@ from tqdm import tqdm
 from fcn.config.settings import DataConfig
 from fcn.datasets import kitti_road
 from fcn.datasets.dataset import png_color_type
+from fcn.datasets.statistics import count_pairs
 from fcn.errors import UserError
 from fcn.evaluation.kitti.birds_eye import birds_eye, road_to_image
-from fcn.evaluation.metrics import ConfusionMatrix, count_pairs
+from fcn.evaluation.metrics import ConfusionMatrix
 from fcn.images import IGNORE, Array, read_label
 
 CATEGORIES = {
