@@ -90,8 +90,8 @@ class DataConfig(Section):
     """(height, width) in pixels of the generated frames; only for `synthetic`."""
 
     cache_megabytes: Annotated[int, at_least(0), MAY_CHANGE] = 2048
-    """Decoded frames are kept in memory up to this many megabytes, in training those of train and val together; 0 decodes
-    each frame every time."""
+    """Decoded frames are kept in memory up to this many megabytes, those of train and val together; 0 decodes each
+    frame every time."""
 
     max_megapixels: Annotated[int, at_least(1), MAY_CHANGE] = 128
     """Images of more than this many million pixels are refused, also by inference; decoding takes 10 bytes a pixel."""

@@ -71,8 +71,9 @@ def pictures_in(folder: Path, fix: str) -> list[Path]:
 
 def complete_frames(frames: Sequence[FrameFiles], fix: str) -> tuple[list[FrameFiles], list[str]]:
     """The frames with both files, and a line for each missing file."""
-    paths = dict.fromkeys(path for frame in frames for path in frame[1:])
-    missing = dict.fromkeys(path for path in paths if not path.exists())
+    missing = dict.fromkeys(path for frame in frames for path in frame[1:] if not path.exists())
+    if not missing:
+        return list(frames), []
     complete = [frame for frame in frames if missing.keys().isdisjoint(frame[1:])]
     return complete, [f"{path}: is missing; {fix}" for path in missing]
 

@@ -86,8 +86,8 @@ def frame_files(config: DataConfig, split: str) -> tuple[list[FrameFiles], list[
         names = training if split == "train" else validation
     if not names:
         raise UserError(*mistakes or [f"{images}: holds no frame of {split}; {split} needs images and masks"])
-    image_files = [image_of.get(name, images / f"{name}.*") for name in names]
-    label_files = [mask_of.get(name, masks / f"{prefix}{name}{suffix}.png") for name in names]
+    image_files = [image_of.get(name) or images / f"{name}.*" for name in names]
+    label_files = [mask_of.get(name) or masks / f"{prefix}{name}{suffix}.png" for name in names]
     frames = list(map(FrameFiles, names, image_files, label_files))
     complete, missing = complete_frames(frames, "add it, or remove the frame's other file and its line in the list")
     return complete, mistakes + missing
