@@ -189,7 +189,7 @@ def frame_costs(data: Path, count: int) -> list[float]:
 
 def print_costs(folders: dict[int, Path], _: Path, steps: int) -> None:
     """Milliseconds a frame for what a training does besides its steps, and for one container in place of files."""
-    titles = ("list", "compare", "two files", "container", "decode", "2 threads")
+    titles = ("list", "stat", "two files", "container", "decode", "2 threads")
     print(f"{'frames':>7}" + "".join(f"{title:>11}" for title in titles))
     for frames, data in folders.items():
         costs = frame_costs(data, count=min(frames, 40 * steps))
