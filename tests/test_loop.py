@@ -291,6 +291,7 @@ def test_recipe_reaches_what_it_is_for(run: RunPaths, monkeypatch: pytest.Monkey
         "ema_decay": 0.9,
         "loss_is_sum": True,
         "accumulate_steps": 2,
+        "xla": False,
     }
     phases = plan_phases(config.progressive, config.augment, 2, 6)
     assert seen["batches"][1:] == (5, phases, {"seed": 7, "start": 0, "center_only": False, "worker": ALONE})

@@ -226,6 +226,18 @@ def test_runs_of_two_devices_and_two_processes_are_bit_identical_and_go_on_with_
     assert "continued with replicas 1 instead of 2" in errors, errors
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not list(Path("/dev").glob("nvidia[0-9]*")), reason="there is no NVIDIA GPU here")
+def test_training_on_gpus_learns(tmp_path: Path) -> None:
+    process = start_training(tmp_path / "run", "--set", "train.steps=200", "--set", "train.precision=auto")
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert "GPU" in (tmp_path / "run" / "environment.json").read_text()
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    losses = [row["loss"] for row in rows if "loss" in row]
+    assert np.mean(losses[-20:]) < 0.7 * np.mean(losses[:20])
+
+
 def test_workers_share_every_slot_of_a_batch_once() -> None:
     for count, batch_size in ((1, 4), (2, 5), (3, 4), (5, 5)):
         slots = [slot for index in range(count) for slot in Worker(index, count).share(batch_size)]
