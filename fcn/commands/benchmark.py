@@ -16,7 +16,7 @@ from itertools import product
 from pathlib import Path
 
 from fcn.commands.arguments import add_model_arguments, add_set_argument, config_with_data, find_model, size_of
-from fcn.commands.tensorflow_import import import_tensorflow
+from fcn.commands.tensorflow_import import import_tensorflow, set_environment
 from fcn.config.settings import resolve_auto
 from fcn.config.yaml_file import find_config, load_config
 from fcn.datasets import classes_of
@@ -106,6 +106,7 @@ def _time_training(arguments: argparse.Namespace, size: tuple[int, int]) -> None
     config = resolve_auto(load_config(find_config("camvid"), overrides))
     height, width = (64, 96) if arguments.quick else size
     network = f"{config.model.encoder}, width {config.model.width:g}, {len(classes_of(config.data))} classes"
+    set_environment()  # of the processes that are timed: this one needs no TensorFlow
     switches = [f"{name}={os.environ[name]}" for name in SWITCHES if name in os.environ]
     print("\n".join([describe_machine(TRAINING_VERSIONS), *switches]))
     print(f"{network}, {height} x {width}, batch {config.train.batch_size}, {rounds} rounds", flush=True)

@@ -19,17 +19,13 @@ def import_tensorflow() -> None:
     """Imports TensorFlow. What it prints on stderr meanwhile is shown only if the import fails or ends the process.
 
     Later on only its fatal errors are printed. If TF_CPP_MIN_LOG_LEVEL is set to another level than 3, everything is.
-    Keras gets the backend and the layout of arrays that fcn needs, whatever its own configuration says. On x86 oneDNN
-    is on unless TF_ENABLE_ONEDNN_OPTS says otherwise.
+    Keras gets the backend and the layout of arrays that fcn needs, whatever its own configuration says.
     Raises UserError if TensorFlow is not installed.
     """
     if find_spec("tensorflow") is None:
         raise UserError("tensorflow: is not installed; pip install tensorflow, or name an exported file with --model")
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    if platform.machine() in ("x86_64", "AMD64"):
-        # TensorFlow itself turns it on only for processors with AVX-512 VNNI or AMX; a step takes half as long on AVX2
-        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
+    set_environment()
+    if os.environ["TF_CPP_MIN_LOG_LEVEL"] != "3":
         _import()
         return
     reading, writing = os.pipe()
@@ -47,6 +43,18 @@ def import_tensorflow() -> None:
         os.close(stderr)
         os.close(writing)
         os.waitpid(child, 0)
+
+
+def set_environment() -> None:
+    """Sets what TensorFlow and Keras read at their import, in this process and in those that it starts.
+
+    On x86 oneDNN is on unless TF_ENABLE_ONEDNN_OPTS says otherwise.
+    """
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if platform.machine() in ("x86_64", "AMD64"):
+        # TensorFlow itself turns it on only for processors with AVX-512 VNNI or AMX; a step takes half as long on AVX2
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 def _import() -> None:

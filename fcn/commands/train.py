@@ -19,7 +19,6 @@ from fcn.datasets.dataset import Dataset
 from fcn.errors import UserError, print_error, printable
 from fcn.evaluation.evaluate import score_table
 from fcn.model.memory import check_memory
-from fcn.runs.allocator import keep_freed_memory
 from fcn.runs.checkpoint import find_checkpoint
 from fcn.runs.paths import RUNS, RunPaths, locked, require_new
 from fcn.runs.stages import stages_of
@@ -118,7 +117,6 @@ def train_run(config: Config, paths: RunPaths, source: Path, resume: bool, allow
             print_error("class weights: " + ", ".join(f"{one.name} {weight:.3g}" for one, weight in pairs))
         print_error(check_memory(config, len(training.classes)))
 
-        keep_freed_memory()
         import_tensorflow()
         from fcn.training.loop import train
 

@@ -255,7 +255,7 @@ class TrainConfig(Section):
     """With several devices, batch normalization over the frames of each (`local`), or of all (`synchronized`)."""
 
     xla: bool = False
-    """Compile the forward and backward pass with XLA: for GPUs; it slows a processor (docs/performance.md)."""
+    """Compile the forward and backward pass with XLA: for GPUs; docs/performance.md has its time on a processor."""
 
     target: Literal["pixels", "window_center"] = "pixels"
     """What is learned: the class of every pixel of a crop, or of the pixel at its center only. For the latter the
@@ -358,6 +358,8 @@ class TrainConfig(Section):
             return {"accumulate_steps": text}
         if self.accumulate_steps > 1 and self.batch_norm == "synchronized":
             return {"batch_norm": "synchronized needs the whole batch at once; set train.accumulate_steps: 1"}
+        if self.xla and self.deterministic:
+            return {"xla": "has no deterministic gradient of pooling; set train.deterministic: false"}
         return {}
 
 

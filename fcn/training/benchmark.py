@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import subprocess
 import sys
@@ -46,16 +45,11 @@ class Kind(NamedTuple):
 
     framework: Framework
     precision: Precision
-    keeps_memory: bool  # `keep_freed_memory`, or plain malloc
-
-    def is_usual(self) -> bool:
-        """Whether the allocator is the one that a training has: `fcn train` keeps freed memory, PyTorch does not."""
-        return self.keeps_memory == (self.framework == "fcn")
+    keeps_memory: bool  # `keep_freed_memory`; or malloc as it is, as in a training
 
     def __str__(self) -> str:
         name = "fcn" if self.framework == "fcn" else "PyTorch"
-        allocator = "memory kept" if self.keeps_memory else "plain malloc"
-        return f"{name} {self.precision}" + ("" if self.is_usual() else f", {allocator}")
+        return f"{name} {self.precision}" + (", memory kept" if self.keeps_memory else "")
 
 
 REFERENCE = Kind("torch", "float32", keeps_memory=False)
@@ -130,8 +124,7 @@ class Worker:
         self.connection, theirs = Pipe()
         number = theirs.fileno()
         command = [sys.executable, "-c", f"from fcn.training.benchmark import serve; serve({number})"]
-        environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
-        self.process = subprocess.Popen(command, pass_fds=[number], stderr=self.errors, env=environment)  # noqa: S603
+        self.process = subprocess.Popen(command, pass_fds=[number], stderr=self.errors)  # noqa: S603
         theirs.close()
         self.connection.send(side)
 
@@ -168,16 +161,16 @@ def benchmark_training(
         precisions.remove("bfloat16")
         lines.append("bfloat16: not timed, as this processor has no instructions for it")
     frameworks: list[Framework] = ["fcn", "torch"] if against_torch else ["fcn"]
-    kinds = [Kind(*one) for one in product(frameworks, precisions, (True, False))]
+    allocators = (False,) if by_group else (False, True)
+    kinds = [Kind(*one) for one in product(frameworks, precisions, allocators)]
     workers: dict[Kind, Worker] = {}
     weights: dict[str, Array] = {}
     try:
         for kind in kinds:
-            if kind.is_usual() or not by_group:
-                given = weights if kind.framework == "torch" else {}
-                workers[kind] = Worker(Side(kind=kind, config=config, size=size, weights=given))
-                weights = weights or workers[kind].call("weights")[1]
-        checks = {kind: worker.call("check")[1] for kind, worker in workers.items() if kind.is_usual()}
+            given = weights if kind.framework == "torch" else {}
+            workers[kind] = Worker(Side(kind=kind, config=config, size=size, weights=given))
+            weights = weights or workers[kind].call("weights")[1]
+        checks = {kind: worker.call("check")[1] for kind, worker in workers.items() if not kind.keeps_memory}
         lines += [require_agreement(checks, precision) for precision in precisions]
         if by_group:
             groups = {**layer_groups(config.model), "upsampling, loss": "loss", "optimizer, averages": "step"}
@@ -216,7 +209,7 @@ def require_agreement(checks: Mapping[Kind, tuple[Array, list[float]]], precisio
 
     Raises RunStoppedError if one is above `TOLERANCE`.
     """
-    logits, losses = checks[Kind("fcn", "float32", keeps_memory=True)]
+    logits, losses = checks[Kind("fcn", "float32", keeps_memory=False)]
     others = [check for kind, check in checks.items() if kind.precision == precision]
     of_logits = np.max([np.abs(other - logits) for other, _ in others]) / np.abs(logits).max()
     of_losses = np.max([np.abs(np.subtract(other, losses)) for _, other in others]) / max(losses)

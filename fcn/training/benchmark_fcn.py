@@ -34,7 +34,13 @@ def calls_of(side: Side) -> dict[str, Call]:
         averaged = recipe.ema_decay > 0
         state = TrainState.create(model, build_optimizer(recipe, model.trainable_variables), averaged=averaged)
         train_step = compile_train_step(
-            state, recipe.clip_norm, seed=recipe.seed, class_weights=class_weights, ema_decay=recipe.ema_decay
+            state,
+            clip_norm=recipe.clip_norm,
+            seed=recipe.seed,
+            class_weights=class_weights,
+            ema_decay=recipe.ema_decay,
+            accumulate_steps=recipe.accumulate_steps,
+            xla=recipe.xla,
         )
 
         def step() -> float:
