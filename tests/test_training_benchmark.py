@@ -91,7 +91,9 @@ def test_ratios_are_to_pytorch_in_float32_and_to_the_same_precision_and_allocato
     lines = table(times, gigaflop=2.0, peaks=peaks, megabytes=dict.fromkeys(times, 999.6)).splitlines()
     assert lines[1].split() == [
         "fcn",
-        "float32",
+        "float32,",
+        "memory",
+        "kept",
         "100.0",
         "90.0",
         "150.0",
