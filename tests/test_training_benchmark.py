@@ -107,7 +107,7 @@ def test_ratios_are_to_pytorch_in_float32_and_to_the_same_precision_and_allocato
     ]
     assert lines[2].split()[:7] == ["fcn", "bfloat16", "50.0", "50.0", "50.0", "4.00", "1.60"]
     assert lines[3].split()[:8] == ["PyTorch", "float32,", "memory", "kept", "110.0", "110.0", "110.0", "1.82"]
-    alone = table({FCN: [100.0]}, gigaflop=2.0, peaks=peaks, megabytes={FCN: 1.0}).splitlines()
+    alone = table({FCN: [100.0]}, gigaflop=2.0, peaks={FCN: 40.0}, megabytes={FCN: 1.0}).splitlines()
     assert alone[1].split() == ["fcn", "float32", "100.0", "100.0", "100.0", "20.0", "50%", "of", "40", "1"]
 
 
