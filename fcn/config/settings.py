@@ -356,8 +356,9 @@ class TrainConfig(Section):
         if self.accumulate_steps > self.batch_size:
             text = f"{self.accumulate_steps} is more than the frames of train.batch_size: {self.batch_size}; lower it"
             return {"accumulate_steps": text}
-        if self.accumulate_steps > 1 and self.batch_norm == "synchronized":
-            return {"batch_norm": "synchronized needs the whole batch at once; set train.accumulate_steps: 1"}
+        if self.batch_norm == "synchronized" and (self.accumulate_steps > 1 or self.xla):
+            text = "synchronized needs the whole batch at once; set train.accumulate_steps: 1 and train.xla: false"
+            return {"batch_norm": text}
         if self.xla and self.deterministic:
             return {"xla": "has no deterministic gradient of pooling; set train.deterministic: false"}
         return {}

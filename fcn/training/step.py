@@ -110,7 +110,6 @@ def compile_train_step(
     dropouts = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout) and layer.rate > 0]
     parts = strategy.num_replicas_in_sync * accumulate_steps
 
-    @tf.function(autograph=False, jit_compile=xla)
     def forward_backward(
         images: tf.Tensor, labels: tf.Tensor, step: tf.Tensor, part: tf.Tensor, moved: Tensors, weight: tf.Tensor
     ) -> tuple[tf.Tensor, Tensors, Tensors]:
@@ -134,6 +133,9 @@ def compile_train_step(
         gradients = tape.gradient(objective, weights)
         return loss, gradients, [scope.get_current_value(statistic) for statistic in statistics]
 
+    # a function within a function only for XLA: synchronized normalization must not be in one
+    compute_part = tf.function(forward_backward, autograph=False, jit_compile=True) if xla else forward_backward
+
     def accumulate(
         images: tf.Tensor, labels: tf.Tensor, step: tf.Tensor, first_part: tf.Tensor, moved: Tensors, weight: tf.Tensor
     ) -> tuple[tf.Tensor, Tensors, Tensors]:
@@ -145,7 +147,7 @@ def compile_train_step(
         ) -> tuple[tf.Tensor, tf.Tensor, Tensors, Tensors]:
             of_part = slice(count * index // accumulate_steps, count * (index + 1) // accumulate_steps)
             part = first_part + tf.cast(index, tf.int64)
-            more_loss, more, moved = forward_backward(images[of_part], labels[of_part], step, part, moved, weight)
+            more_loss, more, moved = compute_part(images[of_part], labels[of_part], step, part, moved, weight)
             return index + 1, loss + more_loss, [a + b for a, b in zip(gradients, more, strict=True)], moved
 
         start = (tf.constant(0), tf.constant(0.0), [tf.zeros(one.shape) for one in weights], moved)
@@ -161,7 +163,7 @@ def compile_train_step(
         replica = tf.distribute.get_replica_context()
         first_part = tf.cast(replica.replica_id_in_sync_group, tf.int64) * accumulate_steps
         weight = replica.all_reduce(SUM, tf.reduce_sum(pixel_weights(labels, class_weights)))
-        compute = forward_backward if accumulate_steps == 1 else accumulate
+        compute = compute_part if accumulate_steps == 1 else accumulate
         before = [statistic.value for statistic in statistics]
         loss, gradients, moved = compute(images, labels, step, first_part, before, weight)
         loss, gradients, moved = replica.all_reduce(SUM, (loss, gradients, moved))
