@@ -33,6 +33,8 @@ CASES: dict[str, dict[str, Any]] = {
     "overflow": {"pixel_scale": 1e38},
 }
 TWO_DEVICES = """\
+from fcn.commands.tensorflow_import import import_tensorflow
+import_tensorflow()
 import tensorflow as tf
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
