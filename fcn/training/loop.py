@@ -157,10 +157,10 @@ def train(
         seconds = time.perf_counter() - started
         step = int(state.step)
         if (scores["miou"] or 0.0) > float(state.best_score):
-            state.best_score.assign(scores["miou"] or 0.0)
             if worker.is_chief:
                 record = {"step": step, **network, **scores, "changes": log.changes}
                 keep_best(run, scorer, record=record, pictures=recipe.pictures)
+            state.best_score.assign(scores["miou"] or 0.0)
         state.evaluated.assign(step)
         baseline = network["color_table"]["miou"]
         if worker.is_chief:
