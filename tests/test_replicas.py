@@ -202,7 +202,8 @@ def start_training(
 def test_runs_of_two_devices_and_two_processes_are_bit_identical_and_go_on_with_one(tmp_path: Path) -> None:
     mirrored, workers = tmp_path / "mirrored", tmp_path / "workers"
     process = start_training(mirrored, "--set", "train.strategy=mirrored", begin=("-c", TWO_DEVICES))
-    assert process.wait() == 0, process.communicate()
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
     ports = free_ports(2)
     processes = [start_training(workers, ports=ports, index=index) for index in (0, 1)]
     outputs = [process.communicate() for process in processes]
