@@ -92,7 +92,7 @@ def all_cases(name: str, worker: Worker, ports: Sequence[int]) -> dict[str, dict
         (cpu,) = tf.config.list_physical_devices("CPU")
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     configure_tensorflow(TrainConfig(intra_op_threads=1, inter_op_threads=1))
-    strategy, _ = make_strategy(name, worker)
+    strategy = make_strategy(name, worker)
     return {case: three_steps(strategy, worker, **options) for case, options in CASES.items()}
 
 

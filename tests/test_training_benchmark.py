@@ -18,7 +18,7 @@ from fcn.config.settings import Config
 from fcn.config.yaml_file import find_config, load_config
 from fcn.errors import RunStoppedError
 from fcn.training import benchmark
-from fcn.training.benchmark import Kind, Side, Worker, alternate, group_table, require_agreement, table
+from fcn.training.benchmark import Kind, Side, SideProcess, alternate, group_table, require_agreement, table
 
 FCN = Kind("fcn", "float32", keeps_memory=False)
 TORCH = Kind("torch", "float32", keeps_memory=False)
@@ -118,7 +118,7 @@ def test_time_of_a_group_is_what_its_layers_add() -> None:
 
 
 def test_what_a_process_says_before_it_ends_too_early_is_shown(capfd: pytest.CaptureFixture[str]) -> None:
-    worker = Worker(SimpleNamespace(kind=SimpleNamespace()))
+    worker = SideProcess(SimpleNamespace(kind=SimpleNamespace()))
     with pytest.raises(RunStoppedError, match="the process ended"):
         worker.call("step")
     worker.end()
@@ -128,8 +128,8 @@ def test_what_a_process_says_before_it_ends_too_early_is_shown(capfd: pytest.Cap
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is not glibc's")
 def test_memory_that_was_kept_is_not_asked_for_again() -> None:
     lines = (
-        "import resource, sys; from fcn.runs.allocator import keep_freed_memory",
-        "assert sys.argv[1] == 'plain' or keep_freed_memory()",
+        "import resource, sys; from fcn.training.benchmark import keep_freed_memory",
+        "sys.argv[1] == 'plain' or keep_freed_memory()",
         "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt; bytearray(10**8)",
         "before = faults(); bytearray(10**8); print(faults() - before)",
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
 import resource
 import subprocess
 import sys
@@ -24,7 +26,6 @@ from fcn.errors import RunStoppedError, print_error
 from fcn.export.benchmark import PAUSE
 from fcn.images import IGNORE, Array
 from fcn.model.architecture import skip_blocks
-from fcn.runs.allocator import keep_freed_memory
 from fcn.runs.environment import processor_has_bfloat16
 
 ROUNDS = 15
@@ -32,6 +33,8 @@ WARM_UP = 2  # rounds that do not count; the first one compiles
 PEAK_CALLS = 8  # products of matrices, of which the fastest counts
 PEAK_SIDE = 2048  # of the square matrices
 PEAK_GIGAFLOP = 2 * PEAK_SIDE**3 / 1e9
+M_TRIM_THRESHOLD = -1  # numbers of options in glibc's malloc.h
+M_MMAP_MAX = -4
 # share of the largest logit, of the loss; rounding to bfloat16 (8 bits) in every layer makes 0.02 and 0.001 of it
 TOLERANCE = {"float32": (1e-3, 1e-3), "bfloat16": (1e-1, 1e-2)}
 
@@ -88,6 +91,20 @@ def layer_groups(config: ModelConfig) -> dict[str, str]:
     return groups
 
 
+def keep_freed_memory() -> None:
+    """Lets malloc keep what is freed for the next request, rather than return it to the system; only glibc's can.
+
+    By default glibc maps each large block anew and unmaps it when it is freed. The feature maps of every step then are
+    new pages, which the kernel fills with zeros first. M_MMAP_MAX = 0 takes large blocks from the heap too, and
+    M_TRIM_THRESHOLD = -1 never shrinks it, so memory in use stays at its peak. To be called before a framework is
+    imported, as a block stays where it was allocated.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, -1)
+
+
 def serve(file_number: int) -> None:
     """The other process: takes a Side, then names of its calls; answers each with its seconds and its result."""
     connection = Connection(file_number)
@@ -115,7 +132,7 @@ def serve(file_number: int) -> None:
         connection.send((time.perf_counter() - started, result))
 
 
-class Worker:
+class SideProcess:
     """The process of a side. What it prints on stderr is shown only if it ends too early."""
 
     def __init__(self, side: Side):
@@ -163,12 +180,12 @@ def benchmark_training(
     frameworks: list[Framework] = ["fcn", "torch"] if against_torch else ["fcn"]
     allocators = (False,) if by_group else (False, True)
     kinds = [Kind(*one) for one in product(frameworks, precisions, allocators)]
-    workers: dict[Kind, Worker] = {}
+    workers: dict[Kind, SideProcess] = {}
     weights: dict[str, Array] = {}
     try:
         for kind in kinds:
             given = weights if kind.framework == "torch" else {}
-            workers[kind] = Worker(Side(kind=kind, config=config, size=size, weights=given))
+            workers[kind] = SideProcess(Side(kind=kind, config=config, size=size, weights=given))
             weights = weights or workers[kind].call("weights")[1]
         checks = {kind: worker.call("check")[1] for kind, worker in workers.items() if not kind.keeps_memory}
         lines += [require_agreement(checks, precision) for precision in precisions]
@@ -187,12 +204,14 @@ def benchmark_training(
     return "\n".join(lines)
 
 
-def peak_of(worker: Worker) -> float:
+def peak_of(worker: SideProcess) -> float:
     """10**9 operations a second in the fastest of some products of matrices."""
     return PEAK_GIGAFLOP / min(worker.call("peak")[0] for _ in range(PEAK_CALLS))
 
 
-def alternate(workers: Mapping[Kind, Worker], calls: Sequence[str], rounds: int) -> dict[Kind, dict[str, list[float]]]:
+def alternate(
+    workers: Mapping[Kind, SideProcess], calls: Sequence[str], rounds: int
+) -> dict[Kind, dict[str, list[float]]]:
     """Milliseconds of each call of each side in each round, A B C A B C, with a pause before each."""
     times: dict[Kind, dict[str, list[float]]] = {kind: {call: [] for call in calls} for kind in workers}
     for number in tqdm(range(WARM_UP + rounds), "time", unit="round", leave=False, disable=None):

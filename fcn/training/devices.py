@@ -13,7 +13,7 @@ import tensorflow as tf
 from fcn.config.settings import Config
 from fcn.config.yaml_file import changed_keys, field_of
 from fcn.images import Array
-from fcn.runs.workers import Worker, meet
+from fcn.runs.workers import Worker
 
 SEVERAL = (tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirroredStrategy)
 # what TensorFlow raises in the other workers when one has ended
@@ -25,25 +25,25 @@ WORKER_LOST = (
 )
 
 
-def make_strategy(
-    name: str, worker: Worker, settings: str = "", checkpoint: str | None = None
-) -> tuple[tf.distribute.Strategy, str | None]:
-    """TensorFlow's strategy for a value of `train.strategy`, made before the first op; and the chief's checkpoint.
-
-    Several workers meet first, as `meet` says; they must have the same settings.
-    """
+def make_strategy(name: str, worker: Worker) -> tf.distribute.Strategy:
+    """TensorFlow's strategy for a value of `train.strategy`, made before the first op; several workers have met."""
     if worker.count > 1:
-        resolvers = tf.distribute.cluster_resolver
-        of_slurm = not os.environ.get("TF_CONFIG")
-        resolver = resolvers.SlurmClusterResolver() if of_slurm else resolvers.TFConfigClusterResolver()
-        cluster = resolver.cluster_spec().as_dict()
-        (address, *_) = cluster.get("chief", cluster["worker"])
-        checkpoint = meet(worker, address, settings, checkpoint)
-        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver), checkpoint
+        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=_resolver())
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if name == "mirrored" or (name == "auto" and len(devices) > 1):
-        return tf.distribute.MirroredStrategy([device.name for device in devices]), checkpoint
-    return tf.distribute.get_strategy(), checkpoint  # the default one: one device
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    return tf.distribute.get_strategy()  # the default one: one device
+
+
+def chief_address() -> str:
+    """HOST:PORT of the chief of several workers."""
+    cluster = _resolver().cluster_spec().as_dict()
+    return str(cluster.get("chief", cluster.get("worker"))[0])
+
+
+def _resolver() -> tf.distribute.cluster_resolver.ClusterResolver:
+    resolvers = tf.distribute.cluster_resolver
+    return resolvers.TFConfigClusterResolver() if os.environ.get("TF_CONFIG") else resolvers.SlurmClusterResolver()
 
 
 def devices_of(strategy: tf.distribute.Strategy) -> list[str | None]:

@@ -37,9 +37,9 @@ from fcn.runs.log import MetricsLog
 from fcn.runs.paths import RunPaths
 from fcn.runs.signals import polled_signals
 from fcn.runs.trained import InitialWeights, describe_change
-from fcn.runs.workers import ALONE, Worker
+from fcn.runs.workers import ALONE, Worker, meet
 from fcn.training.batch_norm import synchronize_batch_norm
-from fcn.training.devices import WORKER_LOST, make_strategy, settings_digest
+from fcn.training.devices import WORKER_LOST, chief_address, make_strategy, settings_digest
 from fcn.training.optimizer import build_optimizer, freeze_encoder
 from fcn.training.pipeline import Phase, frames_of_step, plan_phases, training_batches
 from fcn.training.setup import configure_tensorflow, describe_process, resolve_precision
@@ -76,12 +76,11 @@ def train(
     recipe = resolve_precision(config.train)
     config = replace(config, train=recipe)
     configure_tensorflow(recipe)
-    strategy, checkpoint_name = make_strategy(
-        recipe.strategy,
-        worker,
-        settings=settings_digest(config, statistics.fingerprint),
-        checkpoint=checkpoint.path.name if checkpoint else None,
-    )
+    checkpoint_name = checkpoint.path.name if checkpoint else None
+    if worker.count > 1:
+        settings = settings_digest(config, statistics.fingerprint)
+        checkpoint_name = meet(worker, chief_address(), settings, checkpoint_name)
+    strategy = make_strategy(recipe.strategy, worker)
     replicas = strategy.num_replicas_in_sync
     environment = describe_process(statistics.fingerprint, replicas)
     phases = plan_phases(config.progressive, config.augment, batch_size=recipe.batch_size, steps=recipe.steps)
@@ -224,6 +223,8 @@ def train(
                 f"step {int(state.step) + 1}: {line} augment.crop_size, or use more memory"
             ) from error
         except WORKER_LOST as error:
+            if worker.count == 1:
+                raise
             line = "another worker has ended or cannot be reached; start all of them again with --resume"
             raise RunStoppedError(f"step {int(state.step) + 1}: {line}") from error
 
