@@ -209,6 +209,7 @@ def test_runs_of_two_devices_and_two_processes_are_bit_identical_and_go_on_with_
     outputs = [process.communicate() for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert outputs[1][0] == ""  # the chief alone says what was trained
+    assert ["devices: 2, in 2 processes\n" in errors for _, errors in outputs] == [True, False]
     assert fingerprint(mirrored) == fingerprint(workers)
 
     scores = json.loads((workers / "best.json").read_text())

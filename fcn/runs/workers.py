@@ -107,6 +107,8 @@ def _receive_workers(count: int, port: int, settings: str, checkpoint: str | Non
             connection.settimeout(10)
             try:
                 index, theirs = json.loads(connection.makefile("rb").readline(MAX_LINE))
+                if index not in range(1, count):
+                    raise ValueError(index)
                 others[index] = connection
             except (OSError, ValueError, TypeError):  # not one of ours, or one that has ended
                 connection.close()

@@ -82,6 +82,8 @@ def train(
         checkpoint_name = meet(worker, chief_address(), settings, checkpoint_name)
     strategy = make_strategy(recipe.strategy, worker)
     replicas = strategy.num_replicas_in_sync
+    if worker.is_chief and (replicas > 1 or recipe.strategy == "mirrored"):
+        print_error(f"devices: {replicas}, in {worker.count} process{'es' if worker.count > 1 else ''}")
     environment = describe_process(statistics.fingerprint, replicas)
     phases = plan_phases(config.progressive, config.augment, batch_size=recipe.batch_size, steps=recipe.steps)
     require_frames(phases, parts=replicas * recipe.accumulate_steps)
