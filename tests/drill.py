@@ -260,6 +260,10 @@ def drill_workers(place: Path, chance: random.Random) -> None:
         status = processes[1 - victim].wait(timeout=60)
         seconds = time.perf_counter() - killed
         assert status == 3, f"worker {1 - victim}: status {status}"
+        if victim == 1:  # the chief saves its last step
+            last = json.loads((drilled / "metrics.jsonl").read_text().splitlines()[-1])["step"]
+            newest = max((drilled / "checkpoints").iterdir()).name
+            assert int(newest.removeprefix("step-")) >= last, f"{newest} is the last one, after step {last}"
         print(f"worker {victim} of 2 killed: the other ended {seconds:.1f} s later", flush=True)
     assert [process.wait() for process in start_workers(drilled)] == [0, 0]
     assert fingerprint(straight) == fingerprint(drilled), "the run of two workers differs"

@@ -98,8 +98,7 @@ def meet(
 
 
 def _receive_workers(count: int, port: int, settings: str, checkpoint: str | None, end: float) -> str | None:
-    others: dict[int, socket.socket] = {}
-    different = set()
+    others: dict[int, tuple[socket.socket, str]] = {}
     with socket.create_server(("", port)) as server:
         while len(others) < count - 1:
             server.settimeout(max(0.001, end - time.monotonic()))
@@ -109,20 +108,24 @@ def _receive_workers(count: int, port: int, settings: str, checkpoint: str | Non
                 index, theirs = json.loads(connection.makefile("rb").readline(MAX_LINE))
                 if index not in range(1, count):
                     raise ValueError(index)
-                others[index] = connection
+                others[index] = connection, theirs
             except (OSError, ValueError, TypeError):  # not one of ours, or one that has ended
                 connection.close()
-                continue
-            if theirs != settings:
-                different.add(index)
+    different = [index for index, (_, theirs) in others.items() if theirs != settings]
     refused = None
     if different:
         refused = f"worker {min(different)}: has other settings or frames than the chief; start all with the same"
-    for connection in others.values():
-        connection.sendall(json.dumps([refused, checkpoint]).encode() + b"\n")
+    lost = []
+    for index, (connection, _) in others.items():
+        try:
+            connection.sendall(json.dumps([refused, checkpoint]).encode() + b"\n")
+        except OSError:
+            lost.append(index)
         connection.close()
     if refused:
         raise UserError(refused)
+    if lost:
+        raise RunStoppedError(f"worker {min(lost)}: has ended before the first step; start all of them again")
     return checkpoint
 
 

@@ -227,6 +227,7 @@ def train(
         except WORKER_LOST as error:
             if worker.count == 1:
                 raise
+            save()  # the step that was cut off has changed nothing
             line = "another worker has ended or cannot be reached; start all of them again with --resume"
             raise RunStoppedError(f"step {int(state.step) + 1}: {line}") from error
 
