@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn.config.settings import ModelConfig
+from fcn.config.settings import ModelConfig, TrainConfig
 from fcn.model.fcn import build_fcn
-from fcn.training.filter_gradient import MIN_CHANNELS, convolve, use_products
+from fcn.training import filter_gradient
+from fcn.training.filter_gradient import MIN_CHANNELS, convolve, kernel_gradient, use_products
+from fcn.training.optimizer import build_optimizer
+from fcn.training.step import TrainState, compile_train_step
 
 RANDOM = np.random.default_rng(0)
 
@@ -40,3 +44,28 @@ def test_only_wide_float32_convolutions_of_3x3_change() -> None:
         }
         assert changed == (wide if precision == "float32" else set())
         assert wide
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="with a GPU no step uses the products")
+def test_training_step_uses_products_without_avx512_only_and_its_weights_are_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[str] = []
+    weights = []
+    monkeypatch.setattr(filter_gradient, "kernel_gradient", lambda *maps: (calls.append(""), kernel_gradient(*maps))[1])
+    images = tf.constant(RANDOM.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8))
+    labels = tf.constant(RANDOM.integers(0, 2, (2, 32, 32), dtype=np.uint8))
+    for flags in ({"avx2", "avx512f"}, {"avx2"}):
+        monkeypatch.setattr(filter_gradient, "processor_flags", lambda found=flags: found)
+        keras.utils.set_random_seed(0)
+        model = build_fcn(ModelConfig(encoder="vgg11", width=1 / 4, head_units=16, batch_norm=False), 2)
+        optimizer = build_optimizer(TrainConfig(optimizer="sgd", warmup=0.0), model.trainable_variables)
+        step = compile_train_step(TrainState.create(model, optimizer), None, 0, (1.0, 3.0), 0.0)
+        assert not calls
+        for number in range(3):  # the scorers are zero at first, and pass no gradient on
+            step(images, labels, tf.constant(number, tf.int64))
+        weights.append(model.get_weights())
+    assert calls
+    for products, plain in zip(*weights, strict=True):
+        np.testing.assert_allclose(products, plain, atol=1e-6)

@@ -93,6 +93,7 @@ def all_cases(name: str, worker: Worker, ports: Sequence[int], xla: bool = False
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     configure_tensorflow(TrainConfig(intra_op_threads=1, inter_op_threads=1, deterministic=not xla))
     strategy = make_strategy(name, worker)
+    assert strategy.num_replicas_in_sync == (1 if name == "one" else 2)
     cases = ("in parts",) if xla else CASES
     return {case: three_steps(strategy, worker, xla=xla, **CASES[case]) for case in cases}
 

@@ -137,7 +137,8 @@ def test_memory_that_was_kept_is_not_asked_for_again() -> None:
     for word in ("plain", "kept"):
         command = [sys.executable, "-c", "\n".join(lines), word]
         counts.append(int(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
-    assert counts[1] < 10 < 1000 < counts[0]
+    assert counts[1] < 10
+    assert counts[0] > 2 * counts[1] + 20  # pages may be huge ones
 
 
 def test_pytorch_that_is_missing_is_a_line_before_any_work(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,9 +150,11 @@ def test_pytorch_that_is_missing_is_a_line_before_any_work(script: Script, monke
 
 def test_options_that_do_not_go_together_are_refused(script: Script) -> None:
     mistakes = {
-        "--against torch": "--against, --groups: only go with --train",
-        "--groups": "--against, --groups: only go with --train",
+        "--against torch": "--against, --groups, --rounds: only go with --train",
+        "--rounds 3": "--against, --groups, --rounds: only go with --train",
         "--train --run runs/mine": "--train: starts from random weights",
+        "--train --untrained": "--train: starts from random weights",
+        "--train --set train.loss=sum": "train.loss: is not in what --train times; leave it out",
         "--train --rounds 0": "--rounds 0: is too few; name at least 1",
         "--train --set model.depth=3": "model.depth",
     }
@@ -167,5 +170,5 @@ def test_quick_run_prints_its_table(option: tuple[str, ...]) -> None:
     done = run_process("benchmark", "--train", "--quick", *against, *option)
     assert done.returncode == 0, done.stderr
     assert ("optimizer, averages" if option else "of peak") in done.stdout
-    assert "float32: logits differ by at most " in done.stdout
+    assert ("float32: logits differ by at most " in done.stdout) == bool(against)
     assert platform.machine() != "x86_64" or "TF_ENABLE_ONEDNN_OPTS=1" in done.stdout  # as in a training

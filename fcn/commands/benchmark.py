@@ -18,7 +18,7 @@ from pathlib import Path
 from fcn.commands.arguments import add_model_arguments, add_set_argument, config_with_data, find_model, size_of
 from fcn.commands.tensorflow_import import import_tensorflow, set_environment
 from fcn.config.settings import resolve_auto
-from fcn.config.yaml_file import find_config, load_config
+from fcn.config.yaml_file import changed_keys, find_config, load_config
 from fcn.datasets import classes_of
 from fcn.datasets.dataset import pictures_in
 from fcn.errors import UserError
@@ -29,6 +29,11 @@ from fcn.runs.trained import TrainedModel
 from fcn.training.benchmark import ROUNDS, benchmark_training
 
 QUICK_TRAINING = ("model.width=0.0625", "model.head_units=16", "train.batch_size=2")
+NOT_TIMED = ("train.freeze", "train.loss", "train.target", "train.strategy", "train.batch_norm")
+NOT_IN_TORCH = (
+    *("train.optimizer", "train.schedule", "train.decay_form", "train.encoder_rate", "train.bias_rate"),
+    "train.accumulate_steps",
+)
 TRAINING_VERSIONS = ("tensorflow", "keras", "torch")
 SIZES = {11: (360, 480), 2: (160, 576)}  # classes -> (height, width), of CamVid and of half a KITTI frame
 
@@ -44,7 +49,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--train", action="store_true", help="time the training step of configs/camvid.yaml")
     command.add_argument("--against", choices=["torch"], help="with --train: next to the same network in PyTorch")
     command.add_argument("--groups", action="store_true", help="with --train: the time by groups of layers instead")
-    command.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"with --train: rounds; {ROUNDS}")
+    command.add_argument("--rounds", type=int, metavar="N", help=f"with --train: rounds; {ROUNDS}")
     command.add_argument("--folder", type=Path, metavar="DIR", help=folder)
     command.add_argument("--count", type=int, default=500, metavar="N", help="images with --folder, repeated; 500")
 
@@ -54,8 +59,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.train:
         _time_training(arguments, size)
         return
-    if arguments.against is not None or arguments.groups:
-        raise UserError("--against, --groups: only go with --train")
+    if arguments.against is not None or arguments.groups or arguments.rounds is not None:
+        raise UserError("--against, --groups, --rounds: only go with --train")
     if arguments.folder is not None:
         _time_folder(arguments)
         return
@@ -95,15 +100,24 @@ def _time_folder(arguments: argparse.Namespace) -> None:
 
 def _time_training(arguments: argparse.Namespace, size: tuple[int, int]) -> None:
     """Prints the times of a training step of configs/camvid.yaml with the overrides of --set."""
-    if (arguments.run, arguments.weights, arguments.model, arguments.folder) != (None, None, None, None):
-        raise UserError("--train: starts from random weights; leave out --run, --weights, --model and --folder")
+    others = (arguments.run, arguments.weights, arguments.model, arguments.folder, arguments.check)
+    if any(one is not None for one in others) or arguments.untrained:
+        names = "--run, --weights, --model, --folder, --check and --untrained"
+        raise UserError(f"--train: starts from random weights and images; leave out {names}")
     if arguments.against == "torch" and find_spec("torch") is None:
         raise UserError("--against torch: PyTorch is not installed; pip install torch")
-    rounds = 2 if arguments.quick else arguments.rounds
+    rounds = 2 if arguments.quick else (ROUNDS if arguments.rounds is None else arguments.rounds)
     if rounds < 1:
         raise UserError(f"--rounds {rounds}: is too few; name at least 1")
     overrides = [*QUICK_TRAINING, *arguments.set] if arguments.quick else arguments.set
-    config = resolve_auto(load_config(find_config("camvid"), overrides))
+    file = find_config("camvid")
+    config = load_config(file, overrides)
+    changed = changed_keys(load_config(file), config)
+    for key in NOT_TIMED if arguments.against is None else (*NOT_TIMED, *NOT_IN_TORCH):
+        if key in changed:
+            rule = "is not in what --train times" if key in NOT_TIMED else "is not in the copy in PyTorch"
+            raise UserError(f"{key}: {rule}; leave it out")
+    config = resolve_auto(config)
     height, width = (64, 96) if arguments.quick else size
     network = f"{config.model.encoder}, width {config.model.width:g}, {len(classes_of(config.data))} classes"
     set_environment()  # of the processes that are timed: this one needs no TensorFlow
