@@ -244,8 +244,8 @@ class TrainConfig(Section):
     """Frames a step, those of all devices together."""
 
     accumulate_steps: Annotated[int, at_least(1), below(2**16)] = 1
-    """A device computes the gradients of its frames in so many parts, one after another, in the memory of one part; the
-    step is that of the whole batch, but batch normalization sees a part."""
+    """Parts into which a device splits its share of a batch, one after another, to save memory. The step is that of the
+    whole batch, except that batch normalization sees one part."""
 
     strategy: Annotated[Literal["auto", "one", "mirrored", "multi_worker"], MAY_CHANGE] = "auto"
     """Devices: `one`; `mirrored`, all GPUs of this machine; `multi_worker`, those of the processes that TF_CONFIG or a
@@ -255,7 +255,7 @@ class TrainConfig(Section):
     """With several devices, batch normalization over the frames of each (`local`), or of all (`synchronized`)."""
 
     xla: bool = False
-    """Compile the forward and backward pass with XLA: for GPUs; docs/performance.md has its time on a processor."""
+    """Compile the forward and backward pass with XLA. On a processor it takes twice as long; not tried on a GPU."""
 
     target: Literal["pixels", "window_center"] = "pixels"
     """What is learned: the class of every pixel of a crop, or of the pixel at its center only. For the latter the
