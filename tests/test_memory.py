@@ -78,7 +78,7 @@ def test_largest_phase_counts() -> None:
         (Config(model=PUBLISHED), "model.head_units (4096 as published, 256 by default) or model.width"),
         (
             Config(augment=AugmentConfig(crop_size=(4000, 4000))),
-            "train.batch_size or augment.crop_size, or those of progressive",
+            "train.batch_size or augment.crop_size, or those of progressive, or raise train.accumulate_steps",
         ),
     ],
 )
@@ -96,6 +96,15 @@ def test_training_that_cannot_fit_is_refused_with_its_fix(
     (tmp_path / "nvidia0").rename(tmp_path / "nvidiactl")
     monkeypatch.setattr(memory, "machine_memory", lambda: None)
     assert check_memory(config, 2).startswith("memory: parameters ")
+
+
+def test_parts_and_workers_share_the_activations() -> None:
+    def activations(parts: int, workers: int) -> int:
+        config = Config(model=SLIM, train=TrainConfig(batch_size=8, accumulate_steps=parts))
+        return memory_of_training(config, 2, workers)["activations"]
+
+    assert activations(1, 1) == 8 * activations(8, 1) == 8 * activations(2, 4) == 4 * activations(2, 2)
+    assert activations(3, 1) == 3 * activations(8, 1)  # three parts of 8 frames: the largest has 3
 
 
 def test_train_refuses_before_it_writes_anything(

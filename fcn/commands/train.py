@@ -115,7 +115,7 @@ def train_run(config: Config, paths: RunPaths, source: Path, resume: bool, allow
         if config.train.class_weights != "none" and worker.is_chief:
             pairs = zip(training.classes, weights, strict=True)
             print_error("class weights: " + ", ".join(f"{one.name} {weight:.3g}" for one, weight in pairs))
-        print_error(check_memory(config, len(training.classes)))
+        print_error(check_memory(config, len(training.classes), worker.count))
 
         import_tensorflow()
         from fcn.training.loop import train

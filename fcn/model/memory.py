@@ -70,8 +70,11 @@ def activation_bytes(
     return (2 if precision == "bfloat16" else FLOAT32) * values + FLOAT32 * logits_and_softmax
 
 
-def memory_of_training(config: Config, classes: int) -> dict[str, int]:
-    """What takes memory -> bytes; `auto` precision counts as float32, frozen weights as trained ones."""
+def memory_of_training(config: Config, classes: int, workers: int = 1) -> dict[str, int]:
+    """What takes memory -> bytes, in one of so many processes.
+
+    `auto` precision counts as float32, frozen weights as trained ones.
+    """
     total, trained = count_parameters(config.model, classes)
     recipe = config.train
     slots = 2 if recipe.optimizer == "adamw" else int(recipe.momentum > 0)
@@ -79,32 +82,36 @@ def memory_of_training(config: Config, classes: int) -> dict[str, int]:
     batches = [(recipe.batch_size, config.augment.crop_size)]
     if round(config.progressive.share * recipe.steps) > 0:
         batches.append((config.progressive.batch_size, config.progressive.crop_size))
+    parts = workers * recipe.accumulate_steps
     return {
         "parameters": FLOAT32 * total,
         "optimizer and averages": FLOAT32 * (slots * trained + averages),
         "gradients": FLOAT32 * 2 * trained,  # as they come and clipped
-        "activations": max(activation_bytes(config.model, classes, *batch, recipe.precision) for batch in batches),
+        "activations": max(
+            activation_bytes(config.model, classes, math.ceil(frames / parts), crop_size, recipe.precision)
+            for frames, crop_size in batches
+        ),
         "building and scoring": FLOAT32 * 3 * total,  # the network that scores, a classifier, the initial values
         "TensorFlow": TENSORFLOW,
     }
 
 
-def check_memory(config: Config, classes: int) -> str:
+def check_memory(config: Config, classes: int, workers: int = 1) -> str:
     """The memory of a training in one line.
 
     Raises UserError if this machine, or its container, has less and has no GPU: a step takes the memory of a GPU
     instead, whose size is not known before TensorFlow is imported.
     """
-    memory = memory_of_training(config, classes)
+    memory = memory_of_training(config, classes, workers)
     needed = sum(memory.values())
     available = machine_memory()
     has_gpu = any(DEVICES.glob("nvidia[0-9]*"))
     if available is not None and needed > available and not has_gpu:
-        fix = "train.batch_size or augment.crop_size, or those of progressive"
+        fix = "lower train.batch_size or augment.crop_size, or those of progressive, or raise train.accumulate_steps"
         if memory["activations"] < needed / 2:
-            fix = "model.head_units (4096 as published, 256 by default) or model.width"
+            fix = "lower model.head_units (4096 as published, 256 by default) or model.width"
         sizes = f"a training needs about {needed / 1e6:,.0f} MB, this machine has {available / 1e6:,.0f} MB"
-        raise UserError(f"memory: {sizes}; lower {fix}")
+        raise UserError(f"memory: {sizes}; {fix}")
     return "memory: " + ", ".join(f"{name} {size / 1e6:,.0f} MB" for name, size in memory.items())
 
 
