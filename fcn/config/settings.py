@@ -249,7 +249,8 @@ class TrainConfig(Section):
 
     strategy: Annotated[Literal["auto", "one", "mirrored", "multi_worker"], MAY_CHANGE] = "auto"
     """Devices: `one`; `mirrored`, all GPUs of this machine; `multi_worker`, those of the processes that TF_CONFIG or a
-    SLURM step names; `auto`, `multi_worker` if there are such processes, `mirrored` with several GPUs, else `one`."""
+    SLURM step names; `auto`, `multi_worker` if there are such processes, else the GPUs of this machine, at most one for
+    each frame of a step, else `one`."""
 
     batch_norm: Literal["local", "synchronized"] = "local"
     """With several devices, batch normalization over the frames of each (`local`), or of all (`synchronized`)."""

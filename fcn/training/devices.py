@@ -25,11 +25,16 @@ WORKER_LOST = (
 )
 
 
-def make_strategy(name: str, worker: Worker) -> tf.distribute.Strategy:
-    """TensorFlow's strategy for a value of `train.strategy`, made before the first op; several workers have met."""
+def make_strategy(name: str, worker: Worker, frames: int) -> tf.distribute.Strategy:
+    """TensorFlow's strategy for a value of `train.strategy`, made before the first op; several workers have met.
+
+    `auto` takes no more devices of this machine than a step has frames.
+    """
     if worker.count > 1:
         return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=_resolver())
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if name == "auto":
+        devices = devices[: max(1, frames)]
     if name == "mirrored" or (name == "auto" and len(devices) > 1):
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     return tf.distribute.get_strategy()  # the default one: one device

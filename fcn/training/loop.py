@@ -41,7 +41,7 @@ from fcn.runs.workers import ALONE, Worker, meet
 from fcn.training.batch_norm import synchronize_batch_norm
 from fcn.training.devices import WORKER_LOST, chief_address, make_strategy, settings_digest
 from fcn.training.optimizer import build_optimizer, freeze_encoder
-from fcn.training.pipeline import Phase, frames_of_step, plan_phases, training_batches
+from fcn.training.pipeline import frames_of_step, plan_phases, training_batches
 from fcn.training.setup import configure_tensorflow, describe_process, resolve_precision
 from fcn.training.step import TrainState, compile_train_step
 from fcn.training.validation import Validation, describe_network, keep_best
@@ -80,13 +80,14 @@ def train(
     if worker.count > 1:
         settings = settings_digest(config, statistics.fingerprint)
         checkpoint_name = meet(worker, chief_address(), settings, checkpoint_name)
-    strategy = make_strategy(recipe.strategy, worker)
+    phases = plan_phases(config.progressive, config.augment, batch_size=recipe.batch_size, steps=recipe.steps)
+    smallest = min(phase.batch_size for phase in phases)
+    strategy = make_strategy(recipe.strategy, worker, frames=smallest // recipe.accumulate_steps)
     replicas = strategy.num_replicas_in_sync
     if worker.is_chief and (replicas > 1 or recipe.strategy == "mirrored"):
         print_error(f"devices: {replicas}, in {worker.count} process{'es' if worker.count > 1 else ''}")
     environment = describe_process(statistics.fingerprint, replicas)
-    phases = plan_phases(config.progressive, config.augment, batch_size=recipe.batch_size, steps=recipe.steps)
-    require_frames(phases, parts=replicas * recipe.accumulate_steps)
+    require_frames(smallest, parts=replicas * recipe.accumulate_steps)
 
     # the state of the run: network, optimizer, averages, counts
     with strategy.scope():
@@ -232,11 +233,10 @@ def train(
             raise RunStoppedError(f"step {int(state.step) + 1}: {line}") from error
 
 
-def require_frames(phases: Sequence[Phase], parts: int) -> None:
-    """Raises UserError if a step of a phase has less than one frame for each of the parts that it is computed in."""
-    smallest = min(phase.batch_size for phase in phases)
+def require_frames(smallest: int, parts: int) -> None:
+    """Raises UserError if the smallest batch has less than one frame for each of the parts that it is computed in."""
     if smallest < parts:
-        text = f"is less than the {parts} devices x train.accumulate_steps; raise it, or use fewer"
+        text = f"is less than the {parts} devices x train.accumulate_steps; raise it, or set train.strategy: one"
         raise UserError(f"train.batch_size: {smallest} {text} (progressive.batch_size counts, too)")
 
 

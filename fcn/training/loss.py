@@ -10,7 +10,7 @@ from fcn.images import IGNORE
 
 
 def pixel_weights(labels: tf.Tensor, class_weights: Sequence[float]) -> tf.Tensor:
-    """What each pixel counts: float32, in the shape of the labels; 0 for the label IGNORE."""
+    """Loss weight of each pixel: float32, in the shape of the labels; 0 for the label IGNORE."""
     table = tf.constant([*class_weights, *[0.0] * (IGNORE + 1 - len(class_weights))], tf.float32)
     return tf.gather(table, tf.cast(labels, tf.int32))
 

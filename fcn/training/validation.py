@@ -47,11 +47,12 @@ class Validation:
     ):
         strategy = strategy or tf.distribute.get_strategy()
         self.networks = []
-        for device in devices_of(strategy):
+        self.devices = devices_of(strategy)
+        for device in self.devices:
             with tf.device(device):
                 model = build_fcn(replace(config.model, dropout=0.0), len(training.classes))
-            freeze_encoder(config.train, model)  # frozen layers keep their statistics
-            self.networks.append(KerasNetwork(model))
+                freeze_encoder(config.train, model)  # frozen layers keep their statistics
+                self.networks.append(KerasNetwork(model))
         self.predictors = [Predictor(network, training.classes) for network in self.networks]
         self.strategy = strategy
         self.worker = worker
@@ -79,7 +80,8 @@ class Validation:
         def count_share(number: int) -> ConfusionMatrix:
             def predict(image: Array) -> Array:
                 poll()
-                return self.predictors[number].labels(image)
+                with tf.device(self.devices[number]):  # of this thread
+                    return self.predictors[number].labels(image)
 
             matrix = ConfusionMatrix(self.dataset.classes)
             share = self.worker.index * len(self.networks) + number
