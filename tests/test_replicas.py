@@ -9,8 +9,10 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,19 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+@contextmanager
+def connected(port: int) -> Iterator[socket.socket]:
+    """A connection, as soon as somebody listens."""
+    while True:
+        try:
+            connection = socket.create_connection(("127.0.0.1", port))
+            break
+        except ConnectionRefusedError:
+            time.sleep(0.01)
+    with connection:
+        yield connection
+
+
 def tf_config(ports: Sequence[int], index: int) -> str:
     cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
     return json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
@@ -92,7 +107,7 @@ def all_cases(name: str, worker: Worker, ports: Sequence[int], xla: bool = False
         (cpu,) = tf.config.list_physical_devices("CPU")
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     configure_tensorflow(TrainConfig(intra_op_threads=1, inter_op_threads=1, deterministic=not xla))
-    strategy = make_strategy(name, worker)
+    strategy = make_strategy(name, worker, frames=2)
     assert strategy.num_replicas_in_sync == (1 if name == "one" else 2)
     cases = ("in parts",) if xla else CASES
     return {case: three_steps(strategy, worker, xla=xla, **CASES[case]) for case in cases}
@@ -175,7 +190,7 @@ def test_two_devices_and_two_processes_compute_the_same_bits(results: list[dict[
     [("no normalization", False), ("in parts", False), ("synchronized", False), ("in parts", True)],
 )
 def test_two_devices_compute_the_steps_of_one(results: list[dict[str, Any]], case: str, xla: bool) -> None:
-    one = results[0][case]
+    one = results[0]["no normalization" if case == "in parts" else case]  # parts are those of the whole batch
     mirrored = results[4 if xla else 1][case]
     np.testing.assert_allclose(mirrored["losses"], one["losses"], rtol=1e-5)
     moved = 0.0
@@ -260,9 +275,12 @@ def test_workers_share_every_slot_of_a_batch_once() -> None:
 def test_workers_meet_and_follow_the_chief_if_their_settings_are_the_same(settings: str) -> None:
     (port,) = free_ports(1)
     address = f"127.0.0.1:{port}"
-    calls = [(OTHER, address, settings, None), (CHIEF, address, "same", "step-0000000004")]
     with ThreadPoolExecutor(2) as pool:
-        futures = [pool.submit(meet, *call, 0.1) for call in calls]
+        futures = [pool.submit(meet, CHIEF, address, "same", "step-0000000004", 0.1)]
+        for hostile in (b"", b"[" * 1000, b"null\n", b"[7, 1]\n"):  # of strangers
+            with connected(port) as stranger:
+                stranger.sendall(hostile)
+        futures.append(pool.submit(meet, OTHER, address, settings, None, 0.1))
     for future in futures:
         if settings == "same":
             assert future.result() == "step-0000000004"
@@ -301,8 +319,13 @@ def test_worker_is_that_of_the_environment(
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/nvidia-smi")
     assert find_worker("auto") == expected
     assert find_worker("one") == ALONE
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    if "SLURM_PROCID" in environment and expected == OTHER:
+        with pytest.raises(UserError, match="SLURM: TensorFlow needs nvidia-smi"):
+            find_worker("auto")
     if expected == ALONE:
         with pytest.raises(UserError, match=r"train\.strategy: multi_worker needs several processes"):
             find_worker("multi_worker")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import time
 from dataclasses import dataclass
 
 from fcn.errors import RunStoppedError, UserError
+from fcn.runs.log import INVALID_JSON
 
 JOBS = ("chief", "worker")  # of a cluster in TF_CONFIG, in the order in which TensorFlow counts its tasks
 EXAMPLE = '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'
@@ -40,13 +42,16 @@ ALONE = Worker()
 def find_worker(strategy: str) -> Worker:
     """This process among those of the training, for a value of `train.strategy`.
 
-    Raises UserError if TF_CONFIG is malformed, or there is only one process where the strategy needs several.
+    Raises UserError if TF_CONFIG is malformed, there is only one process where the strategy needs several, or SLURM's
+    machines have no NVIDIA GPUs.
     """
     if strategy in ("one", "mirrored"):
         return ALONE
     text = os.environ.get("TF_CONFIG", "")
     worker = _of_tf_config(text) if text else ALONE
     if not text and int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        if shutil.which("nvidia-smi") is None:
+            raise UserError("SLURM: TensorFlow needs nvidia-smi to find its workers; set TF_CONFIG for each of them")
         worker = Worker(int(os.environ["SLURM_PROCID"]), int(os.environ["SLURM_STEP_NUM_TASKS"]))
     if strategy == "multi_worker" and worker.count == 1:
         raise UserError(
@@ -109,7 +114,7 @@ def _receive_workers(count: int, port: int, settings: str, checkpoint: str | Non
                 if index not in range(1, count):
                     raise ValueError(index)
                 others[index] = connection, theirs
-            except (OSError, ValueError, TypeError):  # not one of ours, or one that has ended
+            except (OSError, *INVALID_JSON):  # not one of ours, or one that has ended
                 connection.close()
     different = [index for index, (_, theirs) in others.items() if theirs != settings]
     refused = None
@@ -140,7 +145,7 @@ def _ask_chief(index: int, address: tuple[str, int], settings: str, end: float) 
                 answer = connection.makefile("rb").readline(MAX_LINE)
             refused, checkpoint = json.loads(answer)
             break
-        except (OSError, ValueError):  # the chief has not come yet, or has ended; its name may not be known yet either
+        except (OSError, *INVALID_JSON):  # the chief, or its name, is not there yet, or it has ended
             time.sleep(0.2)
     if refused:
         raise UserError(refused)
