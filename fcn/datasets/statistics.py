@@ -28,7 +28,7 @@ from fcn.config.settings import DataConfig
 from fcn.datasets.dataset import Dataset
 from fcn.errors import UserError, print_error
 from fcn.files import read_file, write_file
-from fcn.images import Array, SegmentationClass
+from fcn.images import IGNORE, Array, SegmentationClass
 from fcn.runs.environment import PACKAGE, code_digest
 
 LEVELS = 16  # of each channel: 16 x 16 x 16 RGB bins
@@ -87,10 +87,10 @@ def check_frames(datasets: Sequence[Dataset]) -> FrameStatistics:
         for dataset in datasets:
             sums = _Sums(dataset)
             runs = [range(start, min(start + RUN, len(dataset))) for start in range(0, len(dataset), RUN)]
-            for digests, errors in pool.map(sums.add, runs):
+            for indices, (digests, errors) in zip(runs, pool.map(sums.add, runs), strict=True):
                 fingerprint.update(digests)
                 mistakes += errors
-                bar.update(len(runs[0]))
+                bar.update(len(indices))
             splits.append(sums.statistics())
     rule = "every pixel of its labels is ignored; check the masks and what the config ignores"
     unlabeled = [f"{one.split}: {rule}" for one in splits if not one.shown.any()]
@@ -149,7 +149,8 @@ def color_bins(image: Array) -> Array:
 def count_pairs(label: Array, values: Array, shape: tuple[int, int]) -> Array:
     """Counts the pixels of every pair (label, value), int64 of a shape; not those whose label is IGNORE."""
     classes, kinds = shape
-    pairs = np.minimum(label, classes).astype(np.uint32) * kinds + values  # ignored ones make a row of their own
+    rows = np.where(label == IGNORE, classes, label).astype(np.uint32)  # ignored ones make a row of their own
+    pairs = rows * kinds + values
     return np.bincount(pairs.reshape(-1), minlength=(classes + 1) * kinds).reshape(classes + 1, kinds)[:classes]
 
 
