@@ -63,19 +63,24 @@ def test_pixels_are_uint8_and_are_centered_and_scaled() -> None:
     np.testing.assert_allclose(np.ravel(preprocessing(pixels)), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 3e-2)])
-def test_fused_batch_norm_is_kerass_own(precision: str, tolerance: float) -> None:
+@pytest.mark.parametrize(
+    ("channels", "precision", "tolerance"),
+    [(4, "float32", 1e-5), (4, "mixed_bfloat16", 3e-2), (16, "mixed_bfloat16", 3e-2)],
+)
+def test_fused_batch_norm_is_kerass_own(channels: int, precision: str, tolerance: float) -> None:
     random = np.random.default_rng(0)
-    inputs = tf.constant(random.normal(2, 3, (3, 6, 5, 4)), "float32")
-    upstream = tf.constant(random.normal(size=(3, 6, 5, 4)), "float32")
+    inputs = tf.constant(random.normal(2, 3, (3, 6, 5, channels)), "float32")
+    upstream = tf.constant(random.normal(size=(3, 6, 5, channels)), "float32")
     found = []
     for kind, policy in ((BatchNormalization, precision), (layers.BatchNormalization, "float32")):
         layer = kind(momentum=0.75, dtype=policy)
         layer.build(inputs.shape)
-        layer.set_weights([np.arange(1, 5) / 2, np.arange(4), np.ones(4), np.ones(4)])
+        layer.set_weights([np.arange(1, channels + 1) / 2, np.arange(channels), np.ones(channels), np.ones(channels)])
         with tf.GradientTape() as tape:
             tape.watch(inputs)
-            outputs = tf.cast(layer(inputs, training=True), "float32")
+            outputs = layer(inputs, training=True)
+            assert outputs.dtype == layer.compute_dtype
+            outputs = tf.cast(outputs, "float32")
             total = tf.reduce_sum(outputs * upstream)
         gradients = tape.gradient(total, [inputs, *layer.trainable_variables])
         found.append([outputs, *gradients, layer.moving_mean, layer.moving_variance])
@@ -83,3 +88,12 @@ def test_fused_batch_norm_is_kerass_own(precision: str, tolerance: float) -> Non
     found[1][-1] = 0.75 + (found[1][-1] - 0.75) * count / (count - 1)  # Keras takes the biased variance
     for fused, keras in zip(*found, strict=True):
         np.testing.assert_allclose(fused, keras, rtol=tolerance, atol=tolerance * np.abs(keras).max())
+
+
+@pytest.mark.parametrize(("channels", "expected"), [(8, tf.float32), (16, tf.bfloat16), (24, tf.float32)])
+def test_bfloat16_maps_are_normalized_in_a_precision_that_is_fast(channels: int, expected: tf.DType) -> None:
+    layer = BatchNormalization(dtype="mixed_bfloat16")
+    layer.build((2, 3, 3, channels))
+    normalize = tf.function(lambda inputs: layer(inputs, training=True), autograph=False)
+    graph = normalize.get_concrete_function(tf.TensorSpec((2, 3, 3, channels), tf.bfloat16)).graph
+    assert [op.get_attr("T") for op in graph.get_operations() if op.type == "FusedBatchNormV3"] == [expected]

@@ -12,6 +12,7 @@ from fcn.config.settings import ENCODER_STRIDE, ModelConfig
 from fcn.errors import UserError
 from fcn.model.architecture import PREPROCESSING, STATISTICS_MOMENTUM, encoder_blocks
 
+VECTOR = 16  # channels; oneDNN takes 20 times as long to normalize bfloat16 maps of another multiple
 KERAS_CONFIGURATION = ("tensorflow", "channels_last", "float32")  # backend, image_data_format, floatx
 
 
@@ -26,7 +27,7 @@ class BatchNormalization(layers.BatchNormalization):
         if not (training and self.trainable) or len(inputs.shape) != 4 or self.synchronized:
             return super().call(inputs, training=training)
         result, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
+            x=inputs if inputs.shape[-1] % VECTOR == 0 else tf.cast(inputs, tf.float32),
             scale=tf.convert_to_tensor(self.gamma),
             offset=tf.convert_to_tensor(self.beta),
             mean=tf.zeros([0]),  # not used in training
@@ -35,7 +36,7 @@ class BatchNormalization(layers.BatchNormalization):
         )
         self.moving_mean.assign(self.moving_mean * self.momentum + mean * (1 - self.momentum))
         self.moving_variance.assign(self.moving_variance * self.momentum + variance * (1 - self.momentum))
-        return result
+        return tf.cast(result, inputs.dtype)
 
 
 def activate(x: keras.KerasTensor, name: str, batch_norm: bool) -> keras.KerasTensor:
