@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from fcn.config.settings import ModelConfig, TrainConfig
 from fcn.model.fcn import build_fcn
-from fcn.training.optimizer import build_optimizer, freeze_encoder
+from fcn.training.optimizer import build_optimizer, build_schedule, freeze_encoder
 
 SMALL = ModelConfig(encoder="vgg11", width=1 / 32, head_units=4)
 
@@ -70,6 +70,23 @@ def test_sgd_has_its_momentum_and_decoupled_decay() -> None:
         expected_bias += velocity
         assert float(kernel.value) == pytest.approx(expected, rel=1e-6)
         assert float(bias.value) == pytest.approx(expected_bias, rel=1e-6)
+
+
+def test_adamw_is_kerass_own() -> None:
+    config = TrainConfig(learning_rate=0.01, weight_decay=0.5, warmup=0.25, steps=8, decay_power=1.0)
+    random = np.random.default_rng(0)
+    start = random.normal(size=(3, 5)).astype(np.float32)
+    ours, kerass = (keras.Variable(start, name="kernel") for _ in range(2))
+    optimizer = build_optimizer(config, [ours])
+    reference = keras.optimizers.AdamW(build_schedule(config), weight_decay=0.5)
+    reference.build([kerass])
+    for _ in range(8):
+        gradient = tf.constant(random.normal(size=(3, 5)), tf.float32)
+        optimizer.apply([gradient])
+        reference.apply([gradient])
+        np.testing.assert_allclose(ours.numpy(), kerass.numpy(), rtol=1e-5)
+    for slot, expected in zip(optimizer.variables, reference.variables, strict=True):
+        np.testing.assert_allclose(slot.numpy(), expected.numpy(), rtol=1e-5, err_msg=slot.path)
 
 
 def test_l2_decay_is_part_of_the_gradient_as_in_caffe_and_momentum_adds_it_up() -> None:

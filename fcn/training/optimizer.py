@@ -60,7 +60,7 @@ class GroupedUpdate:
         if self.decays[index] and self.decay_in_gradient:
             gradient = gradient + self.decays[index] * variable
         elif self.decays[index]:
-            variable.assign_sub(variable * self.decays[index] * rate)
+            variable.assign_sub(variable * (self.decays[index] * rate))
         super().update_step(gradient, variable, rate)  # type: ignore[misc]
 
     def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
@@ -72,7 +72,28 @@ class GroupedSGD(GroupedUpdate, keras.optimizers.SGD):
     """Keras' SGD with groups."""
 
 
-class GroupedAdam(GroupedUpdate, keras.optimizers.Adam):
+class FusedAdam(keras.optimizers.Adam):
+    """Keras' Adam by TensorFlow's op for it: one pass over weights, moments and gradient in place of twelve."""
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
+        """Overrides what Keras calls for each variable; the formula is the same."""
+        index = self._get_variable_index(variable)
+        step = tf.cast(self.iterations + 1, tf.float32)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=self.beta_1**step,
+            beta2_power=self.beta_2**step,
+            lr=learning_rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
+
+class GroupedAdam(GroupedUpdate, FusedAdam):
     """Keras' Adam with groups; with decoupled decay it is AdamW."""
 
 
