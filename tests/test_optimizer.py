@@ -85,8 +85,8 @@ def test_adamw_is_kerass_own() -> None:
         optimizer.apply([gradient])
         reference.apply([gradient])
         np.testing.assert_allclose(ours.numpy(), kerass.numpy(), rtol=1e-5)
-    for slot, expected in zip(optimizer.variables, reference.variables, strict=True):
-        np.testing.assert_allclose(slot.numpy(), expected.numpy(), rtol=1e-5, err_msg=slot.path)
+    for slot, expected in zip(optimizer.variables, reference.variables, strict=True):  # 1 - 0.999 is 1.3e-5 off
+        np.testing.assert_allclose(slot.numpy(), expected.numpy(), rtol=2e-5, err_msg=slot.path)
 
 
 def test_l2_decay_is_part_of_the_gradient_as_in_caffe_and_momentum_adds_it_up() -> None:
