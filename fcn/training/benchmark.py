@@ -188,8 +188,8 @@ def benchmark_training(
             workers[kind] = SideProcess(Side(kind=kind, config=config, size=size, weights=given))
             weights = weights or workers[kind].call("weights")[1]
         checks = {kind: worker.call("check")[1] for kind, worker in workers.items() if not kind.keeps_memory}
-        if len(checks) > 1:
-            lines += [require_agreement(checks, precision) for precision in precisions]
+        compared = precisions if against_torch else precisions[1:]  # float32 alone has nothing to agree with
+        lines += [require_agreement(checks, precision) for precision in compared]
         if by_group:
             groups = {**layer_groups(config.model), "upsampling, loss": "loss", "optimizer, averages": "step"}
             lines.append(group_table(alternate(workers, list(groups.values()), rounds), groups))
