@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from fcn.datasets.statistics import count_pairs
 from fcn.images import IGNORE
 from fcn.training.loss import pixel_loss, pixel_weights
 
@@ -47,3 +48,11 @@ def test_ignored_pixels_change_neither_loss_nor_gradient() -> None:
     for total, gradient in results[1:]:
         assert total == results[0][0]
         np.testing.assert_array_equal(gradient, results[0][1])
+
+
+def test_label_beyond_the_classes_is_not_taken_for_an_ignored_one() -> None:
+    labels = LABELS.copy()
+    labels[0, 0, 0] = 5
+    assert np.isnan(float(pixel_loss(tf.constant(LOGITS), tf.constant(labels), ONES)))
+    with pytest.raises(ValueError, match="reshape"):
+        count_pairs(labels, np.zeros_like(labels), (5, 1))

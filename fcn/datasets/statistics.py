@@ -149,9 +149,9 @@ def color_bins(image: Array) -> Array:
 def count_pairs(label: Array, values: Array, shape: tuple[int, int]) -> Array:
     """Counts the pixels of every pair (label, value), int64 of a shape; not those whose label is IGNORE."""
     classes, kinds = shape
-    rows = np.where(label == IGNORE, classes, label).astype(np.uint32)  # ignored ones make a row of their own
+    rows = np.where(label == IGNORE, 0, label.astype(np.uint32) + 1)  # those of IGNORE come first; a label >= C fails
     pairs = rows * kinds + values
-    return np.bincount(pairs.reshape(-1), minlength=(classes + 1) * kinds).reshape(classes + 1, kinds)[:classes]
+    return np.bincount(pairs.reshape(-1), minlength=(classes + 1) * kinds).reshape(classes + 1, kinds)[1:]
 
 
 def _settings(config: DataConfig, *more: str) -> str:

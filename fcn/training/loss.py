@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -10,8 +11,8 @@ from fcn.images import IGNORE
 
 
 def pixel_weights(labels: tf.Tensor, class_weights: Sequence[float]) -> tf.Tensor:
-    """Loss weight of each pixel: float32, in the shape of the labels; 0 for the label IGNORE."""
-    table = tf.constant([*class_weights, *[0.0] * (IGNORE + 1 - len(class_weights))], tf.float32)
+    """Loss weight of each pixel: float32, in the shape of the labels; 0 for IGNORE, NaN for labels beyond C."""
+    table = tf.constant([*class_weights, *[math.nan] * (IGNORE - len(class_weights)), 0.0], tf.float32)
     return tf.gather(table, tf.cast(labels, tf.int32))
 
 
@@ -24,8 +25,8 @@ def pixel_loss(logits: tf.Tensor, labels: tf.Tensor, class_weights: Sequence[flo
 
     Logits are float32 (N, H, W, C), labels uint8 (N, H, W); pixels with the label IGNORE add nothing.
     """
-    # one row of pixels for each class: to reduce the few classes of each pixel in place takes twice as long, so this is
-    # faster than tf.nn.sparse_softmax_cross_entropy_with_logits (docs/performance.md), of which it is the formula
+    # one row of pixels for each class: a step takes 0.94 to 0.97 of the time of that with the same formula in
+    # tf.nn.sparse_softmax_cross_entropy_with_logits, which reduces the few classes of each pixel (docs/performance.md)
     classes = logits.shape[-1]
     logits = tf.transpose(tf.reshape(logits, [-1, classes]))  # C, N H W
     labels = tf.reshape(labels, [-1])  # N H W
