@@ -107,6 +107,8 @@ def all_cases(name: str, worker: Worker, ports: Sequence[int], xla: bool = False
         (cpu,) = tf.config.list_physical_devices("CPU")
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     configure_tensorflow(TrainConfig(intra_op_threads=1, inter_op_threads=1, deterministic=not xla))
+    if worker == ALONE:  # two GPUs would be taken, unless there is one frame
+        assert make_strategy("auto", ALONE, frames=1).num_replicas_in_sync == 1
     strategy = make_strategy(name, worker, frames=2)
     assert strategy.num_replicas_in_sync == (1 if name == "one" else 2)
     cases = ("in parts",) if xla else CASES
@@ -315,7 +317,7 @@ def test_worker_that_waits_alone_ends_with_a_line(worker: Worker) -> None:
 def test_worker_is_that_of_the_environment(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], expected: Worker
 ) -> None:
-    for name in ("TF_CONFIG", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"):
+    for name in ("TF_CONFIG", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -324,7 +326,7 @@ def test_worker_is_that_of_the_environment(
     assert find_worker("one") == ALONE
     monkeypatch.setattr(shutil, "which", lambda _: None)
     if "SLURM_PROCID" in environment and expected == OTHER:
-        with pytest.raises(UserError, match="SLURM: TensorFlow needs nvidia-smi"):
+        with pytest.raises(UserError, match="SLURM: TensorFlow looks for NVIDIA GPUs"):
             find_worker("auto")
     if expected == ALONE:
         with pytest.raises(UserError, match=r"train\.strategy: multi_worker needs several processes"):

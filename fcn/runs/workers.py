@@ -43,15 +43,15 @@ def find_worker(strategy: str) -> Worker:
     """This process among those of the training, for a value of `train.strategy`.
 
     Raises UserError if TF_CONFIG is malformed, there is only one process where the strategy needs several, or SLURM's
-    machines have no NVIDIA GPUs.
+    machine has neither `nvidia-smi` nor CUDA_VISIBLE_DEVICES.
     """
     if strategy in ("one", "mirrored"):
         return ALONE
     text = os.environ.get("TF_CONFIG", "")
     worker = _of_tf_config(text) if text else ALONE
     if not text and int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
-        if shutil.which("nvidia-smi") is None:
-            raise UserError("SLURM: TensorFlow needs nvidia-smi to find its workers; set TF_CONFIG for each of them")
+        if shutil.which("nvidia-smi") is None and "CUDA_VISIBLE_DEVICES" not in os.environ:
+            raise UserError("SLURM: TensorFlow looks for NVIDIA GPUs and finds none; set TF_CONFIG for each process")
         worker = Worker(int(os.environ["SLURM_PROCID"]), int(os.environ["SLURM_STEP_NUM_TASKS"]))
     if strategy == "multi_worker" and worker.count == 1:
         raise UserError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from functools import lru_cache
 from operator import attrgetter
 
 import numpy as np
@@ -46,6 +47,7 @@ def chief_address() -> str:
     return str(cluster.get("chief", cluster.get("worker"))[0])
 
 
+@lru_cache  # SLURM's changes CUDA_VISIBLE_DEVICES, by which another one would count
 def _resolver() -> tf.distribute.cluster_resolver.ClusterResolver:
     resolvers = tf.distribute.cluster_resolver
     return resolvers.TFConfigClusterResolver() if os.environ.get("TF_CONFIG") else resolvers.SlurmClusterResolver()

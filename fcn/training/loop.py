@@ -236,8 +236,8 @@ def train(
 def require_frames(smallest: int, parts: int) -> None:
     """Raises UserError if the smallest batch has less than one frame for each of the parts that it is computed in."""
     if smallest < parts:
-        text = f"is less than the {parts} devices x train.accumulate_steps; raise it, or set train.strategy: one"
-        raise UserError(f"train.batch_size: {smallest} {text} (progressive.batch_size counts, too)")
+        text = f"is less than the {parts} devices x train.accumulate_steps; raise it, or lower these"
+        raise UserError(f"train.batch_size or progressive.batch_size: {smallest} {text}")
 
 
 def start_from(
