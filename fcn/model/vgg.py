@@ -12,7 +12,7 @@ from fcn.config.settings import ENCODER_STRIDE, ModelConfig
 from fcn.errors import UserError
 from fcn.model.architecture import PREPROCESSING, STATISTICS_MOMENTUM, encoder_blocks
 
-VECTOR = 16  # channels; oneDNN takes 20 times as long to normalize bfloat16 maps of another multiple
+VECTOR = 16  # oneDNN takes 10 to 20 times as long for bfloat16 maps whose channels are not a multiple of it
 KERAS_CONFIGURATION = ("tensorflow", "channels_last", "float32")  # backend, image_data_format, floatx
 
 
