@@ -66,8 +66,8 @@ def activation_bytes(
     for block in skip_blocks(config.stride):
         values += 5 * classes * cells[block]  # upsampled, cropped, scores of the skip, their sum, padded
     values += 2 * classes * cells[0]  # upsampled, cropped
-    logits_and_softmax = 2 * classes * cells[0]
-    return (2 if precision == "bfloat16" else FLOAT32) * values + FLOAT32 * logits_and_softmax
+    logits = 2 * classes * cells[0]  # as they come, and a row for each class
+    return (2 if precision == "bfloat16" else FLOAT32) * values + FLOAT32 * logits
 
 
 def memory_of_training(config: Config, classes: int, workers: int = 1) -> dict[str, int]:
