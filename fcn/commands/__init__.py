@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from types import FrameType
 
-from fcn.errors import exit_with
+from fcn.errors import exit_with, print_error
 
 
 def main(*words: str) -> None:
@@ -16,13 +18,23 @@ def main(*words: str) -> None:
     open_closed_streams()
 
     def run() -> int | None:
-        from fcn.commands.parser import build_parser  # imports all commands, which Ctrl-C may interrupt
+        handler = signal.getsignal(signal.SIGINT)
+        if handler is signal.default_int_handler:  # not in the background, where Ctrl-C is ignored
+            signal.signal(signal.SIGINT, quit_importing)
+        from fcn.commands.parser import build_parser  # imports all commands
 
+        signal.signal(signal.SIGINT, handler)
         arguments = build_parser().parse_args([*words, *sys.argv[1:]])
         status: int | None = arguments.call(arguments)
         return status
 
     exit_with(run)
+
+
+def quit_importing(number: int, _: FrameType | None) -> None:
+    """Ends the process at Ctrl-C; the KeyboardInterrupt of Python is lost if an extension module is being imported."""
+    print_error("interrupted")
+    os._exit(128 + number)
 
 
 def open_closed_streams() -> None:
