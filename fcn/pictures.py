@@ -77,6 +77,37 @@ def comparison(image: Array, label: Array, prediction: Array, classes: Sequence[
     return np.concatenate([np.asarray(canvas), legend([*classes, IGNORED], width, shares)])
 
 
+def confusion_picture(counts: Array, classes: Sequence[SegmentationClass]) -> Array:
+    """A confusion matrix int64 (C, C) as a picture uint8 RGB: of each true class, a row, the percent predicted as each.
+
+    Green is right, orange is wrong, the stronger the more.
+    """
+    font = ImageFont.load_default(14)
+    names = [printable(one.name) for one in classes]
+    left = 2 * GAP + math.ceil(max(font.getlength(name) for name in names))
+    cell = 36
+    side = cell * len(names)
+    canvas = Image.new("RGB", (left + side + GAP, side + left + GAP), "white")
+    draw = ImageDraw.Draw(canvas)
+    turned = Image.new("RGB", (left, side), "white")  # the names below the columns
+    names_draw = ImageDraw.Draw(turned)
+    for row, name in enumerate(names):
+        middle = cell * (row + 0.5)
+        draw.text((left - GAP, middle), name, fill="black", font=font, anchor="rm")
+        names_draw.text((left - GAP, middle), name, fill="black", font=font, anchor="rm")
+        for column, count in enumerate(counts[row]):
+            share = count / max(counts[row].sum(), 1)
+            color = np.array((31, 157, 118) if row == column else (217, 115, 13))
+            mixed = np.rint(255 + math.sqrt(share) * (color - 255)).astype(int)
+            corner = (left + cell * column, cell * row)
+            draw.rectangle((*corner, corner[0] + cell - 2, corner[1] + cell - 2), fill=tuple(mixed), outline="#dddddd")
+            if share >= 0.005:
+                place = (corner[0] + cell / 2, middle)
+                draw.text(place, f"{100 * share:.0f}", fill="black", font=font, anchor="mm")
+    canvas.paste(turned.transpose(Image.Transpose.ROTATE_90), (left, side))
+    return np.asarray(canvas)
+
+
 def _text_size(width: int) -> int:
     """Height of a font in pixels, larger in wide pictures, which are shown smaller."""
     return max(12, width // 90)

@@ -1,18 +1,17 @@
-"""The table and the picture of runs show what their rows hold."""
+"""The table and the picture of runs show what their files hold."""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from conftest import Script, make_run
 
 from fcn.config.settings import Config
 from fcn.errors import UserError
-from fcn.images import read_image
-from fcn.report.curves import curve_table, plot_curves, read_curve
+from fcn.report.curves import curve_table, read_curve
 from fcn.runs.paths import RunPaths
 
 
@@ -25,32 +24,23 @@ def run(path: Path, scores: dict[int, float]) -> RunPaths:
     return folder
 
 
-def test_runs_are_averaged_at_the_steps_they_share(tmp_path: Path) -> None:
+def test_runs_are_side_by_side_at_the_steps_they_share(tmp_path: Path) -> None:
     one, two = run(tmp_path / "one", {2: 0.2, 3: 0.25, 4: 0.5}), run(tmp_path / "two", {2: 0.4, 4: 0.7})
     table = curve_table({"one": read_curve(one), "two": read_curve(two)})
     assert [line.split() for line in table.splitlines()] == [
-        ["2", "runs", "minutes", "mean", "lowest", "highest"],
-        ["miou,", "step", "2", "1.0", "0.300", "0.200", "0.400"],
-        ["miou,", "step", "4", "2.0", "0.600", "0.500", "0.700"],
-        ["iou", "sky", "0.300", "0.250", "0.350"],
-        ["iou", "sea", "-"],
+        ["run", "1:", "one"],
+        ["run", "2:", "two"],
+        ["run", "1", "run", "2", "mean", "lowest", "highest"],
+        ["minutes", "2.0", "2.0"],
+        ["miou,", "step", "2", "0.200", "0.400", "0.300", "0.200", "0.400"],
+        ["miou,", "step", "4", "0.500", "0.700", "0.600", "0.500", "0.700"],
+        ["iou", "sky", "0.250", "0.350", "0.300", "0.250", "0.350"],
+        ["iou", "sea", *"-----"],
     ]
-    assert len({len(line) for line in table.splitlines()[:-1]}) == 1  # columns
-    assert curve_table({"one": read_curve(one)}).startswith("1 run  ")
+    assert len({len(line) for line in table.splitlines()[4:]}) == 1  # columns
+    assert curve_table({"one": read_curve(one)}).splitlines()[-1].split() == ["iou", "sea", "-"]
     with pytest.raises(UserError, match=r"^one, three: share no evaluated step, or differ in classes; name"):
         curve_table({"one": read_curve(one), "three": read_curve(run(tmp_path / "three", {7: 0.1}))})
-
-
-def test_each_run_is_a_line_in_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    curves = {name: read_curve(run(tmp_path / name, {2: score, 4: 0.5})) for name, score in (("a", 0.2), ("b", 0.4))}
-    plot_curves(curves, tmp_path / "both.png")
-    plot_curves({"a": curves["a"]}, tmp_path / "less.png")
-    both, less = (read_image(tmp_path / f"{name}.png") for name in ("both", "less"))
-    assert both.shape == less.shape
-    assert (both != less).any(axis=-1).sum() > 100  # another line and its name
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(UserError, match="needs matplotlib; install it with"):
-        plot_curves(curves, tmp_path / "both.png")
 
 
 def test_rows_that_were_cut_off_are_left_out_and_damaged_ones_named(tmp_path: Path) -> None:
@@ -72,13 +62,20 @@ def test_rows_that_were_cut_off_are_left_out_and_damaged_ones_named(tmp_path: Pa
             read_curve(folder)
 
 
-def test_script_prints_the_table_and_plots_to_a_png_only(tmp_path: Path, script: Script) -> None:
-    path = run(tmp_path / "run", {2: 0.2}).directory
-    out = tmp_path / "curves.png"
-    done = script("plot_runs", path, "--out", out)
+def test_script_prints_scores_and_settings_that_differ_and_draws_a_line_for_each_run(
+    tmp_path: Path, script: Script
+) -> None:
+    paths = [run(tmp_path / "a", {2: 0.2, 4: 0.4}).directory, run(tmp_path / "b", {2: 0.3, 4: 0.5}).directory]
+    config = RunPaths(paths[1]).config
+    config.write_text(config.read_text().replace("  seed: 0\n", "  seed: 7\n"))
+    out = tmp_path / "curves.svg"
+    done = script("compare", *paths, "--out", out)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == curve_table({"": read_curve(RunPaths(path))}) + f"\ncurves: {out}\n"
-    assert out.is_file()
-    done = script("plot_runs", path, "--out", tmp_path / "curves.gif")
+    table = curve_table({str(path): read_curve(RunPaths(path)) for path in paths})
+    assert done.stdout == f"{table}\nsettings that differ:\n  train.seed: 0, 7\ncurves: {out}\n"
+    assert out.read_text().count("<polyline") == 2
+    ElementTree.fromstring(out.read_text())  # noqa: S314 - of our own file
+    assert script("compare", paths[0]).stdout == curve_table({str(paths[0]): read_curve(RunPaths(paths[0]))}) + "\n"
+    done = script("compare", *paths, "--out", tmp_path / "curves.gif")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "name a file NAME.png" in done.stderr
+    assert "name a file NAME.svg" in done.stderr

@@ -19,6 +19,7 @@ from fcn.evaluation.evaluate import (
     evaluate,
     evaluate_color_table,
     evaluate_trained,
+    find_baseline,
     score_table,
 )
 from fcn.images import IGNORE, Array
@@ -80,10 +81,13 @@ def test_averaged_scores_say_so_and_a_missing_training_split_leaves_the_baseline
 
     monkeypatch.setattr("fcn.evaluation.evaluate.open_split", open_split)
     trained = TrainedModel.of_run(smoke_run)
-    plain, baseline, problems = evaluate_trained(trained, trained.config(), make())
+    plain, _, _ = evaluate_trained(trained, trained.config(), make())
     flipped, _, _ = evaluate_trained(trained, trained.config(), make(), tta=("flip",))
     assert ("tta" in plain, flipped["tta"]) == (False, ["flip"])
-    assert (plain["frames"], baseline) == (2, None)
+    assert [len(plain["per_frame"]), np.sum(plain["confusion"]), plain["frames"]] == [2, 5, 2]
+    assert plain["milliseconds"] <= plain["milliseconds_p95"]
+    baseline, problems = find_baseline(trained.config().data, make())
+    assert baseline is None
     assert problems == ["no color-lookup baseline, which is fitted on the training split: data/train: no such folder"]
 
 

@@ -93,7 +93,7 @@ def test_file_says_what_it_is_and_how_it_was_proven(files: dict[str, Path], smok
     trained = TrainedModel.of_run(smoke_run)
     about = exported.metadata
     assert (about["fcn"], about["format"], about["precision"]) == (fcn.__version__, format_, "float32")
-    assert (about["size"], about["outputs"]) == (None, ["labels", "logits"])
+    assert (about["size"], about["outputs"]) == (None, ("labels", "logits"))
     assert about["weights"] == {"step": trained.record["step"], "sha256": trained.record["sha256"]}
     assert about["classes"][1] == {"name": "road", "color": [128, 64, 128], "road": True}
     proof = about["proof"]

@@ -51,9 +51,14 @@ def test_scores_are_those_worked_out_by_hand() -> None:
     assert result["pixel_accuracy"] == pytest.approx(7 / 10)
     assert result["mean_accuracy"] == pytest.approx((5 / 6 + 2 / 4) / 2)
     assert result["fw_iou"] == pytest.approx(0.6 * 5 / 7 + 0.4 * 2 / 5)
+    assert result["precision"] == {"a": 5 / 6, "b": 2 / 3, "c": 0.0, "d": None}
+    assert result["recall"] == {"a": 5 / 6, "b": 1 / 2, "c": None, "d": None}
+    assert result["f1"] == {"a": 5 / 6, "b": 4 / 7, "c": 0.0, "d": None}
+    assert result["share"] == {"a": 3 / 5, "b": 2 / 5, "c": 0.0, "d": 0.0}
     assert all(type(result[name]) is float for name in ("miou", "pixel_accuracy", "mean_accuracy", "fw_iou"))
     large = scores(np.array([[5, 1, 0], [1, 2, 1], [0] * 3]) * 2**40)
     assert large["fw_iou"] == pytest.approx(result["fw_iou"])
     # of images that are ignored everywhere
     nothing = dict.fromkeys(("miou", "pixel_accuracy", "mean_accuracy", "fw_iou"))
-    assert scores(np.zeros((3, 3), np.int64)) == {**nothing, "iou": dict.fromkeys("abc")}
+    by_class = {name: dict.fromkeys("abc") for name in ("iou", "precision", "recall", "f1", "share")}
+    assert scores(np.zeros((3, 3), np.int64)) == {**nothing, **by_class}

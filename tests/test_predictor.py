@@ -57,6 +57,9 @@ def test_every_height_and_width_gets_its_labels(predictor: Predictor, height: in
         assert same_labels.dtype == confidence.dtype == np.uint8
         np.testing.assert_array_equal(same_labels, labels)
         np.testing.assert_array_equal(confidence, np.rint(255 * probabilities[..., index]))
+    same_labels, confidence = predictor.labels_and_confidence(image)
+    np.testing.assert_array_equal(same_labels, labels)
+    np.testing.assert_array_equal(confidence, np.rint(255 * probabilities.max(-1)))
 
 
 @pytest.mark.parametrize("size", [(520, 430), (1, 2000), (2000, 1)])

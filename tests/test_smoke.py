@@ -27,8 +27,21 @@ def test_network_beats_the_majority_class_and_the_color_table(smoke_run: Path, s
     assert done.returncode == 0, done.stderr
     record = json.loads(file.read_text())
     assert record["miou"] == pytest.approx(json.loads((smoke_run / "best.json").read_text())["miou"], abs=1e-6)
-    scores = {"split", "frames", "miou", "iou", "pixel_accuracy", "mean_accuracy", "fw_iou"}
-    assert set(record) == scores | {"parameters", "gigaflops", "milliseconds", "step", "sha256", "changes"}
+    scores = {
+        "split",
+        "frames",
+        "miou",
+        "iou",
+        "pixel_accuracy",
+        "mean_accuracy",
+        "fw_iou",
+        "precision",
+        "recall",
+        "f1",
+    }
+    scores |= {"share", "confusion", "boundary_f", "mean_boundary_f", "boundary_tolerance", "by_distance", "ece"}
+    scores |= {"reliability", "per_frame", "parameters", "gigaflops", "milliseconds", "milliseconds_p95"}
+    assert set(record) == scores | {"step", "sha256", "changes"}
     figures = "{parameters:,} parameters; a frame: {gigaflops:.1f} GFLOP at 96 x 320, {milliseconds:.0f} ms (median)"
     assert done.stdout.splitlines()[-2] == figures.format(**record)
     assert (record["split"], record["frames"], set(record["iou"])) == ("val", 16, {"background", "road"})

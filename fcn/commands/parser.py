@@ -7,12 +7,13 @@ import argparse
 from fcn.commands import (
     benchmark,
     check_data,
+    compare,
     evaluate,
     explain_layers,
     export,
     fetch_data,
     infer,
-    plot_runs,
+    report,
     submit_kitti,
     train,
     train_classifier,
@@ -23,13 +24,14 @@ COMMANDS = {
     "train-classifier": train_classifier,
     "infer": infer,
     "evaluate": evaluate,
+    "report": report,
+    "compare": compare,
     "export": export,
     "benchmark": benchmark,
     "check-data": check_data,
     "fetch-data": fetch_data,
     "explain-layers": explain_layers,
     "submit-kitti": submit_kitti,
-    "plot-runs": plot_runs,
 }
 
 

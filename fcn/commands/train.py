@@ -132,11 +132,19 @@ def train_run(config: Config, paths: RunPaths, source: Path, resume: bool, allow
             checkpoint=checkpoint,
             worker=worker,
         )
+        if not worker.is_chief:
+            return
 
-    if not worker.is_chief:
-        return
-    best = TrainedModel.of_run(paths.directory).record
-    baseline = best["color_table"] if "color_table" in best else best["colour_table"]  # the name in version 0.1
+        # the page to look at
+        from fcn.report.report import write_report
+
+        trained = TrainedModel.of_run(paths.directory)
+        best = trained.record
+        baseline = best["color_table"] if "color_table" in best else best["colour_table"]  # the name in version 0.1
+        problems = write_report(trained, trained.config(), validation, baseline=baseline, out=paths.report, run=paths)
+        for problem in problems:
+            print_error(printable(problem))
+
     print(f"{best['parameters']:,} parameters; best on {best['split']} ({best['frames']} frames), step {best['step']}:")
     print(score_table(best, baseline))
-    print(f"run: {paths.directory}  weights: {paths.best_weights}  pictures: {paths.pictures}")
+    print(f"run: {paths.directory}  weights: {paths.best_weights}  report: {paths.report}")

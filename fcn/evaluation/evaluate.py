@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from statistics import median
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
-from fcn.config.settings import Config
+from fcn.config.settings import Config, DataConfig
 from fcn.datasets import open_split
-from fcn.datasets.dataset import Dataset
+from fcn.datasets.dataset import Dataset, evenly_spaced
 from fcn.datasets.kitti_road import ROAD
-from fcn.datasets.statistics import SplitStatistics, check_frames
+from fcn.datasets.statistics import SplitStatistics, check_frames, frame_statistics
 from fcn.errors import UserError
 from fcn.evaluation.color_table import fit_color_table, score_color_table
 from fcn.evaluation.kitti.benchmark import RoadScores
 from fcn.evaluation.metrics import ConfusionMatrix
+from fcn.evaluation.scores import SplitScores
 from fcn.images import Array
-from fcn.inference.predictor import Variation, load_predictor
+from fcn.inference.predictor import Predictor, Variation, load_predictor
 from fcn.inference.runtimes import ExportedModel
 from fcn.runs.trained import TrainedModel
 
 Scores = dict[str, Any]
+TIMED_FRAMES = 30
 
 
 def evaluate(dataset: Dataset, predict: Callable[[Array], Any], accumulator: ConfusionMatrix | None = None) -> Scores:
@@ -53,40 +55,58 @@ def evaluate_color_table(training: SplitStatistics, scored: SplitStatistics) -> 
 
 def evaluate_trained(
     trained: TrainedModel | ExportedModel, config: Config, dataset: Dataset, tta: Sequence[Variation] = ()
-) -> tuple[Scores, Scores | None, list[str]]:
+) -> tuple[Scores, Predictor, list[str]]:
     """Scores a trained network on a split, by its config (whose `data` may differ); `tta` is that of `Predictor`.
 
-    Returns what `evaluate` does, with `milliseconds` (median) a frame and, of a Keras network, `parameters` and
-    `gigaflops` (of one pass over the first frame); scores of the color-lookup baseline, None without a training split;
-    a line for each problem.
+    Returns all scores of `SplitScores`, and what a frame costs: `milliseconds` and `milliseconds_p95` (median and 95th
+    percentile of labeling up to 30 frames) and, of a Keras network, `parameters` and `gigaflops` (of one pass over the
+    first frame); then the predictor; then a line for each problem.
     """
     predictor = load_predictor(trained, config, tta=tta, max_height=None)
     road = RoadScores(config.data) if config.data.kind == "kitti_road" else None
-    seconds = []
+    has_confidence = road is not None or tta or predictor.network.has_probabilities
 
     def predict(image: Array) -> Any:
-        started = time.perf_counter()
-        prediction = predictor.labels_and_confidence(image, ROAD) if road else predictor.labels(image)
-        seconds.append(time.perf_counter() - started)
-        return prediction
+        if not has_confidence:
+            return predictor.labels(image), None
+        return predictor.labels_and_confidence(image, ROAD if road else None)
 
-    scores = evaluate(dataset, predict, road)
+    scores = evaluate(dataset, predict, road or SplitScores(dataset.classes))
     height, width = dataset.read(0)[0].shape[:2]
     if predictor.model is not None:
         from fcn.evaluation.cost import gigaflops  # imports TensorFlow
 
         scores["parameters"] = predictor.model.count_params()
         scores["gigaflops"] = gigaflops(predictor.model, height, width)
-    scores["milliseconds"] = 1000 * median(seconds)
+    times = _milliseconds(predictor, dataset)
+    scores["milliseconds"] = float(np.median(times))
+    scores["milliseconds_p95"] = float(np.percentile(times, 95))
     if tta:
         scores["tta"] = list(tta)
-    problems = road.problems if road else []
+    return scores, predictor, road.problems if road else []
+
+
+def _milliseconds(predictor: Predictor, dataset: Dataset) -> list[float]:
+    """Times of labeling evenly spaced frames, each the second time that it is labeled."""
+    times = []
+    for index in evenly_spaced(len(dataset), TIMED_FRAMES):
+        image, _ = dataset.read(index)
+        predictor.labels(image)  # a first image of a size is slower
+        started = time.perf_counter()
+        predictor.labels(image)
+        times.append(1000 * (time.perf_counter() - started))
+    return times
+
+
+def find_baseline(config: DataConfig, dataset: Dataset) -> tuple[Scores | None, list[str]]:
+    """Scores of the color-lookup baseline on a split; None without a training split, with a line that says why."""
     try:
-        baseline = evaluate_color_table(*check_frames([open_split(config.data, "train"), dataset]).splits)
+        datasets = [open_split(config, "train"), dataset]
+        # what a training has found of these two is used again
+        statistics = frame_statistics(config, datasets) if dataset.split == "val" else check_frames(datasets)
     except UserError as error:
-        problems.append(f"no color-lookup baseline, which is fitted on the training split: {error}")
-        baseline = None
-    return scores, baseline, problems
+        return None, [f"no color-lookup baseline, which is fitted on the training split: {error}"]
+    return evaluate_color_table(*statistics.splits), []
 
 
 def score_table(network: Scores, baseline: Scores | None) -> str:

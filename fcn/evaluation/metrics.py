@@ -23,7 +23,7 @@ class ConfusionMatrix:
         self.counts += count_pairs(label, prediction, self.counts.shape)
 
     def scores(self) -> dict[str, Any]:
-        """The measures of Shelhamer, Long and Darrell 2017, section 5: fractions, None where nothing was counted.
+        """Measures of Shelhamer, Long and Darrell 2017, section 5, and more: fractions, None where nothing was counted.
 
         miou: mean of `iou` over the classes in labels or predictions. A rare class counts as much as a frequent one,
             which is why it is the headline; it does not show where in the image the mistakes are.
@@ -31,18 +31,31 @@ class ConfusionMatrix:
         pixel_accuracy: share of correct pixels; high already where one class fills the frame.
         mean_accuracy: mean over the labeled classes of the share of their pixels that was found.
         fw_iou: mean of `iou` weighted by the class's share of the labeled pixels.
+        precision: class name -> share of the pixels predicted as the class that are of it.
+        recall: class name -> share of the pixels of the class that were found.
+        f1: class name -> harmonic mean of both.
+        share: class name -> share of the labeled pixels.
         """
         correct = np.diag(self.counts)
         labeled = self.counts.sum(axis=1)
-        union = labeled + self.counts.sum(axis=0) - correct
+        predicted = self.counts.sum(axis=0)
+        union = labeled + predicted - correct
         total = labeled.sum()
         iou = correct[union > 0] / union[union > 0]
         accuracy = correct[labeled > 0] / labeled[labeled > 0]
-        names = [one.name for one in self.classes]
+
+        def by_class(counts: Array, of: Array) -> dict[str, float | None]:
+            pairs = zip(self.classes, counts, of, strict=True)
+            return {one.name: float(count / whole) if whole else None for one, count, whole in pairs}
+
         return {
             "miou": float(iou.mean()) if iou.size else None,
-            "iou": {name: float(correct[i] / union[i]) if union[i] else None for i, name in enumerate(names)},
+            "iou": by_class(correct, union),
             "pixel_accuracy": float(correct.sum() / total) if total else None,
             "mean_accuracy": float(accuracy.mean()) if accuracy.size else None,
             "fw_iou": float((iou * labeled[union > 0]).sum() / total) if total else None,
+            "precision": by_class(correct, predicted),
+            "recall": by_class(correct, labeled),
+            "f1": by_class(2 * correct, labeled + predicted),
+            "share": by_class(labeled, np.full(len(labeled), total)),
         }

@@ -14,6 +14,7 @@ class KerasNetwork:
     """A `Network` in TensorFlow. Where the weights of `model` change, `update` must follow."""
 
     size: tuple[int, int] | None = None
+    has_probabilities = True
 
     def __init__(self, model: keras.Model):
         self.model = model

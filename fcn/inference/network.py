@@ -15,6 +15,7 @@ class Network(Protocol):
     model: Any  # the keras.Model; None for an exported file
     radius: int  # in pixels, how far a result sees
     size: tuple[int, int] | None  # (height, width) that it takes; None: any
+    has_probabilities: bool  # False for a file that gives labels only
 
     def run(self, pixels: Array, *outputs: Output) -> list[Array]:
         """The outputs named, of an image uint8 (H, W, 3).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +29,7 @@ ImageLike = str | Path | Image.Image | Array
 
 MaxHeight = int | Literal["auto"] | None
 Variation = Literal["flip", "scales"]
+Select = Callable[[Array], Array]
 
 
 @dataclass(eq=False)
@@ -82,10 +83,15 @@ class Predictor:
         height, width = original.shape[:2]
         return resized(labels, height, width, method=Resampling.NEAREST)
 
-    def labels_and_confidence(self, image: ImageLike, index: int) -> tuple[Array, Array]:
-        """`labels`, and round(255 x the probability of the class `index`): uint8 (H, W) each."""
+    def labels_and_confidence(self, image: ImageLike, index: int | None = None) -> tuple[Array, Array]:
+        """`labels`, and round(255 x the probability of the class `index`; None: of the label): uint8 (H, W) each."""
         original = _rgb(image, self.max_megapixels)
-        labels, probability = self._predict(original, "labels", "probabilities", index=index)
+
+        def select(probabilities: Array) -> Array:
+            selected: Array = probabilities.max(-1) if index is None else probabilities[..., index]
+            return selected
+
+        labels, probability = self._predict(original, "labels", "probabilities", select=select)
         confidence = np.rint(255 * probability).astype(np.uint8)
         height, width = original.shape[:2]
         return (
@@ -103,10 +109,10 @@ class Predictor:
             return height
         return self.frame_height
 
-    def _predict(self, original: Array, *outputs: Output, index: int | None = None) -> list[Array]:
+    def _predict(self, original: Array, *outputs: Output, select: Select | None = None) -> list[Array]:
         """Outputs for an image (H, W, 3) at the network's size, (h, w) or (h, w, C).
 
-        Where an `index` is given, the probabilities are those of this class alone, (h, w).
+        Instead of the probabilities come those that `select` makes of them, (h, w, C) -> (h, w), if it is given.
         """
         height, width = original.shape[:2]
         network_height = self.network_height(height)
@@ -115,11 +121,11 @@ class Predictor:
             network_width = self.network.size[1]
         pixels = resized(original, network_height, network_width)
         if not self.tta:
-            return self._run(pixels, *outputs, index=index)
+            return self._run(pixels, *outputs, select=select)
         mean = self._mean_probabilities(pixels)
         values = {
             "labels": mean.argmax(-1).astype(np.uint8),
-            "probabilities": mean if index is None else mean[..., index],
+            "probabilities": mean if select is None else select(mean),
         }
         return [values[name] for name in outputs]
 
@@ -138,15 +144,15 @@ class Predictor:
                 count += 1
         return total / count
 
-    def _run(self, pixels: Array, *outputs: Output, index: int | None = None) -> list[Array]:
+    def _run(self, pixels: Array, *outputs: Output, select: Select | None = None) -> list[Array]:
         """As `_predict`, for an image (h, w, 3) at the network's size, computed tile by tile."""
         height, width = pixels.shape[:2]
         results: list[Array] = []
         limit = self.tile_pixels if self.network.size is None else sys.maxsize
         for tile, kept, inner in tiles(height, width, radius=self.network.radius, limit=limit):
             values = self.network.run(np.ascontiguousarray(pixels[tile]), *outputs)
-            if index is not None:
-                values = [one[..., index] if one.ndim == 3 else one for one in values]
+            if select is not None:
+                values = [select(one) if one.ndim == 3 else one for one in values]
             if not results:
                 results = [np.empty((height, width, *one.shape[2:]), one.dtype) for one in values]
             for result, one in zip(results, values, strict=True):

@@ -31,7 +31,14 @@ INSTALL = "pip install 'fcn-roads[export]'"
 METADATA = "fcn"  # key of the metadata; with .json, the name of a file
 MAX_METADATA_BYTES = 2**20
 REPEATS = 4  # images of one size in a row, after which OpenVINO compiles for it: half a second, then a fifth faster
-TYPES = {"format": str, "precision": str, "size": tuple[int, int] | None, "frame_height": int | None, "radius": int}
+TYPES = {
+    "format": str,
+    "precision": str,
+    "size": tuple[int, int] | None,
+    "outputs": tuple[str, ...],
+    "frame_height": int | None,
+    "radius": int,
+}
 
 Call = Callable[[Array], dict[str, Array]]  # uint8 (1, H, W, 3) -> outputs by name
 
@@ -155,6 +162,7 @@ class ExportedNetwork:
         self.path = exported.path
         self.radius: int = exported.metadata["radius"]
         self.size: tuple[int, int] | None = exported.metadata["size"]
+        self.has_probabilities = not {"logits", "probabilities"}.isdisjoint(exported.metadata["outputs"])
         self._call = exported.call
 
     def run(self, pixels: Array, *outputs: Output) -> list[Array]:

@@ -1,16 +1,18 @@
-"""Scores over the minutes of training, of one run or of several seeds together: a table and a picture."""
+"""What runs leave in metrics.jsonl, and several runs side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from io import BytesIO
-from pathlib import Path
+import json
+import math
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
+from fcn.config.settings import Config
+from fcn.config.yaml_file import changed_keys, settings
 from fcn.errors import UserError, printable
-from fcn.files import write_file
 from fcn.runs.log import read_rows
 from fcn.runs.paths import RunPaths
 
@@ -29,45 +31,60 @@ def read_curve(run: RunPaths) -> Curve:
     return curve
 
 
-def curve_table(curves: Mapping[str, Curve]) -> str:
-    """Mean, lowest and highest score over the runs: mIoU at each step that all share, each class at the last of them.
+def read_rows_of(run: RunPaths) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows of the training steps of a run, and those of its evaluations. Raises UserError where one is damaged."""
+    training = [row for row in read_rows(run.metrics) if "loss" in row]
+    for row in training:
+        if not all(type(row.get(key)) in (int, float) and math.isfinite(row[key]) for key in ("loss", "learning_rate")):
+            raise UserError(f"{run.metrics}: loss or rate of step {row['step']} is no number; resume or repeat the run")
+    return training, list(read_curve(run).values())
 
-    Raises UserError where the runs share no step, or have different classes.
+
+def curve_table(curves: Mapping[str, Curve]) -> str:
+    """Scores of runs side by side: mIoU at each step that all share, each class at the last of them.
+
+    Of several runs also mean, lowest and highest. Raises UserError where the runs share no step, or have different
+    classes.
     """
     steps = sorted(set.intersection(*(set(curve) for curve in curves.values())))
     classes = {tuple(row["iou"]) for curve in curves.values() for row in curve.values()}
     if not steps or len(classes) > 1:
-        raise UserError(f"{', '.join(curves)}: share no evaluated step, or differ in classes; name runs of one recipe")
-    title = "1 run" if len(curves) == 1 else f"{len(curves)} runs"
-    lines = [f"{title:<22}{'minutes':>9}    mean  lowest highest"]
+        raise UserError(f"{', '.join(curves)}: share no evaluated step, or differ in classes; name other runs")
+    lines = [f"run {number}: {printable(name)}" for number, name in enumerate(curves, start=1)]
+    titles = [f"run {number}" for number in range(1, len(curves) + 1)]
+    if len(curves) > 1:
+        titles += ["mean", "lowest", "highest"]
+    lines.append(_row("", titles))
+    last = [curve[steps[-1]] for curve in curves.values()]
+    lines.append(_row("minutes", [f"{row['run_seconds'] / 60:.1f}" for row in last]))
     for step in steps:
-        rows = [curve[step] for curve in curves.values()]
-        minutes = np.median([row["run_seconds"] for row in rows]) / 60
-        lines.append(f"{f'miou, step {step}':<22}{minutes:>9.1f}{_mean_and_range([row['miou'] for row in rows])}")
-    for name in rows[0]["iou"]:
-        lines.append(f"{f'iou {printable(name)}':<31}{_mean_and_range([row['iou'][name] for row in rows])}")
+        lines.append(_row(f"miou, step {step}", _scores([curve[step]["miou"] for curve in curves.values()])))
+    for name in last[0]["iou"]:
+        lines.append(_row(f"iou {printable(name)}", _scores([row["iou"][name] for row in last])))
     return "\n".join(lines)
 
 
-def _mean_and_range(scores: list[float | None]) -> str:
-    """Mean, lowest and highest, in columns of eight; '-' where a class does not occur."""
+def changed_settings(configs: Mapping[str, Config]) -> str:
+    """The settings that differ between runs, with the value of each run, as text."""
+    first, *others = configs.values()
+    changed = [key for key in settings() if any(key in changed_keys(first, other) for other in others)]
+    if not changed:
+        return "settings: the same"
+    lines = ["settings that differ:"]
+    for key in changed:
+        values = [json.dumps(attrgetter(key)(config)) for config in configs.values()]
+        lines.append(f"  {key}: {', '.join(values)}")
+    return "\n".join(lines)
+
+
+def _row(title: str, cells: Sequence[str]) -> str:
+    return f"{title:<22}" + "".join(f"{cell:>9}" for cell in cells)
+
+
+def _scores(scores: Sequence[float | None]) -> list[str]:
+    """Each score, then mean, lowest and highest if there are several; '-' where a class does not occur."""
     known = [score for score in scores if score is not None]
-    return f"{np.mean(known):>8.3f}{min(known):>8.3f}{max(known):>8.3f}" if known else f"{'-':>8}"
-
-
-def plot_curves(curves: Mapping[str, Curve], path: Path) -> None:
-    """Writes a PNG of the mIoU over minutes, a line for each run. Raises UserError where matplotlib is missing."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UserError(f"{path}: needs matplotlib; install it with `pip install matplotlib`") from error
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot(xlabel="minutes of training", ylabel="validation mIoU")
-    for name, curve in curves.items():
-        rows = curve.values()
-        axes.plot([row["run_seconds"] / 60 for row in rows], [row["miou"] for row in rows], label=name)
-    axes.grid(alpha=0.3)
-    axes.legend()
-    picture = BytesIO()
-    figure.savefig(picture, format="png")
-    write_file(path, picture.getvalue())
+    values = list(scores)
+    if len(scores) > 1:
+        values += [float(np.mean(known)), min(known), max(known)] if known else [None] * 3
+    return ["-" if value is None else f"{value:.3f}" for value in values]

@@ -21,7 +21,7 @@ from fcn.runs.paths import RUNS, existing_run, trained_runs
 SHIPPED = Path(__file__).parents[1] / "pretrained" / "camvid.weights.h5"
 ENDING = ".weights.h5"
 MAX_WEIGHTS_BYTES = 2**32  # twice the largest network that a config can describe
-MAX_RECORD_BYTES = 2**20  # a record has a few lines a class
+MAX_RECORD_BYTES = 2**22  # a confusion matrix of 255 classes has a third of it
 IDENTITY = (  # settings that say what network it is and what its channels mean
     *("data.kind", "data.labels", "data.kitti_truth", "data.class_names", "data.class_colors", "data.road_classes"),
     *("data.mask_kind", "data.mask_values", "data.ignore_values", "data.ignore_colors"),

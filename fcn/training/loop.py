@@ -167,7 +167,8 @@ def train(
         baseline = network["color_table"]["miou"]
         if worker.is_chief:
             require_lock()
-            report(log, progress, step=step, **scores, color_table_miou=baseline, evaluate_seconds=seconds)
+            row = {name: value for name, value in scores.items() if name != "confusion"}
+            report(log, progress, step=step, **row, color_table_miou=baseline, evaluate_seconds=seconds)
 
     with progress, polled_signals() as poll:
         try:

@@ -63,7 +63,9 @@ class Validation:
     def evaluate_weights(
         self, weights: Sequence[keras.Variable | tf.Variable], poll: Callable[[], None]
     ) -> dict[str, Any]:
-        """Scores of weights on the whole split, as `evaluate` returns them. The network keeps these weights.
+        """Scores of weights on the whole split, as `evaluate` returns them, and `confusion`, the counts.
+
+        The network keeps these weights.
 
         Weights of a window classifier are scored as the FCN-32s that they are converted to.
 
@@ -92,7 +94,8 @@ class Validation:
             matrices = list(pool.map(count_share, range(len(self.networks))))
         total = ConfusionMatrix(self.dataset.classes)
         total.counts = sum_over_workers(self.strategy, np.sum([matrix.counts for matrix in matrices], axis=0))
-        return {"split": self.dataset.split, "frames": len(self.dataset), **total.scores()}
+        scores = total.scores()
+        return {"split": self.dataset.split, "frames": len(self.dataset), **scores, "confusion": total.counts.tolist()}
 
 
 def describe_network(config: Config, model: keras.Model, statistics: FrameStatistics) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from fcn.datasets.dataset import png_color_type
 from fcn.datasets.statistics import count_pairs
 from fcn.errors import UserError
 from fcn.evaluation.kitti.birds_eye import birds_eye, road_to_image
-from fcn.evaluation.metrics import ConfusionMatrix
+from fcn.evaluation.scores import SplitScores
 from fcn.images import IGNORE, Array, read_label
 
 CATEGORIES = {
@@ -60,7 +60,7 @@ def measures(histograms: Array) -> dict[str, float] | None:
     }
 
 
-class RoadScores(ConfusionMatrix):
+class RoadScores(SplitScores):
     """Collects the benchmark's histograms, too; `problems`: a line for each frame left out of the bird's-eye scores."""
 
     def __init__(self, config: DataConfig):
@@ -69,10 +69,10 @@ class RoadScores(ConfusionMatrix):
         self._config = config
         self._histograms = defaultdict[tuple[str, str], Array](lambda: np.zeros(HISTOGRAMS, np.int64))
 
-    def add(self, name: str, label: Array, prediction: tuple[Array, Array]) -> None:
+    def add(self, name: str, label: Array, prediction: Any) -> None:
         """Counts a frame such as um_000000: label, and predicted labels and confidence of road, all uint8 (H, W)."""
         labels, confidence = prediction
-        super().add(name, label, labels)
+        super().add(name, label, (labels, np.where(labels == kitti_road.ROAD, confidence, 255 - confidence)))
         self.add_confidence(kitti_road.truth_name(self._config, name), label, confidence)
 
     def add_confidence(self, name: str, label: Array, confidence: Array) -> None:
@@ -92,7 +92,7 @@ class RoadScores(ConfusionMatrix):
         self._histograms["bev", f"{category}_{kind}"] += pairs
 
     def scores(self) -> dict[str, Any]:
-        """As `ConfusionMatrix.scores`, and `kitti_road`: "image", "bev" -> category with road pixels -> `measures`."""
+        """As `SplitScores.scores`, and `kitti_road`: "image", "bev" -> category with road pixels -> `measures`."""
         figures: dict[str, dict[str, dict[str, float]]] = {"image": {}, "bev": {}}
         for space, rows in figures.items():
             for category, kinds in CATEGORIES.items():

@@ -1,0 +1,5 @@
+"""The same as `fcn compare`."""
+
+from fcn.commands import main
+
+main("compare")

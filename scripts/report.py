@@ -1,0 +1,5 @@
+"""The same as `fcn report`."""
+
+from fcn.commands import main
+
+main("report")
