@@ -31,7 +31,7 @@ WITH_TENSORFLOW = (
     *("fcn.training", "fcn.explain", "fcn.evaluation.cost"),
     *("fcn.inference.keras_network", "fcn.model.inference_form"),
     *("fcn.model.convolutionalize", "fcn.model.devices", "fcn.model.fcn", "fcn.model.vgg"),
-    "fcn.model.pretrained",
+    *("fcn.model.pretrained", "fcn.report.tensorboard"),
 )
 
 

@@ -15,6 +15,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fcn.config.settings import (
     AugmentConfig,
@@ -381,3 +382,55 @@ def test_best_weights_are_those_of_the_best_score(run: RunPaths, monkeypatch: py
         3,
         0.7,
     )
+
+
+def test_training_ends_after_evaluations_without_a_better_score_resumed_or_not(
+    run: RunPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tiny(steps=9, evaluate_steps=1, checkpoint_steps=1, patience=2)
+
+    def score(*values: float) -> None:
+        given = iter(values)
+        empty = {"split": "val", "iou": {"road": None}}
+        monkeypatch.setattr(Validation, "evaluate_weights", lambda *_: {**empty, "miou": next(given)})
+
+    whole = RunPaths(tmp_path / "whole")
+    score(0.2, 0.7, 0.5, 0.7)  # an equal score is not better
+    train(config, whole)
+    assert newest(whole).name == "step-0000000004-evaluated"
+    line = "step 4: the training ends, after 2 evaluations without a better score (train.patience)\n"
+    assert capsys.readouterr().err.endswith(line)
+    assert TrainedModel.of_run(whole.directory).record["step"] == 2
+
+    def killed(*_: Any, **row: Any) -> None:
+        report(*_, **row)
+        if row["step"] == 3 and "miou" in row:
+            raise SystemError("killed")
+
+    report = loop.report
+    score(0.2, 0.7, 0.5)
+    monkeypatch.setattr(loop, "report", killed)
+    with pytest.raises(SystemError):
+        train(config, run)
+    monkeypatch.setattr(loop, "report", report)
+    score(0.5, 0.7)  # the evaluation of step 3 again
+    train(config, run)
+    train(config, run)  # it is over, and stays so
+    assert capsys.readouterr().err.count(line) == 2
+    assert rows_of(run) == rows_of(whole)
+    assert_same_tensors(run, whole)
+
+
+def test_tensorboard_shows_what_the_rows_hold_and_pictures(run: RunPaths) -> None:
+    train(tiny(tensorboard=True, pictures=1), run)
+    events = EventAccumulator(str(run.tensorboard), size_guidance={"tensors": 0, "images": 0})
+    events.Reload()
+    rows = rows_of(run)
+    for tag, key in (("training/loss", "loss"), ("validation/miou", "miou")):
+        found = [(one.step, float(tf.make_ndarray(one.tensor_proto))) for one in events.Tensors(tag)]
+        expected = [(row["step"], row[key]) for row in rows if key in row]
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    for tag in ("validation/confusion", "frames/val_000000", "validation iou/road"):
+        assert [one.step for one in events.Tensors(tag)] == [3, 6]
+    (config,) = events.Tensors("config")
+    assert "    seed: 0" in tf.make_ndarray(config.tensor_proto).item().decode()

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 
 from fcn.commands.arguments import add_set_argument
@@ -102,6 +103,9 @@ def train_run(config: Config, paths: RunPaths, source: Path, resume: bool, allow
         if resume:
             print_error(printable(f"{paths.directory}: holds nothing to resume; starting with {source}"))
     lock = locked(paths) if worker.is_chief else nullcontext(lambda: None)
+    if config.train.tensorboard and find_spec("tensorboard") is None:
+        fix = "pip install 'fcn-roads[tensorboard]', or set it to false"
+        raise UserError(f"train.tensorboard: needs the package tensorboard; {fix}")
     with lock as require_lock:
         checkpoint = find_checkpoint(paths, config, allow_changed) if continued and worker.is_chief else None
         is_restored = checkpoint is not None or (not worker.is_chief and paths.has_begun())

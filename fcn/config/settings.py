@@ -340,6 +340,10 @@ class TrainConfig(Section):
     evaluate_steps: Annotated[int, at_least(1)] = 100
     """Steps between two evaluations on the whole validation split, at native resolution."""
 
+    patience: Annotated[int | None, at_least(1), below(2**31)] = None
+    """Evaluations in a row without a better score after which the training ends before its last step, so with a
+    learning rate that has not fallen to its end; null: never."""
+
     checkpoint_steps: Annotated[int, at_least(1), MAY_CHANGE] = 100
     """Steps between two checkpoints."""
 
@@ -351,6 +355,10 @@ class TrainConfig(Section):
 
     pictures: Annotated[int, at_least(0), MAY_CHANGE] = 4
     """Validation frames shown as image | ground truth | prediction when the score is the best so far; 0: none."""
+
+    tensorboard: Annotated[bool, MAY_CHANGE] = False
+    """Write loss, learning rate, scores, confusion matrix, pictures and config for TensorBoard, too, into the folder
+    `tensorboard` of the run (needs the extra `tensorboard`)."""
 
     def conflicts(self) -> dict[str, str]:
         """A batch has a frame for each part that it is computed in; normalization over all of it needs it whole."""

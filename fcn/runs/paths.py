@@ -31,6 +31,7 @@ class RunPaths:
         self.best_weights = directory / "best.weights.h5"  # of the best evaluation
         self.best_record = directory / "best.json"  # step and scores of these weights, their size and SHA-256
         self.report = directory / "report.html"  # the page to look at, written at the end; its figures are report.json
+        self.tensorboard = directory / "tensorboard"  # what TensorBoard shows (train.tensorboard)
         self.pictures = directory / "pictures"  # image, ground truth and prediction of a few validation frames
 
     def has_begun(self) -> bool:

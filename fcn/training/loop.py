@@ -25,6 +25,7 @@ from fcn.images import SegmentationClass
 from fcn.model.convolutionalize import copy_weights
 from fcn.model.fcn import build_fcn, build_window_classifier
 from fcn.model.pretrained import download_imagenet, origin_table, set_initial_weights
+from fcn.report.tensorboard import TensorBoardLog
 from fcn.runs.checkpoint import (
     Checkpoint,
     checkpoint_of_chief,
@@ -102,7 +103,9 @@ def train(
         if recipe.batch_norm == "synchronized" and replicas > 1:
             synchronize_batch_norm(model)
         optimizer = build_optimizer(recipe, model.trainable_variables)
-    state = TrainState.create(model, optimizer, averaged=recipe.ema_decay > 0, strategy=strategy)
+    state = TrainState.create(
+        model, optimizer, averaged=recipe.ema_decay > 0, patient=recipe.patience is not None, strategy=strategy
+    )
 
     def save() -> None:
         if worker.is_chief:
@@ -145,6 +148,7 @@ def train(
     scorer = Validation(config, training, validation, strategy=strategy, worker=worker)
     network = describe_network(config, model, statistics)
     log = MetricsLog(run.metrics)
+    board = TensorBoardLog(run.tensorboard, config) if recipe.tensorboard and worker.is_chief else None
     hidden = None if worker.is_chief else True  # None: shown on a terminal
     progress = tqdm(total=recipe.steps, initial=first_step, desc="train", unit="step", disable=hidden)
 
@@ -158,17 +162,26 @@ def train(
         scores = scorer.evaluate_weights(state.averages or model.weights, poll)
         seconds = time.perf_counter() - started
         step = int(state.step)
-        if (scores["miou"] or 0.0) > float(state.best_score):
+        is_better = (scores["miou"] or 0.0) > float(state.best_score)
+        if is_better:
             if worker.is_chief:
                 record = {"step": step, **network, **scores, "changes": log.changes}
                 keep_best(run, scorer, record=record, pictures=recipe.pictures)
             state.best_score.assign(scores["miou"] or 0.0)
         state.evaluated.assign(step)
+        if state.evaluations_since_best is not None:
+            state.evaluations_since_best.assign(0 if is_better else state.evaluations_since_best + 1)
         baseline = network["color_table"]["miou"]
         if worker.is_chief:
             require_lock()
             row = {name: value for name, value in scores.items() if name != "confusion"}
             report(log, progress, step=step, **row, color_table_miou=baseline, evaluate_seconds=seconds)
+            if board is not None:
+                board.add_scores(step, scores, dataset=validation, predict=scorer.predictors[0].labels)
+
+    def is_over() -> bool:
+        since_best = state.evaluations_since_best
+        return since_best is not None and int(since_best) >= (recipe.patience or 0)
 
     with progress, polled_signals() as poll:
         try:
@@ -180,7 +193,7 @@ def train(
             saved_at = time.perf_counter()
             clock = saved_at
             images_seen = 0
-            for step, (images, labels) in enumerate(batches, start=first_step + 1):
+            for step, (images, labels) in enumerate(() if is_over() else batches, start=first_step + 1):
                 # train
                 learning_rate = float(optimizer.learning_rate)
                 loss, finite = train_step(images, labels, tf.constant(step - 1, tf.int64))
@@ -202,6 +215,8 @@ def train(
                     require_lock()
                     row = {"loss": float(loss), "learning_rate": learning_rate, "images_per_second": speed}
                     report(log, progress, step=step, **row)
+                    if board is not None:
+                        board.add_training(step, row)
                     clock = time.perf_counter()
                     images_seen = 0
 
@@ -211,13 +226,20 @@ def train(
                     evaluate()
                 poll()
                 is_old = time.perf_counter() > saved_at + 60 * recipe.checkpoint_minutes
-                save_now = is_old or due(step, recipe.checkpoint_steps)
+                save_now = is_old or due(step, recipe.checkpoint_steps) or is_over()
                 if save_now:
                     save()
                     saved_at = time.perf_counter()
+                if is_over():
+                    break
                 if evaluate_now or save_now:
                     clock = time.perf_counter()
                     images_seen = 0
+            if is_over() and worker.is_chief:
+                print_error(
+                    f"step {int(state.step)}: the training ends, after {recipe.patience} evaluations without a better "
+                    "score (train.patience)"
+                )
         except (RunInterruptedError, UserError, OSError):
             save()
             raise

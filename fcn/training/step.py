@@ -30,6 +30,7 @@ class TrainState:
         step: int64 (), steps done.
         evaluated: int64 (), step of the last evaluation; 0 before the first.
         best_score: float64 (), best mean IoU of an evaluation so far; -1 before the first.
+        evaluations_since_best: int64 (); None in a run that does not end by it (`train.patience`).
     """
 
     model: keras.Model
@@ -38,6 +39,7 @@ class TrainState:
     step: tf.Variable
     evaluated: tf.Variable
     best_score: tf.Variable
+    evaluations_since_best: tf.Variable | None
 
     @classmethod
     def create(
@@ -45,9 +47,10 @@ class TrainState:
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
         averaged: bool = False,
+        patient: bool = False,
         strategy: tf.distribute.Strategy | None = None,
     ) -> TrainState:
-        """The state before the first step, with averages or without.
+        """The state before the first step; with averages if `averaged`, with `evaluations_since_best` if `patient`.
 
         `strategy` is the one in whose scope model and optimizer were made, None for one device. The counts are
         variables of the process, for which the scope is left.
@@ -63,6 +66,7 @@ class TrainState:
             step=tf.Variable(0, dtype=tf.int64),
             evaluated=tf.Variable(0, dtype=tf.int64),
             best_score=tf.Variable(-1.0, dtype=tf.float64),
+            evaluations_since_best=tf.Variable(0, dtype=tf.int64) if patient else None,
         )
 
     def require_finite(self) -> None:
@@ -75,7 +79,7 @@ class TrainState:
 
     def variables(self) -> tf.train.Checkpoint:
         """All variables, to be saved and restored."""
-        return tf.train.Checkpoint(**vars(self))
+        return tf.train.Checkpoint(**{name: value for name, value in vars(self).items() if value is not None})
 
 
 def compile_train_step(
