@@ -183,7 +183,7 @@ def test_other_config_is_refused_with_its_keys_unless_they_are_allowed(state: St
 
 def test_settings_that_no_score_depends_on_may_change(run: RunPaths) -> None:
     numbers = dict.fromkeys(("log_steps", "checkpoint_steps", "checkpoint_minutes", "keep_checkpoints", "pictures"), 7)
-    train = {**numbers, "intra_op_threads": 7, "inter_op_threads": 7, "strategy": "one"}
+    train = {**numbers, "intra_op_threads": 7, "inter_op_threads": 7, "strategy": "one", "tensorboard": True}
     data = {"root": "x", "cache_megabytes": 7, "max_megapixels": 7, "images": "i", "masks": "m", "split_lists": "s"}
     config = Config(train=TrainConfig(**train), data=DataConfig(**data), model=ModelConfig(initial_weights="x"))
     assert find_checkpoint(run, config) is None

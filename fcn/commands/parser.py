@@ -12,6 +12,7 @@ from fcn.commands import (
     explain_layers,
     export,
     fetch_data,
+    import_labels,
     infer,
     report,
     submit_kitti,
@@ -30,6 +31,7 @@ COMMANDS = {
     "benchmark": benchmark,
     "check-data": check_data,
     "fetch-data": fetch_data,
+    "import-labels": import_labels,
     "explain-layers": explain_layers,
     "submit-kitti": submit_kitti,
 }

@@ -37,7 +37,7 @@ SAMPLES = 5  # masks in whose names a common prefix or suffix is looked for
 
 def classes(config: DataConfig) -> tuple[SegmentationClass, ...]:
     """The classes of the config, in its order."""
-    colors = config.class_colors or [_default_color(index + 1) for index in range(len(config.class_names))]
+    colors = config.class_colors or [default_color(index + 1) for index in range(len(config.class_names))]
     roads = {class_named(name, config.class_names) for name in config.road_classes}
     return tuple(
         SegmentationClass(name, color, road=name in roads)
@@ -45,7 +45,7 @@ def classes(config: DataConfig) -> tuple[SegmentationClass, ...]:
     )
 
 
-def _default_color(number: int) -> tuple[int, int, int]:
+def default_color(number: int) -> tuple[int, int, int]:
     """Color of a number in PASCAL VOC's palette: a different one for each of 1 to 255, black for 0."""
     red, green, blue = (sum((number >> bit & 1) << (7 - bit // 3) for bit in range(first, 8, 3)) for first in range(3))
     return red, green, blue

@@ -19,9 +19,10 @@ from fcn.pictures import comparison, confusion_picture
 class TensorBoardLog:
     """Writes summaries into a folder; those of a continued run follow in a file of their own."""
 
-    def __init__(self, folder: Path, config: Config):
+    def __init__(self, folder: Path, config: Config, pictures: int):
+        """`pictures` is the number of frames that are shown at each evaluation."""
         self._writer = tf.summary.create_file_writer(str(folder))
-        self._pictures = config.train.pictures
+        self._pictures = pictures
         with self._writer.as_default(step=0):
             text = "".join(f"    {line}\n" for line in dump_config(config).splitlines())  # indented: code
             tf.summary.text("config", text)
@@ -37,7 +38,7 @@ class TensorBoardLog:
     def add_scores(
         self, step: int, scores: dict[str, Any], dataset: Dataset, predict: Callable[[Array], Array]
     ) -> None:
-        """Adds the scores of an evaluation, its confusion matrix, and pictures of the `train.pictures` frames.
+        """Adds the scores of an evaluation, its confusion matrix, and pictures of a few frames.
 
         `predict` maps an image uint8 (H, W, 3) to labels uint8 (H, W).
         """

@@ -148,7 +148,7 @@ def train(
     scorer = Validation(config, training, validation, strategy=strategy, worker=worker)
     network = describe_network(config, model, statistics)
     log = MetricsLog(run.metrics)
-    board = TensorBoardLog(run.tensorboard, config) if recipe.tensorboard and worker.is_chief else None
+    board = TensorBoardLog(run.tensorboard, config, recipe.pictures) if recipe.tensorboard and worker.is_chief else None
     hidden = None if worker.is_chief else True  # None: shown on a terminal
     progress = tqdm(total=recipe.steps, initial=first_step, desc="train", unit="step", disable=hidden)
 

@@ -1,0 +1,5 @@
+"""The same as `fcn import-labels`."""
+
+from fcn.commands import main
+
+main("import-labels")
