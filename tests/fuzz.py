@@ -9,6 +9,7 @@ number and seed alone: `--kind weights --seed 1 --first 17 --count 1` makes one 
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import io
 import json
@@ -44,6 +45,7 @@ from fcn.config.settings import DataConfig, ModelConfig
 from fcn.config.yaml_file import load_config
 from fcn.datasets import folder, kitti_road
 from fcn.datasets.download import Archive, unpack
+from fcn.datasets.import_labels import import_labels
 from fcn.errors import UserError
 from fcn.evaluation.kitti.benchmark import score_predictions
 from fcn.evaluation.kitti.birds_eye import road_to_image
@@ -135,6 +137,13 @@ def kinds() -> dict[str, Kind]:
         if damage is not None:
             raise UserError(f"{path}: {damage}")
 
+    def read_tool(path: Path) -> None:
+        out = path.with_name("out")
+        shutil.rmtree(out, ignore_errors=True)
+        path.with_name("a.png").write_bytes(encoded(Image.new("RGB", (13, 9))))
+        with patch.object(os, "sync"):
+            import_labels(path, out)
+
     return {
         "image": Kind(images(), damaged_image, lambda path: read_image(path, MEGAPIXELS)),
         "label": Kind(images(), damaged_image, lambda path: read_label(path, MEGAPIXELS)),
@@ -148,8 +157,32 @@ def kinds() -> dict[str, Kind]:
         "initial weights": Kind([weights], damaged_file, read_initial_weights),
         "rows": Kind([rows], damaged_text, read_rows),
         "record": Kind([record], damaged_text, read_record),
+        "labels of a tool": Kind(tool_labels(), damaged_text, read_tool, "labels.json"),
         "manifest": Kind([manifest], damaged_manifest, read_manifest, checkpoint.MANIFEST),
     }
+
+
+def tool_labels() -> list[bytes]:
+    """Files of COCO and LabelMe for the image a.png of 13x9 pixels."""
+    regions = [
+        {"segmentation": [[0, 0, 9, 0, 9, 5.5]], "bbox": [0, 0, 9, 5]},
+        {"segmentation": {"size": [9, 13], "counts": [0, 9, 108]}, "iscrowd": 1},
+        {"segmentation": {"size": [9, 13], "counts": "1`35"}},
+    ]
+    coco = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 9, "width": 13}],
+        "categories": [{"id": 1, "name": "road"}],
+        "annotations": [{"id": number, "image_id": 1, "category_id": 1, **one} for number, one in enumerate(regions)],
+    }
+    bitmap = base64.b64encode(encoded(Image.new("1", (2, 2), 1))).decode()
+    shapes = [
+        {"label": "road", "points": [[0, 0], [9, 0], [9, 5.5]]},
+        {"label": "car", "points": [[1, 1], [5, 5]], "shape_type": "rectangle"},
+        {"label": "car", "points": [[4, 4], [5, 5]], "shape_type": "circle"},
+        {"label": "__ignore__", "points": [[4, 4], [5, 5]], "shape_type": "mask", "mask": bitmap},
+    ]
+    labelme = {"imagePath": "a.png", "imageHeight": 9, "imageWidth": 13, "shapes": shapes}
+    return [json.dumps(coco).encode(), json.dumps(labelme).encode()]
 
 
 def encoded(picture: Image.Image, image_format: str = "PNG", **options: object) -> bytes:

@@ -283,7 +283,8 @@ PAGE = (ROOT / "docs" / "your-data.md").read_text()
 BLOCKS = {
     title: block.strip().splitlines() for title, block in re.findall(r"^## (.+?)\n.*?```\n(.*?)```", PAGE, re.M | re.S)
 }
-SMALL = "--set train.steps=2 --set augment.crop_size=[64,64] --set progressive.crop_size=[32,32]"
+SMALL = """--set train.steps=2 --set augment.crop_size=[64,64] --set progressive.crop_size=[32,32]
+    --set model.width=0.05 --set model.head_units=8""".replace("\n", " ")
 
 
 def sample_image(folder: Path, name: str, size: tuple[int, int] = (HEIGHT, WIDTH)) -> None:
@@ -368,9 +369,10 @@ def test_five_commands_lead_from_a_tool_to_a_trained_network(tool: str, tmp_path
     assert len(BLOCKS[tool]) == 5
     make_sample(tool, tmp_path)
     for line in BLOCKS[tool]:
-        command = line.replace("--initial-weights camvid", "--set model.width=0.05 --set model.head_units=8")
-        command = re.sub(r"^python ", f"{sys.executable} ", command)
-        command = re.sub(r"^fcn ", f"{sys.executable} -m fcn ", command) + (f" {SMALL}" if line.startswith("fcn train") else "")
+        command = re.sub(r"^python ", f"{sys.executable} ", line)
+        command = re.sub(r"^fcn ", f"{sys.executable} -m fcn ", command)
+        if line.startswith("fcn train"):
+            command = f"{command.removesuffix('--initial-weights camvid')} {SMALL}"
         done = subprocess.run(["/bin/bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, (line, done.stderr)
     runs = list((tmp_path / "runs").glob("*/report.html"))

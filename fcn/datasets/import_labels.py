@@ -58,7 +58,8 @@ def import_labels(source: Path, out: Path, image_folder: Path | None = None) -> 
                 except UserError as error:
                     skipped.append(str(error))
         if not counts:
-            raise UserError(*shortened(skipped), f"{source}: has no image that can be imported")
+            reason = skipped[0] if skipped else "it names none"
+            raise UserError(f"{source}: has no image that can be imported: {reason}")
         (tree / "config.yaml").write_text(_config(out, classes))
         os.sync()
         tree.rename(out)

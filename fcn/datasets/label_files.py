@@ -92,11 +92,11 @@ def _coco(path: Path, content: dict[str, Any], folders: Sequence[Path]) -> Label
         annotations = defaultdict(list)
         for one in content.get("annotations") or []:
             annotations[one["image_id"]].append(one)
+        used = {one.get("category_id") for several in annotations.values() for one in several}
     except MISTAKES as error:
         raise UserError(
             f"{path}: categories or annotations are not those of COCO ({error!r}); export it again"
         ) from error
-    used = {one.get("category_id") for several in annotations.values() for one in several}
     skipped += [f"{path}: category {name}: has no annotation" for key, name in names.items() if key not in used]
 
     images = []
@@ -189,9 +189,10 @@ def _circle(shape: dict[str, Any], height: int, width: int) -> Array:
 
 def _bitmap(shape: dict[str, Any], height: int, width: int) -> Array:
     """A picture as a base64 PNG, whose corners are the points."""
-    (left, top), (right, bottom) = _points(shape["points"]).astype(np.int64).tolist()
-    if not (0 <= left <= right < width and 0 <= top <= bottom < height):
+    corners = _points(shape["points"])
+    if not ((corners >= 0) & (corners <= [width - 1, height - 1])).all():  # also for NaN
         raise ValueError("lies outside of the image")
+    (left, top), (right, bottom) = corners.astype(np.int64).tolist()
     with Image.open(io.BytesIO(base64.b64decode(shape["mask"])), formats=["PNG"]) as picture:
         if picture.size != (right - left + 1, bottom - top + 1):
             raise ValueError(f"is {picture.size[0]}x{picture.size[1]} and its box another size")
