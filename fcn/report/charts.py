@@ -104,18 +104,20 @@ def confusion_chart(names: Sequence[str], counts: Sequence[Sequence[int]]) -> st
     cell = 30 if len(names) <= 24 else 12
     shown = [name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…" for name in names]
     left = 12 + 7 * max(map(len, shown))
-    parts = []
+    side = cell * len(names) - 1
+    parts = [f'<rect x="{left}" y="0" width="{side}" height="{side}" fill="{GRAY}" fill-opacity="0.08"/>']
     for row, (name, values) in enumerate(zip(names, counts, strict=True)):
         total = sum(values)
         y = cell * row
         parts.append(_text(left - 6, y + cell / 2 + 4, shown[row], anchor="end", size=min(12, cell)))
         for column, count in enumerate(values):
-            share = count / total if total else 0.0
+            if not count:
+                continue
+            share = count / total
             hint = escape(printable(f"{name} predicted as {names[column]}: {share:.2%}, {count:,} pixels"))
             color = COLORS[2] if row == column else COLORS[1]
             place = f'x="{left + cell * column}" y="{y}" width="{cell - 1}" height="{cell - 1}"'
             opacity = f"{math.sqrt(share):.3f}"
-            parts.append(f'<rect {place} fill="{GRAY}" fill-opacity="0.08"/>')
             parts.append(f'<rect {place} fill="{color}" fill-opacity="{opacity}"><title>{hint}</title></rect>')
             if share >= 0.005 and cell == 30:
                 middle = left + cell * column + cell / 2 - 0.5

@@ -67,7 +67,7 @@ def describe_run(run: RunPaths) -> dict[str, Any]:
         environment = dict(json.loads(read_file(run.environment, MAX_BYTES))) if run.environment.exists() else {}
     except INVALID_JSON as error:
         raise UserError(f"{run.environment}: is damaged ({error}); remove it") from error
-    last = max((row["run_seconds"] for row in (*training, *evaluations)), default=0.0)
+    last = max((row.get("run_seconds", 0.0) for row in (*training, *evaluations)), default=0.0)
     return {
         "curves": {
             "training": [{key: row[key] for key in ("step", "loss", "learning_rate")} for row in training],
