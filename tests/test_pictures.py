@@ -9,7 +9,7 @@ import pytest
 
 from fcn.datasets.camvid import CLASSES as CAMVID
 from fcn.images import IGNORE, SegmentationClass
-from fcn.pictures import GAP, MIN_WIDTH, comparison, legend, overlay
+from fcn.pictures import GAP, MIN_WIDTH, comparison, confusion_picture, legend, overlay
 
 CLASSES = (SegmentationClass("a", (0, 0, 0)), SegmentationClass("b", (200, 100, 0)))
 WITH_IGNORED = (*CLASSES, SegmentationClass("ignored", (0, 0, 0)))
@@ -81,3 +81,17 @@ def test_columns_of_small_frames_leave_room_for_their_titles() -> None:
     columns = np.flatnonzero((row == 0).all(axis=-1))
     assert columns.min() == 0
     assert 2 * (MIN_WIDTH // 3) in columns  # the prediction
+
+
+def test_confusion_matrix_is_green_where_right_orange_where_wrong_and_white_where_nothing_is() -> None:
+    counts = np.array([[3, 1], [0, 4]])
+    picture = confusion_picture(counts, [SegmentationClass(name, (0, 0, 0)) for name in ("road", "a longer name")])
+    side = 2 * 36
+    corner = picture.shape[1] - side - 4
+    cells = {
+        at: picture[36 * at[0] + 3, corner + 36 * at[1] + 3].astype(int) for at in np.ndindex(2, 2)
+    }  # off the text
+    assert cells[0, 0][1] > cells[0, 0][0]
+    assert cells[0, 1][0] > cells[0, 1][1] > cells[0, 1][2]
+    assert cells[1, 0].tolist() == [255, 255, 255]
+    assert cells[1, 1].sum() < cells[0, 0].sum()  # more of the row, so stronger

@@ -20,6 +20,7 @@ from conftest import Script
 from PIL import Image
 
 from fcn.datasets.dataset import BACKGROUND_AND_ROAD, Dataset
+from fcn.evaluation.kitti.benchmark import MEASURES
 from fcn.images import IGNORE, SegmentationClass
 from fcn.report.charts import Axis, Line, confusion_chart, line_chart, reliability_chart, standalone
 from fcn.report.frames import ShownFrame, choose_frames, show_frame
@@ -202,6 +203,17 @@ def test_hostile_names_are_text(browser: Browser, smoke_run: Path, figures: dict
     assert "<script>document.title='taken'</script>\"'><img" in browser.value("document.body.innerText")
     assert "\u202e" not in browser.value("document.body.innerText")
     assert browser.value("document.documentElement.scrollWidth") <= 390
+
+
+def test_page_holds_the_measures_of_kitti_and_classes_that_are_only_predicted(figures: dict[str, Any]) -> None:
+    measures = dict.fromkeys(MEASURES, 0.25)
+    more = {"kitti_road": {"image": {"UM": {**measures, "MaxF": 0.875}}, "bev": {"URBAN": measures}}}
+    more["recall"] = {"background": 0.5, "road": None}
+    more["iou"] = {"background": 0.5, "road": 0.0}
+    text = page({**figures, **more}, BACKGROUND_AND_ROAD, {"worst": [], "best": []})
+    assert re.search(r"<td[^>]*>UM</td><td[^>]*>0.8750</td>", text)
+    assert "In bird&#x27;s-eye view" in text
+    assert "road: is predicted, and no pixel is labeled so." in text
 
 
 def test_worst_frames_come_first_and_none_is_shown_twice() -> None:

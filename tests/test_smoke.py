@@ -23,8 +23,9 @@ MARGIN = 0.15  # of road IoU; a run of 80 steps is above both baselines by more 
 
 def test_network_beats_the_majority_class_and_the_color_table(smoke_run: Path, script: Script, tmp_path: Path) -> None:
     file = tmp_path / "scores.json"
-    done = script("evaluate", "--run", smoke_run, "--json", file)
+    done = script("evaluate", "--run", smoke_run, "--json", file, "--confusion", tmp_path / "confusion.png")
     assert done.returncode == 0, done.stderr
+    assert read_image(tmp_path / "confusion.png").ndim == 3
     record = json.loads(file.read_text())
     assert record["miou"] == pytest.approx(json.loads((smoke_run / "best.json").read_text())["miou"], abs=1e-6)
     scores = {

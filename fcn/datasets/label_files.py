@@ -221,4 +221,6 @@ def _name(value: Any) -> str:
 
 def reason_of(error: Exception) -> str:
     """What is wrong with an entry, in a line."""
-    return str(error)[:300] if isinstance(error, ValueError) else f"is not as it should be ({error!r})"[:300]
+    if isinstance(error, KeyError):
+        return f"lacks {error}"
+    return str(error)[:300] if isinstance(error, ValueError) else f"has a wrong value ({error})"[:300]

@@ -9,7 +9,7 @@ from typing import Any
 
 from fcn.errors import printable
 from fcn.evaluation.evaluate import shown
-from fcn.evaluation.kitti.benchmark import road_table
+from fcn.evaluation.kitti.benchmark import MEASURES
 from fcn.images import SegmentationClass
 from fcn.pictures import IGNORED
 from fcn.report.charts import Line, confusion_chart, line_chart, reliability_chart
@@ -105,7 +105,7 @@ def page(
 
 
 def findings(figures: dict[str, Any]) -> list[str]:
-    """Sentences on the three worst classes, the most frequent confusion, boundaries and calibration."""
+    """Sentences on the three worst classes and what they are taken for, on boundaries and on calibration."""
     lines = []
     names = list(figures["iou"])
     counts = figures["confusion"]
@@ -113,6 +113,9 @@ def findings(figures: dict[str, Any]) -> list[str]:
     for name in sorted(known, key=known.__getitem__)[: min(3, len(known) - 1)]:
         row = counts[names.index(name)]
         found = figures["recall"][name]
+        if found is None:
+            lines.append(f"{name}: is predicted, and no pixel is labeled so.")
+            continue
         text = f"{name}: IoU {shown(known[name])}; {_percent(found)} of its pixels are found"
         others = {other: count for other, count in zip(names, row, strict=True) if other != name and count}
         if others:
@@ -216,7 +219,12 @@ def _calibration(figures: dict[str, Any]) -> list[Markup]:
 def _kitti(figures: dict[str, Any]) -> list[Markup]:
     if "kitti_road" not in figures:
         return []
-    return [tag("h2", "KITTI Road benchmark"), tag("div", tag("pre", road_table(figures["kitti_road"])), class_="wide")]
+    parts = [tag("h2", "KITTI Road benchmark")]
+    for space, title in (("image", "In the image"), ("bev", "In bird's-eye view")):
+        categories = figures["kitti_road"][space].items()
+        rows = [[category, *(shown(row[name]) for name in MEASURES)] for category, row in categories]
+        parts += [tag("h3", title), table(["", *MEASURES], rows)]
+    return parts
 
 
 def _curves(figures: dict[str, Any]) -> list[Markup]:
