@@ -275,4 +275,4 @@ def test_charts_hold_every_point_and_cell(figures: dict[str, Any]) -> None:
     assert hints == ["a predicted as a: 75.00%, 3 pixels", "a predicted as b: 25.00%, 1 pixels"]
     used = [row for row in figures["reliability"] if row["share"]]
     assert reliability_chart(figures["reliability"]).count("<title>") == len(used)
-    assert standalone(chart).startswith('<svg viewBox="0 0 420 282"')
+    assert standalone(chart).startswith('<svg viewBox="0 0 400 282"')

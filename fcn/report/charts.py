@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from fcn.datasets.dataset import evenly_spaced
 from fcn.errors import printable
 
-WIDTH, HEIGHT = 420, 250  # units of a chart, which are CSS pixels unless it is scaled to a narrow window
+WIDTH, HEIGHT = 400, 250  # units of a chart, which are CSS pixels unless it is scaled to a narrow window
 LEFT, RIGHT, TOP, BOTTOM = 50, 14, 30, 40  # margins around the plotted area
 ROW = 16  # height of a row of text
 COLORS = ("#2b7bba", "#d9730d", "#1f9d76", "#9a60d0", "#d1447c", "#8f7f1d")  # readable on white and on black
@@ -57,7 +57,7 @@ class Axis:
 def line_chart(title: str, lines: Sequence[Line], x_title: str, y_range: tuple[float, float] | None = None) -> str:
     """An SVG of lines, with a legend if there are several. Names are escaped. `y_range` is widened to the values."""
     points = [point for line in lines for point in line.points]
-    x = Axis([one for one, _ in points], LEFT, WIDTH - RIGHT)
+    x = Axis([0, *(one for one, _ in points)], LEFT, WIDTH - RIGHT)
     y = Axis([*(one for _, one in points), *(y_range or ())], HEIGHT - BOTTOM, TOP)
     parts = _frame(title, x, y, x_title)
     for number, line in enumerate(lines):
